@@ -1,0 +1,88 @@
+"""What may become an attribute of an event, and what may name a message."""
+
+from __future__ import annotations
+
+import math
+import re
+from uuid import UUID
+
+MAX_TEXT = 255
+"""Bytes of one value: the agent's default `custom_insights_events.max_attribute_value`."""
+
+MAX_COMMENT = 4095
+"""Bytes of a comment: the most that `custom_insights_events.max_attribute_value` can be set to."""
+
+MAX_ENTRIES = 16
+"""Entries of metadata, and of context: both, ours and a split comment fit in 64 attributes."""
+
+MAX_ATTRIBUTES = 64
+"""Attributes of one custom event that New Relic documents for agents."""
+
+MIN_INT, MAX_INT = -(2**63), 2**63 - 1
+
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
+
+RESERVED = re.compile(
+    # ours
+    r"trace_id|rating|category|message|message_\d+|message_id|feedback_id|revision|score|retracted"
+    # New Relic's
+    r"|id|timestamp|type|ingest_source|eventType|accountId|appId|appName|entityGuid|host"
+    r"|realAgentId|nr\..*"
+)
+
+
+def text_problem(value: object, max_bytes: int, *, blank: bool = False) -> str | None:
+    """Say what keeps `value` from being text of at most `max_bytes` of UTF-8, if anything does."""
+    if not isinstance(value, str):
+        return "Not a valid string."
+    if not blank and not value.strip():
+        return "Must not be blank."
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError:
+        return "Contains half of a surrogate pair, which is not valid text."
+    return f"Longer than {max_bytes} bytes in UTF-8." if size > max_bytes else None
+
+
+def number_problem(value: float) -> str | None:
+    """Say what keeps a number from being sent, if anything does."""
+    if isinstance(value, float):
+        return None if math.isfinite(value) else "Not a finite number."
+    return None if MIN_INT <= value <= MAX_INT else "Does not fit in 64 bits."
+
+
+def attribute_problem(name: object, value: object) -> str | None:
+    """Say what keeps an entry of metadata or context off the event, if anything does."""
+    if problem := text_problem(name, MAX_TEXT):
+        return f"Name: {problem}"
+    name = str(name)
+    if not NAME.fullmatch(name):
+        return "Name: use letters, digits, _ and . and begin with a letter or _."
+    if RESERVED.fullmatch(name):
+        return "Name: reserved."
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, (int, float)):
+        return number_problem(value)
+    if isinstance(value, str):
+        return text_problem(value, MAX_TEXT, blank=True)
+    return "Use a string, a number or a boolean."
+
+
+def message_id_text(value: object) -> str:
+    """Turn a message ID into the text it is kept under; raises `ValueError` with the reason."""
+    if isinstance(value, (UUID, int)) and not isinstance(value, bool):
+        value = str(value)
+    if problem := text_problem(value, MAX_TEXT):
+        raise ValueError(problem)
+    return str(value)
+
+
+def split_text(text: str, max_bytes: int) -> list[str]:
+    """Cut text between characters into pieces of at most `max_bytes`, which must be 4 or more."""
+    pieces, rest = [], text.encode()
+    while rest:
+        piece = rest[:max_bytes].decode(errors="ignore")
+        pieces.append(piece)
+        rest = rest[len(piece.encode()) :]
+    return pieces

@@ -1,0 +1,183 @@
+"""Settings: read once at registration, checked, explained."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, NoReturn
+
+from .attributes import MAX_TEXT, number_problem, text_problem
+from .errors import ConfigurationError
+
+MAX_RATINGS = 1000
+"""Ratings of a scale: more is a slip of the pen, and would be spelled out in memory."""
+
+RANGE = re.compile(r"range\(\s*(-?\d+)\s*,\s*(-?\d+)\s*\)")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What one app configures for one blueprint. Keys are shown with the default prefix.
+
+    `FEEDBACK_STORE_URL` (default: a SQLite file in the instance folder)
+        Where messages and votes are kept: `redis://`, `rediss://`, `unix://`, `sqlite:///path`
+        (relative to the instance folder) or `sqlite:////absolute/path`.
+    `FEEDBACK_TTL` (7 days)
+        How long a message can be rated: seconds or a `timedelta`.
+    `FEEDBACK_KEY_PREFIX` (`"fb:"`)
+        Put before every key in the store.
+    `FEEDBACK_STORE_TIMEOUT` (0.25)
+        Seconds that one attempt to reach the store may take.
+    `FEEDBACK_RATINGS` (any)
+        A mapping of rating to score, or a `range` of integers, scored evenly from 0 to 1.
+    `FEEDBACK_CATEGORIES` (any)
+        The allowed categories.
+    `FEEDBACK_STORE_MESSAGE` (off)
+        Also keep the message's text next to its trace ID.
+    `FEEDBACK_MAX_REVISIONS` (20)
+        How often one rater may vote on one message, changes and retractions included.
+    """
+
+    store_url: str | None
+    ttl: timedelta
+    key_prefix: str
+    store_timeout: float
+    ratings: Mapping[str | int, float] | None
+    categories: tuple[str, ...] | None
+    store_message: bool
+    max_revisions: int
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], prefix: str) -> Settings:
+        """Read and check every key; raises `ConfigurationError` at the first that cannot work."""
+
+        def read(name: str, default: Any, convert: Callable[[Any], Any], remedy: str) -> Any:
+            key = prefix + name
+            value = config.get(key, default)
+            try:
+                return convert(value)
+            except (TypeError, ValueError, OverflowError):
+                refuse(key, value, remedy)
+
+        return cls(
+            store_url=read(
+                "STORE_URL", None, _optional_str, "Give a URL such as redis://localhost:6379/0."
+            ),
+            ttl=read(
+                "TTL",
+                timedelta(days=7),
+                _duration,
+                "Give seconds or a timedelta from one second to ten years.",
+            ),
+            key_prefix=read("KEY_PREFIX", "fb:", _str, "Give a string."),
+            store_timeout=read(
+                "STORE_TIMEOUT", 0.25, _timeout, "Give seconds, over 0 and at most 60."
+            ),
+            ratings=read(
+                "RATINGS",
+                None,
+                _ratings,
+                'Give a mapping of rating to score, such as {"bad": 0, "good": 1}, '
+                f"or a range of 2 to {MAX_RATINGS} integers, such as range(1, 6).",
+            ),
+            categories=read(
+                "CATEGORIES",
+                None,
+                _categories,
+                "Give a list of non-blank strings of at most 255 bytes.",
+            ),
+            store_message=read("STORE_MESSAGE", False, _bool, "Give true or false."),
+            max_revisions=read("MAX_REVISIONS", 20, _count, "Give an integer of at least 1."),
+        )
+
+
+def refuse(key: str, value: object, remedy: str) -> NoReturn:
+    """Raise the one kind of `ConfigurationError`: key, value, remedy."""
+    raise ConfigurationError(f"{key} cannot be {value!r}. {remedy}")
+
+
+def _str(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    value.encode()
+    return value
+
+
+def _optional_str(value: Any) -> str | None:
+    return None if value is None else _str(value)
+
+
+def _bool(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError
+    return value
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError
+    if not math.isfinite(value):
+        raise ValueError
+    return value
+
+
+def _count(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError
+    if value < 1:
+        raise ValueError
+    return value
+
+
+def _timeout(value: Any) -> float:
+    seconds = float(_number(value))
+    if not 0 < seconds <= 60:
+        raise ValueError
+    return seconds
+
+
+def _duration(value: Any) -> timedelta:
+    duration = value if isinstance(value, timedelta) else timedelta(seconds=_number(value))
+    if not timedelta(seconds=1) <= duration <= timedelta(days=3653):
+        raise ValueError
+    return duration
+
+
+def _ratings(value: Any) -> Mapping[str | int, float] | None:
+    if value is None:
+        return None
+    if isinstance(value, str) and (match := RANGE.fullmatch(value.strip())):
+        value = range(int(match[1]), int(match[2]))
+    if isinstance(value, range):
+        if not 2 <= len(value) <= MAX_RATINGS:
+            raise ValueError
+        low, high = min(value), max(value)
+        return {rating: (rating - low) / (high - low) for rating in value}
+    if not isinstance(value, Mapping) or not value:
+        raise TypeError
+    return {_rating(rating): _number(score) for rating, score in value.items()}
+
+
+def _rating(value: Any) -> str | int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        if number_problem(value):
+            raise ValueError
+        return value
+    return _label(value)
+
+
+def _categories(value: Any) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    if isinstance(value, (str, Mapping)) or not value:
+        raise TypeError
+    return tuple(_label(category) for category in value)
+
+
+def _label(value: Any) -> str:
+    if text_problem(value, MAX_TEXT):
+        raise ValueError
+    return str(value)

@@ -1,0 +1,108 @@
+"""Everything the blueprint raises.
+
+FeedbackError
+ ├── ConfigurationError
+ └── Refusal
+      ├── MalformedJSON        400
+      ├── UnknownMessage       404
+      ├── TooLarge             413
+      ├── NotJSON              415
+      ├── Invalid              422
+      ├── TooManyRevisions     429
+      ├── StoreUnavailable     503
+      └── AgentNotRecording    503
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+
+class FeedbackError(Exception):
+    """The root of this tree."""
+
+
+class ConfigurationError(FeedbackError):
+    """A value that cannot work, found at start-up; names the key, the value and the remedy."""
+
+
+class Refusal(FeedbackError):
+    """Feedback that was not taken. Nothing was acknowledged, so it can be sent again.
+
+    `status` is the HTTP status the routes answer with, `code` the machine-readable reason in the
+    problem document, and the exception's text its `detail`.
+    """
+
+    status: ClassVar[int]
+    code: ClassVar[str]
+    retry_after: int | None = None
+    """Seconds after which sending it again makes sense."""
+
+
+class MalformedJSON(Refusal):
+    """The request body is not JSON."""
+
+    status = 400
+    code = "malformed-json"
+
+
+class UnknownMessage(Refusal):
+    """The message was never made, has expired, or is another rater's: never said which."""
+
+    status = 404
+    code = "unknown-message"
+
+    def __init__(self) -> None:
+        super().__init__("There is no such message, or it can no longer be rated.")
+
+
+class TooLarge(Refusal):
+    """The request body is over the limit."""
+
+    status = 413
+    code = "too-large"
+
+
+class NotJSON(Refusal):
+    """The request body has another content type than JSON."""
+
+    status = 415
+    code = "not-json"
+
+
+class Invalid(Refusal):
+    """The feedback does not fit; `errors` maps each field to what is wrong with it."""
+
+    status = 422
+    code = "invalid"
+
+    def __init__(self, errors: Mapping[str, Any]) -> None:
+        super().__init__("The feedback is not valid: see errors.")
+        self.errors = errors
+
+
+class TooManyRevisions(Refusal):
+    """The rater has changed this vote as often as `FEEDBACK_MAX_REVISIONS` allows."""
+
+    status = 429
+    code = "too-many-revisions"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"This vote has been changed {limit} times, which is the limit.")
+
+
+class StoreUnavailable(Refusal):
+    """The store did not answer in time, or not sensibly."""
+
+    status = 503
+    code = "store-unavailable"
+    retry_after = 1
+
+
+class AgentNotRecording(Refusal):
+    """The New Relic agent would drop the event now."""
+
+    status = 503
+    code = "agent-not-recording"
+    retry_after = 5

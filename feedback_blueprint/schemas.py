@@ -1,0 +1,103 @@
+"""What a request body may be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from marshmallow import RAISE, Schema, ValidationError, fields, validate
+
+from .attributes import (
+    MAX_COMMENT,
+    MAX_ENTRIES,
+    MAX_TEXT,
+    attribute_problem,
+    message_id_text,
+    number_problem,
+    text_problem,
+)
+
+
+class MessageIDField(fields.Field[str]):
+    """A message ID: text, or the integer or UUID that an app made it from."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> str:
+        try:
+            return message_id_text(value)
+        except ValueError as error:
+            raise ValidationError(str(error)) from error
+
+
+class TextField(fields.Field[str]):
+    """Text, limited in bytes."""
+
+    def __init__(self, max_bytes: int, *, blank: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.max_bytes = max_bytes
+        self.blank = blank
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> str:
+        if problem := text_problem(value, self.max_bytes, blank=self.blank):
+            raise ValidationError(problem)
+        return str(value)
+
+
+class RatingField(fields.Field["str | int"]):
+    """A label or a 64-bit integer: 0 is a rating, `true` and `1.5` are not."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> str | int:
+        if isinstance(value, int) and not isinstance(value, bool):
+            problem = number_problem(value)
+        elif isinstance(value, str):
+            problem = text_problem(value, MAX_TEXT)
+        else:
+            problem = "Use a string or an integer."
+        if problem:
+            raise ValidationError(problem)
+        rating: str | int = value
+        return rating
+
+
+class MetadataField(fields.Field["dict[str, Any]"]):
+    """A flat object whose entries can become attributes of the event."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> dict[str, Any]:
+        if not isinstance(value, Mapping):
+            raise ValidationError("Not a valid object.")
+        if len(value) > MAX_ENTRIES:
+            raise ValidationError(f"More than {MAX_ENTRIES} entries.")
+        problems = {n: [p] for n, v in value.items() if (p := attribute_problem(n, v))}
+        if problems:
+            raise ValidationError(problems)
+        return dict(value)
+
+
+class FeedbackSchema(Schema):
+    """One vote, as `POST /feedback` and `record` take it."""
+
+    class Meta:  # noqa: D106
+        unknown = RAISE
+
+    message_id = MessageIDField(required=True)
+    rating = RatingField(required=True)
+    category = TextField(MAX_TEXT, allow_none=True, load_default=None)
+    message = TextField(MAX_COMMENT, blank=True, allow_none=True, load_default=None)
+    metadata = MetadataField(allow_none=True, load_default=None)
+
+
+def feedback_schema(
+    ratings: Mapping[str | int, float] | None, categories: tuple[str, ...] | None
+) -> Schema:
+    """Make the schema of one app: what it declares is all it takes."""
+    declared: dict[str, Any] = {}
+    if ratings is not None:
+        declared["rating"] = RatingField(required=True, validate=_one_of(tuple(ratings)))
+    if categories is not None:
+        declared["category"] = TextField(
+            MAX_TEXT, allow_none=True, load_default=None, validate=_one_of(categories)
+        )
+    return FeedbackSchema.from_dict(declared)() if declared else FeedbackSchema()
+
+
+def _one_of(allowed: tuple[Any, ...]) -> validate.OneOf:
+    return validate.OneOf(allowed, error="Must be one of: {choices}.")
