@@ -1,0 +1,56 @@
+"""Where messages and votes are kept, and how a URL names the place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from ..errors import ConfigurationError
+from .base import ANYONE, RETRACTED, Message, Outcome, Standing, Store
+from .redis import RedisStore
+from .sqlite import SQLiteStore
+
+__all__ = [
+    "ANYONE",
+    "RETRACTED",
+    "Message",
+    "Outcome",
+    "RedisStore",
+    "SQLiteStore",
+    "Standing",
+    "Store",
+    "store_from_url",
+]
+
+DEFAULT_FILE = "feedback.sqlite3"
+
+
+def store_from_url(url: str | None, *, timeout: float, instance_path: str, key: str) -> Store:
+    """Make the store that `url` names; nothing is opened before its first use.
+
+    `timeout` is in seconds; `key` is the configuration key that an error names. A `ValueError` of
+    redis-py, and any scheme not known here, become a `ConfigurationError` that hides passwords.
+    """
+    if url is None:
+        return SQLiteStore(Path(instance_path, DEFAULT_FILE), timeout)
+    try:
+        parts = urlsplit(url)
+        if parts.scheme in ("redis", "rediss", "unix"):
+            return RedisStore.from_url(url, timeout)
+        if parts.scheme == "sqlite" and not parts.netloc and parts.path not in ("", "/:memory:"):
+            return SQLiteStore(Path(instance_path, unquote(parts.path)[1:]), timeout)
+    except (ValueError, TypeError):
+        pass
+    raise ConfigurationError(
+        f"{key} cannot be {without_password(url)!r}. Give redis://host:port/db, rediss://..., "
+        "unix:///path, sqlite:///file or sqlite:////path/to/file (not :memory:, "
+        "which every worker would have to itself)."
+    )
+
+
+def without_password(url: str) -> str:
+    """Return the URL fit for a log: whatever stands before an @ or in a query is a secret."""
+    scheme, separator, rest = url.partition("://")
+    if "@" in rest:
+        rest = "***@" + rest.rpartition("@")[2]
+    return scheme + separator + rest.partition("?")[0]

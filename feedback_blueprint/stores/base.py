@@ -1,0 +1,91 @@
+"""What is kept, and what a store can do with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Literal, NamedTuple, Protocol
+
+ANYONE = b""
+"""The rater of an anonymous visitor, and the owner of a message that anyone may rate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One generated message: `owner` is the hash of the rater it was made for."""
+
+    trace_id: str
+    owner: bytes = ANYONE
+    context: Mapping[str, Any] = field(default_factory=dict)
+    content: str | None = None
+
+    def voter(self, raters: Sequence[bytes]) -> bytes | None:
+        """Return under which hash the caller votes on this message, `None` if not at all.
+
+        `raters` are the caller's hashes under each of the app's secret keys, the current first.
+        """
+        if self.owner == ANYONE:
+            return raters[0]
+        return self.owner if self.owner in raters else None
+
+
+class Outcome(NamedTuple):
+    """What became of a vote.
+
+    `accepted`: it stands now, as the attempt that asked; `unchanged`: it stood and was recorded;
+    `pending`: it stands, and the attempt `attempt` is still to confirm that it was recorded;
+    `too-many`: it would be a revision over the limit; `unknown`: no message for this rater.
+    """
+
+    status: Literal["accepted", "unchanged", "pending", "too-many", "unknown"]
+    revision: int = 0
+    message: Message | None = None
+    attempt: bytes = b""
+
+
+class Standing(NamedTuple):
+    """One message as one rater sees it: `vote` is the recorded vote, if there is one."""
+
+    message: Message
+    revision: int = 0
+    vote: bytes | None = None
+
+
+class Store(Protocol):
+    """Keeps messages, and one vote for each of a message's raters, until the message expires.
+
+    Every method raises `StoreUnavailable` where the store fails, and takes a bounded time. A vote
+    is opaque bytes here; `RETRACTED` is the one that needs an earlier vote.
+    """
+
+    def stash(self, key: str, message: Message, ttl: timedelta) -> bool:
+        """Keep a message; `False` where the key holds another one already."""
+
+    def amend(self, key: str, message: Message) -> None:
+        """Replace what is kept of a message, where it is kept, and nothing of its votes."""
+
+    def vote(
+        self,
+        key: str,
+        raters: Sequence[bytes],
+        vote: bytes,
+        *,
+        attempt: bytes,
+        instead_of: bytes,
+        max_revisions: int,
+    ) -> Outcome:
+        """Cast a vote in one atomic step: find the message, compare, count the revision.
+
+        `attempt` is unique to the caller's attempt, so that the same call may be sent twice. A
+        vote that stands but was never confirmed is taken over from the attempt `instead_of`.
+        """
+
+    def confirm(self, key: str, voter: bytes, attempt: bytes) -> None:
+        """Note that the vote was recorded. Nobody waits for this, and it never raises."""
+
+    def read(self, keys: Sequence[str], raters: Sequence[bytes]) -> list[Standing | None]:
+        """Read messages and the caller's votes in one round trip; `None` for an unknown one."""
+
+
+RETRACTED = b"null"
