@@ -1,0 +1,262 @@
+"""The face: what a user of the package imports and calls."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ParamSpec, TypeVar, overload
+
+from flask import Blueprint, Response, current_app, has_request_context, request
+from flask.sansio.app import App
+from flask.sansio.blueprints import BlueprintSetupState
+from werkzeug.datastructures import HeaderSet
+from werkzeug.routing import Rule
+
+from .config import Settings
+from .errors import ConfigurationError, Refusal
+from .stores import ANYONE, Store, store_from_url
+from .tracing import Capture, Context, MessageID, Tracer, check_context, trace
+from .views import FeedbackView, not_cached, problem
+from .votes import Receipt, Votes
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+EXTENSION = "feedback_blueprint"
+HEADER = "X-Message-ID"
+
+log = logging.getLogger(__package__)
+
+
+class FeedbackBlueprint(Blueprint):
+    """Records what users say of generated messages next to the traces that made them.
+
+    Register it and decorate the function that generates a message; your frontend posts to
+    `/feedback`.
+
+    `rater` is called without arguments inside a request and returns who is voting, any `str`, or
+    `None` for an anonymous visitor. A message then belongs to the rater it was generated for. It
+    needs the app's `SECRET_KEY`: only a keyed hash is ever stored or sent.
+
+    `store` is a ready store, used instead of `FEEDBACK_STORE_URL`. `config_prefix` comes before
+    each configuration key; `feedback_blueprint.config.Settings` lists them. Everything else goes
+    to `flask.Blueprint`.
+    """
+
+    def __init__(
+        self,
+        name: str = "feedback",
+        *,
+        rater: Callable[[], str | None] | None = None,
+        store: Store | None = None,
+        config_prefix: str = "FEEDBACK_",
+        **blueprint_options: Any,
+    ) -> None:
+        super().__init__(name, __name__, **blueprint_options)
+        self._rater = rater
+        self._store = store
+        self._config_prefix = config_prefix
+        self._announced = f"{EXTENSION}.{name}.announced"
+        view = FeedbackView.as_view("feedback", lambda: (self._votes(), self._raters()))
+        self.add_url_rule("/feedback", view_func=view)
+        self.register_error_handler(Refusal, problem)
+        self.after_request(not_cached)
+        self.after_app_request(self._announce)
+
+    def register(self, app: App, options: dict[str, Any]) -> None:
+        """Read and check the app's configuration; nothing is opened or sent yet.
+
+        Raises `ConfigurationError` for a value that cannot work, for a rater without a
+        `SECRET_KEY`, and where the app already has a route at our path.
+        """
+        settings = Settings.from_config(app.config, self._config_prefix)
+        store = self._store or store_from_url(
+            settings.store_url,
+            timeout=settings.store_timeout,
+            instance_path=app.instance_path,
+            key=f"{self._config_prefix}STORE_URL",
+        )
+        namespace = "" if self.name == "feedback" else f"{self.name}:"
+        secrets = [app.secret_key, *(app.config.get("SECRET_KEY_FALLBACKS") or ())]
+        if self._rater is not None and not app.secret_key:
+            raise ConfigurationError(
+                "SECRET_KEY is not set, and a rater is only ever kept as a hash with that key. "
+                "Set SECRET_KEY before the blueprint is registered."
+            )
+        before = list(app.url_map.iter_rules())
+        super().register(app, options)
+        _refuse_to_shadow(before, list(app.url_map.iter_rules())[len(before) :])
+        app.extensions.setdefault(EXTENSION, {})[self] = Votes(settings, store, namespace, secrets)
+
+    @overload
+    def trace_message(self, function: Callable[P, R], /) -> Callable[P, R]: ...
+
+    @overload
+    def trace_message(
+        self,
+        *,
+        message_id: str | Callable[[Any], MessageID | None] | None = None,
+        context: Context | Callable[[Any], Context] | None = None,
+        content: Callable[[Any], str] | None = None,
+    ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
+
+    def trace_message(
+        self,
+        function: Callable[..., Any] | None = None,
+        *,
+        message_id: str | Callable[[Any], MessageID | None] | None = None,
+        context: Context | Callable[[Any], Context] | None = None,
+        content: Callable[[Any], str] | None = None,
+    ) -> Callable[..., Any]:
+        """Decorate the function that generates a message: its trace ID is kept with its ID.
+
+        It may be plain, async, a generator or an async generator, and stays what it is. What it
+        returns is handed through untouched, and nothing that goes wrong here ever reaches its
+        caller: the message then cannot be rated, and the log says why.
+
+        `message_id`: by default an unguessable ID is minted and passed as the keyword
+        `message_id`, if the function takes one. A string names a key or attribute of the result;
+        a callable takes the result and returns the ID, or `None` where it is not a message.
+        `context`: facts for each feedback event about the message, a mapping or a callable that
+        takes the result. `content`: takes the result and returns the text to keep under
+        `FEEDBACK_STORE_MESSAGE`; by default a result that is a string is the text.
+
+        Of a stream, `message_id` and `context` take the first item, `content` the list of items.
+        With a minted ID a stream is stashed when it is called, else before its first item.
+
+        Raises `ConfigurationError` for an argument that can never work.
+        """
+        if isinstance(context, Mapping):
+            check_context(context)
+        if message_id is not None and not callable(message_id) and not message_id:
+            raise ConfigurationError("message_id cannot be ''. Name a key of the result.")
+
+        def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+            return trace(Tracer(self.capture, function, message_id, context, content), function)
+
+        return decorate if function is None else decorate(function)
+
+    def stash(
+        self,
+        message_id: MessageID | None = None,
+        *,
+        context: Context | None = None,
+        content: str | None = None,
+    ) -> str | None:
+        """Keep the trace ID of this request for a message, by hand.
+
+        Mints an ID if none is given. Returns the message ID, or `None` where nothing could be
+        kept: no trace ID, the ID is taken or blank, or the store is down. The log says which.
+        """
+        return self.capture().stash(message_id, context=context, content=content)
+
+    def capture(self) -> Capture:
+        """Take along what only this request knows: call `stash` on the result anywhere."""
+        announced = request.environ.setdefault(self._announced, []) if has_request_context() else []
+        owner: bytes | None = None
+        try:
+            owner = self._raters()[0]
+        except Exception:
+            log.exception("The rater failed, so a message made here cannot be rated.")
+        return Capture(self._votes(), owner, announced)
+
+    @property
+    def message_id(self) -> str | None:
+        """The last message ID that was stashed in this request."""
+        announced = request.environ.get(self._announced) if has_request_context() else None
+        return announced[-1] if announced else None
+
+    @overload
+    def record(self, func: Callable[[BlueprintSetupState], None], /) -> None: ...
+
+    @overload
+    def record(
+        self,
+        message_id: MessageID,
+        rating: str | int,
+        category: str | None = None,
+        message: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Receipt: ...
+
+    def record(
+        self,
+        message_id: MessageID | Callable[[BlueprintSetupState], None],
+        rating: str | int | None = None,
+        category: str | None = None,
+        message: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Receipt | None:
+        """Take one vote of the current rater, as `POST /feedback` does.
+
+        Raises a `feedback_blueprint.errors.Refusal` for anything that is not taken. Given a
+        function alone it is `flask.Blueprint.record`, with which Flask itself sets blueprints up.
+        """
+        if callable(message_id):
+            super().record(message_id)
+            return None
+        fields = {
+            "message_id": message_id,
+            "rating": rating,
+            "category": category,
+            "message": message,
+            "metadata": metadata,
+        }
+        return self._votes().record(fields, self._raters())
+
+    def retract(self, message_id: MessageID) -> Receipt:
+        """Take the current rater's vote back, as `DELETE /feedback` does.
+
+        Raises `UnknownMessage` where there is none, or any other `Refusal`.
+        """
+        return self._votes().retract(str(message_id), self._raters())
+
+    def _votes(self) -> Votes:
+        try:
+            votes: Votes = current_app.extensions[EXTENSION][self]
+        except KeyError:
+            raise RuntimeError(
+                f"The blueprint {self.name!r} is not registered on this app. "
+                "Did you forget to call app.register_blueprint()?"
+            ) from None
+        return votes
+
+    def _raters(self) -> Sequence[bytes]:
+        """Return the caller's hashes; outside a request nobody can be asked."""
+        if self._rater is None or not has_request_context():
+            return [ANYONE]
+        rater = self._rater()
+        if rater is None:
+            return [ANYONE]
+        if not isinstance(rater, str):
+            raise TypeError(f"rater must return a str or None, not {rater!r}.")
+        return self._votes().hashes(rater)
+
+    def _announce(self, response: Response) -> Response:
+        """Tell the frontend the IDs of the messages in this response."""
+        announced = request.environ.get(self._announced, ())
+        sendable = [text for text in announced if text.isascii() and text.isprintable()]
+        for message_id in sendable:
+            response.headers.add(HEADER, message_id)
+        if sendable:
+            exposed = response.access_control_expose_headers or HeaderSet()
+            exposed.add(HEADER)
+            response.access_control_expose_headers = exposed
+        return response
+
+
+def _refuse_to_shadow(before: list[Rule], added: list[Rule]) -> None:
+    """Raise where werkzeug would let the rule that came first win, without a word."""
+    for rule, mine in itertools.product(before, added):
+        if _same_place(rule, mine):
+            raise ConfigurationError(
+                f"The app already answers {rule.rule} (endpoint {rule.endpoint!r}). "
+                "Register the blueprint with another url_prefix."
+            )
+
+
+def _same_place(one: Rule, other: Rule) -> bool:
+    places = [(rule.rule, rule.subdomain, rule.host) for rule in (one, other)]
+    methods = (one.methods or set()) & (other.methods or set())
+    return places[0] == places[1] and bool(methods - {"OPTIONS"})

@@ -1,0 +1,57 @@
+"""For the tests of apps that use the blueprint."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from flask import Flask
+
+from .attributes import MAX_TEXT
+from .blueprint import EXTENSION
+
+
+@contextlib.contextmanager
+def capture_feedback(app: Flask) -> Iterator[list[dict[str, Any]]]:
+    """Collect the events that would be recorded, in a list of their attributes.
+
+    Needs no agent and no account: inside the `with` block every call has a trace ID and every
+    event is taken. The app's store is used as it is configured. Raises `RuntimeError` where no
+    `FeedbackBlueprint` is registered on `app`.
+    """
+    registered = list(app.extensions.get(EXTENSION, {}).values())
+    if not registered:
+        raise RuntimeError(
+            "No FeedbackBlueprint is registered on this app. "
+            "Did you forget to call app.register_blueprint()?"
+        )
+    agents = [votes.agent for votes in registered]
+    collector = _Collector()
+    for votes in registered:
+        votes.agent = collector
+    try:
+        yield collector.events
+    finally:
+        for votes, agent in zip(registered, agents, strict=True):
+            votes.agent = agent
+
+
+class _Collector:
+    """An agent that takes everything and keeps it."""
+
+    def __init__(self) -> None:
+        self.events: list[dict[str, Any]] = []
+
+    def trace_id(self) -> str:
+        return secrets.token_hex(16)
+
+    def value_limit(self) -> int:
+        return MAX_TEXT
+
+    def check(self) -> None:
+        pass
+
+    def record(self, event: Mapping[str, Any]) -> None:
+        self.events.append(dict(event))

@@ -1,0 +1,102 @@
+"""The routes: JSON in and out, refusals as RFC 9457 problem documents."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
+from typing import Any, NoReturn
+
+from flask import Response, jsonify, request
+from flask.views import MethodView
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from .errors import Invalid, MalformedJSON, NotJSON, Refusal, TooLarge
+from .votes import Votes
+
+MAX_BODY = 64 * 1024
+"""Bytes of a request body."""
+
+MAX_MESSAGES = 100
+"""Messages that one GET may ask for."""
+
+Desk = Callable[[], tuple[Votes, Sequence[bytes]]]
+
+
+class FeedbackView(MethodView):
+    """The one resource, `/feedback`. `desk` returns the app's votes and the caller's hashes."""
+
+    init_every_request = False
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def post(self) -> tuple[Response, int]:
+        """Vote."""
+        fields = read_json()
+        votes, raters = self._desk()
+        receipt = votes.record(fields, raters)
+        return jsonify(dataclasses.asdict(receipt)), 200 if receipt.status == "unchanged" else 202
+
+    def get(self) -> Response:
+        """Read the caller's standing votes back."""
+        message_ids = request.args.getlist("message_id")
+        if not 0 < len(message_ids) <= MAX_MESSAGES:
+            raise Invalid({"message_id": [f"Give one to {MAX_MESSAGES} of them."]})
+        votes, raters = self._desk()
+        return jsonify(votes.read(message_ids, raters))
+
+    def delete(self) -> tuple[Response, int]:
+        """Retract a vote."""
+        message_ids = request.args.getlist("message_id")
+        if len(message_ids) != 1:
+            raise Invalid({"message_id": ["Give exactly one."]})
+        votes, raters = self._desk()
+        return jsonify(dataclasses.asdict(votes.retract(message_ids[0], raters))), 202
+
+
+def read_json() -> Any:
+    """Return the request's body, or raise the refusal that it earns."""
+    if not request.is_json:
+        raise NotJSON("Send the Content-Type application/json.")
+    limit = min(request.max_content_length or MAX_BODY, MAX_BODY)
+    request.max_content_length = limit
+    try:
+        body = request.get_data()
+        if len(body) > limit:  # the app has read it before us, under a limit of its own
+            raise RequestEntityTooLarge
+        return json.loads(body, parse_constant=_refuse_constant)
+    except RequestEntityTooLarge as error:
+        raise TooLarge(f"The body is over {limit} bytes.") from error
+    except (ValueError, RecursionError) as error:
+        raise MalformedJSON("The body is not JSON.") from error
+
+
+def problem(refusal: Refusal) -> Response:
+    """Answer with a problem document."""
+    document: dict[str, Any] = {
+        "type": "about:blank",
+        "title": HTTPStatus(refusal.status).phrase,
+        "status": refusal.status,
+        "detail": str(refusal),
+        "code": refusal.code,
+    }
+    if isinstance(refusal, Invalid):
+        document["errors"] = refusal.errors
+    response = jsonify(document)
+    response.status_code = refusal.status
+    response.mimetype = "application/problem+json"
+    if refusal.retry_after is not None:
+        response.headers["Retry-After"] = str(refusal.retry_after)
+    return response
+
+
+def not_cached(response: Response) -> Response:
+    """Keep every answer of these routes out of caches: it is the caller's own."""
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")

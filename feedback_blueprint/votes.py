@@ -1,0 +1,240 @@
+"""The rules: who may vote on what, what a revision is, and what goes on the event."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from flask import current_app
+from itsdangerous import Signer
+from marshmallow import ValidationError
+
+from .attributes import MAX_ATTRIBUTES, MAX_ENTRIES, MAX_TEXT, split_text
+from .config import Settings
+from .errors import AgentNotRecording, Invalid, TooManyRevisions, UnknownMessage
+from .schemas import feedback_schema
+from .signals import feedback_recorded
+from .stores import RETRACTED, Message, Outcome, Store
+from .telemetry import Agent, NewRelic
+
+POLL = 0.01
+"""Seconds between two looks at a vote that another attempt has under way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of feedback that was taken.
+
+    `accepted` and `retracted`: the agent took the event; `unchanged`: the vote stood already.
+    """
+
+    message_id: str
+    feedback_id: str
+    revision: int
+    status: Literal["accepted", "unchanged", "retracted"]
+
+
+class Vote(NamedTuple):
+    """What one rater says about one message; kept as a JSON array."""
+
+    rating: str | int
+    category: str | None = None
+    message: str | None = None
+    metadata: Mapping[str, Any] | None = None
+
+    def pack(self) -> bytes:
+        """Return the same bytes for the same vote, and as few as may be."""
+        metadata = dict(sorted(self.metadata.items())) if self.metadata else None
+        values: list[Any] = [self.rating, self.category, self.message or None, metadata]
+        while values[-1] is None:
+            values.pop()
+        return json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode()
+
+    @classmethod
+    def unpack(cls, vote: bytes) -> Vote:
+        """Return what was packed."""
+        return cls(*json.loads(vote))
+
+
+class Votes:
+    """What one app holds for one blueprint: settings, store, agent, and the rules over them.
+
+    `raters` are the caller's hashes, the current one first: see `Message.voter`.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        namespace: str,
+        secrets: Sequence[str | bytes | None],
+    ) -> None:
+        self.settings = settings
+        self.agent: Agent = NewRelic()
+        self._store = store
+        self._rater_keys = [_rater_key(secret) for secret in secrets if secret]
+        self._key_prefix = settings.key_prefix + namespace
+        self._schema = feedback_schema(settings.ratings, settings.categories)
+
+    def hashes(self, rater: str) -> list[bytes]:
+        """Return how a rater is kept: keyed with each of the app's secrets, the current first."""
+        return [hmac.digest(key, rater.encode(), "sha256")[:16] for key in self._rater_keys]
+
+    def stash(self, message_id: str, message: Message) -> bool:
+        """Keep a message; `False` where another one has the ID already."""
+        return self._store.stash(self._key_prefix + message_id, message, self.settings.ttl)
+
+    def amend(self, message_id: str, message: Message) -> None:
+        """Replace what was kept of a message."""
+        self._store.amend(self._key_prefix + message_id, message)
+
+    def record(self, fields: Mapping[str, Any], raters: Sequence[bytes]) -> Receipt:
+        """Take one vote: `fields` is the body of `POST /feedback`."""
+        try:
+            loaded = self._schema.load(fields)
+        except ValidationError as error:
+            raise Invalid(error.messages_dict) from error
+        message_id = loaded.pop("message_id")
+        vote = Vote(**loaded)
+        self.agent.check()
+        refuse_what_would_be_cut(message_id, vote, self.agent.value_limit())
+        return self._cast(message_id, vote, raters)
+
+    def retract(self, message_id: str, raters: Sequence[bytes]) -> Receipt:
+        """Take a vote back. Without one, the message is as good as unknown."""
+        self.agent.check()
+        receipt = self._cast(message_id, None, raters)
+        if receipt.status == "unchanged":
+            raise UnknownMessage
+        return receipt
+
+    def read(self, message_ids: Sequence[str], raters: Sequence[bytes]) -> dict[str, Any]:
+        """Return the caller's standing votes, and which of the messages the caller can rate."""
+        feedback, rateable = [], []
+        keys = [self._key_prefix + message_id for message_id in message_ids]
+        for message_id, standing in zip(message_ids, self._store.read(keys, raters), strict=True):
+            if standing is None:
+                continue
+            rateable.append(message_id)
+            if standing.vote is None or standing.vote == RETRACTED:
+                continue
+            rating, category, message, _ = Vote.unpack(standing.vote)
+            feedback.append(
+                {
+                    "message_id": message_id,
+                    "feedback_id": feedback_id(message_id, standing.message, raters),
+                    "revision": standing.revision,
+                    "rating": rating,
+                    "category": category,
+                    "message": message,
+                }
+            )
+        return {"feedback": feedback, "rateable": rateable}
+
+    def _cast(self, message_id: str, vote: Vote | None, raters: Sequence[bytes]) -> Receipt:
+        """Let the vote stand, record its event, and only then call it recorded."""
+        key, attempt = self._key_prefix + message_id, os.urandom(8)
+        outcome = self._stand(key, vote.pack() if vote else RETRACTED, raters, attempt)
+        message, revision = outcome.message, outcome.revision
+        if outcome.status == "unknown" or message is None:
+            raise UnknownMessage
+        if outcome.status == "too-many":
+            raise TooManyRevisions(self.settings.max_revisions)
+        identity = feedback_id(message_id, message, raters)
+        if outcome.status == "unchanged":
+            return Receipt(message_id, identity, revision, "unchanged")
+        receipt = Receipt(message_id, identity, revision, "accepted" if vote else "retracted")
+        event = self._event(receipt, vote, message)
+        self.agent.record(event)
+        self._store.confirm(key, message.voter(raters) or b"", attempt)
+        feedback_recorded.send(
+            current_app._get_current_object(),  # type: ignore[attr-defined]
+            message_id=message_id,
+            trace_id=message.trace_id,
+            attributes=event,
+        )
+        return receipt
+
+    def _stand(self, key: str, vote: bytes, raters: Sequence[bytes], attempt: bytes) -> Outcome:
+        """Ask the store once; again only while another attempt has the same vote under way.
+
+        An attempt that is not confirmed within two timeouts was lost on the way, and its event
+        with it: its caller was told so, or died. This attempt then takes its place.
+        """
+        instead_of, looks_left = b"", 2 * self.settings.store_timeout / POLL
+        while True:
+            outcome = self._store.vote(
+                key,
+                raters,
+                vote,
+                attempt=attempt,
+                instead_of=instead_of,
+                max_revisions=self.settings.max_revisions,
+            )
+            if outcome.status != "pending":
+                return outcome
+            looks_left -= 1
+            if looks_left < 0:
+                instead_of = outcome.attempt
+            time.sleep(POLL)
+
+    def _event(self, receipt: Receipt, vote: Vote | None, message: Message) -> dict[str, Any]:
+        """Put the event together: ours before context before metadata.
+
+        What a new vote leaves out is sent empty, as the agent drops `None` and NRQL's `latest()`
+        would then find the old one.
+        """
+        rating, category, comment, metadata = vote or Vote("retracted")
+        left_out = {"category": "", "message": ""} if receipt.revision > 1 else {}
+        pieces = split_text(comment or "", self.agent.value_limit())
+        ours: dict[str, Any] = {
+            **left_out,
+            "trace_id": message.trace_id,
+            "rating": rating,
+            "message_id": receipt.message_id,
+            "feedback_id": receipt.feedback_id,
+            "revision": receipt.revision,
+            "retracted": vote is None,
+        }
+        if category is not None:
+            ours["category"] = category
+        for number, piece in enumerate(pieces, start=1):
+            ours["message" if number == 1 else f"message_{number}"] = piece
+        if vote and self.settings.ratings is not None:
+            ours["score"] = self.settings.ratings[rating]
+        return {**(metadata or {}), **message.context, **ours}
+
+
+def _rater_key(secret: str | bytes) -> bytes:
+    salt = b"feedback_blueprint.rater"
+    return Signer(secret, salt, key_derivation="hmac", digest_method=hashlib.sha256).derive_key()
+
+
+def feedback_id(message_id: str, message: Message, raters: Sequence[bytes]) -> str:
+    """Return the ID of all that one rater says about one message: 128 bits, not invertible."""
+    voter = message.voter(raters) or b""
+    parts = (message_id.encode(), message.trace_id.encode(), voter)
+    digest = hashlib.blake2b(b"\0".join(parts), digest_size=16).digest()
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
+def refuse_what_would_be_cut(message_id: str, vote: Vote, limit: int) -> None:
+    """Raise `AgentNotRecording` where an agent set below its default would cut this vote."""
+    if limit >= MAX_TEXT:
+        return
+    values = (message_id, vote.rating, vote.category, *(vote.metadata or {}).values())
+    longest = max(len(value.encode()) for value in values if isinstance(value, str))
+    pieces = split_text(vote.message or "", max(limit, 4))
+    attributes = 10 + len(pieces) + len(vote.metadata or {}) + MAX_ENTRIES
+    if limit < max(longest, 32) or attributes > MAX_ATTRIBUTES:
+        raise AgentNotRecording(
+            f"The agent would cut this vote to {limit} bytes a value: "
+            f"set custom_insights_events.max_attribute_value to {MAX_TEXT} or more."
+        )
