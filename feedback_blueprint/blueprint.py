@@ -13,6 +13,7 @@ from flask.sansio.blueprints import BlueprintSetupState
 from werkzeug.datastructures import HeaderSet
 from werkzeug.routing import Rule
 
+from .cli import add_commands
 from .config import Settings
 from .errors import ConfigurationError, Refusal
 from .stores import ANYONE, Store, store_from_url
@@ -63,6 +64,7 @@ class FeedbackBlueprint(Blueprint):
         self.register_error_handler(Refusal, problem)
         self.after_request(not_cached)
         self.after_app_request(self._announce)
+        add_commands(self.cli)
 
     def register(self, app: App, options: dict[str, Any]) -> None:
         """Read and check the app's configuration; nothing is opened or sent yet.

@@ -95,7 +95,7 @@ def _why_no_transaction() -> str:
         return (
             "The New Relic agent is not running in this process: "
             "start the app with newrelic-admin run-program, or call newrelic.agent.initialize() "
-            "before importing flask, and do not set NEW_RELIC_ENABLED or monitor_mode to false."
+            "before importing flask, and leave monitor_mode (NEW_RELIC_MONITOR_MODE) on."
         )
     if not application.active:
         return (

@@ -85,7 +85,8 @@ class Votes:
 
     def hashes(self, rater: str) -> list[bytes]:
         """Return how a rater is kept: keyed with each of the app's secrets, the current first."""
-        return [hmac.digest(key, rater.encode(), "sha256")[:16] for key in self._rater_keys]
+        name = rater.encode(errors="surrogatepass")
+        return [hmac.digest(key, name, "sha256")[:16] for key in self._rater_keys]
 
     def stash(self, message_id: str, message: Message) -> bool:
         """Keep a message; `False` where another one has the ID already."""

@@ -148,7 +148,7 @@ def test_an_owner_is_known_by_an_earlier_hash_too(store):
 def test_each_rater_of_an_anonymous_message_has_a_vote(store):
     store.stash("m", Message(TRACE_ID), WEEK)
     for rater in ANYONE, ANN, BOB:
-        assert cast_and_confirm(store, raters=(rater,)) [:2] == ("accepted", 1)
+        assert cast_and_confirm(store, raters=(rater,))[:2] == ("accepted", 1)
     assert cast_and_confirm(store, b"[2]", raters=(ANN,)).revision == 2
     assert store.read(["m"], [BOB])[0][1:] == (1, b'["good"]')
     assert store.read(["m"], [ANN])[0][1:] == (2, b"[2]")

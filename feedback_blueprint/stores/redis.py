@@ -247,7 +247,7 @@ def _wrapped() -> Iterator[None]:
 
 
 def _unavailable(error: Exception) -> StoreUnavailable:
-    return StoreUnavailable(f"Redis did not take part: {type(error).__name__}. Send it again.")
+    return StoreUnavailable(f"Redis did not take part: {error} Send it again.")
 
 
 def _one_way_pool(pool: redis.ConnectionPool) -> redis.ConnectionPool:

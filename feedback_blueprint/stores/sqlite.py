@@ -1,42 +1,93 @@
-"""Messages and votes in one SQLite file: for one host, with any number of processes and threads."""
+"""Messages and votes in one SQLite file: for one host, with any number of processes and threads.
+
+Each step is one statement, which SQLite makes a transaction by itself: a thread that let go of the
+interpreter between statements, with the file locked, would make all others wait for its turn.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
+import random
 import sqlite3
+import threading
 import time
-from collections import deque
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from ..errors import StoreUnavailable
 from .base import RETRACTED, Message, Outcome, Standing
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS messages (
-    key TEXT PRIMARY KEY,
-    expires REAL NOT NULL,
-    trace_id TEXT NOT NULL,
-    owner BLOB NOT NULL,
-    context TEXT,
-    content TEXT
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS messages_expires ON messages (expires);
-CREATE TABLE IF NOT EXISTS votes (
-    key TEXT NOT NULL REFERENCES messages ON DELETE CASCADE,
-    voter BLOB NOT NULL,
-    revision INTEGER NOT NULL,
-    vote BLOB NOT NULL,
-    attempt BLOB, -- until the attempt that cast the vote confirms that it was recorded
-    PRIMARY KEY (key, voter)
-) WITHOUT ROWID;
+VERSION = 1
+
+SCHEMA = (
+    "BEGIN IMMEDIATE",
+    """
+    CREATE TABLE IF NOT EXISTS messages (
+        key TEXT PRIMARY KEY,
+        expires REAL NOT NULL, -- seconds since the epoch
+        trace_id TEXT NOT NULL,
+        owner BLOB NOT NULL,
+        context TEXT,
+        content TEXT
+    ) WITHOUT ROWID
+    """,
+    "CREATE INDEX IF NOT EXISTS messages_expires ON messages (expires)",
+    """
+    CREATE TABLE IF NOT EXISTS votes (
+        key TEXT NOT NULL REFERENCES messages ON DELETE CASCADE,
+        voter BLOB NOT NULL,
+        revision INTEGER NOT NULL,
+        vote BLOB NOT NULL,
+        attempt BLOB, -- until the attempt that cast the vote confirms that it was recorded
+        PRIMARY KEY (key, voter)
+    ) WITHOUT ROWID
+    """,
+    """
+    CREATE TRIGGER IF NOT EXISTS messages_again AFTER UPDATE OF expires ON messages
+    BEGIN DELETE FROM votes WHERE key = new.key; END
+    """,
+    f"PRAGMA user_version = {VERSION}",
+    "COMMIT",
+)
+
+STASH = """
+INSERT INTO messages VALUES (:key, :expires, :trace_id, :owner, :context, :content)
+ON CONFLICT (key) DO UPDATE SET expires = excluded.expires, trace_id = excluded.trace_id,
+    owner = excluded.owner, context = excluded.context, content = excluded.content
+WHERE messages.expires <= :now
 """
 
-CLEAN_UP = 10
-"""Expired rows removed with each new message: more than come, few enough to cost nothing."""
+CLEAN_UP = """
+DELETE FROM messages WHERE key IN (SELECT key FROM messages WHERE expires <= ? LIMIT 100)
+"""
+
+AMEND = """
+UPDATE messages SET trace_id = :trace_id, owner = :owner, context = :context, content = :content
+WHERE key = :key
+"""
+
+FIND = """
+SELECT trace_id, owner, context, content FROM messages WHERE key = ? AND expires > ?
+"""
+
+FIND_VOTE = """
+SELECT revision, vote, attempt FROM votes WHERE key = ? AND voter = ?
+"""
+
+VOTE = """
+INSERT INTO votes VALUES (:key, :voter, :revision, :vote, :attempt)
+ON CONFLICT (key, voter) DO UPDATE SET revision = excluded.revision, vote = excluded.vote,
+    attempt = excluded.attempt
+WHERE votes.revision = :seen_revision AND votes.attempt IS :seen_attempt
+"""
+
+CONFIRM = """
+UPDATE votes SET attempt = NULL WHERE key = ? AND voter = ? AND attempt = ?
+"""
 
 _left_behind: list[object] = []
 """Connections that a fork copied. Closing one would drop the parent's locks and its WAL file."""
@@ -45,39 +96,32 @@ _left_behind: list[object] = []
 class SQLiteStore:
     """A store in the file `path`, made when first used.
 
-    `timeout` is how many seconds a call may wait for another one to finish writing.
+    A call waits at most twice `timeout` seconds for others.
     """
 
     def __init__(self, path: Path, timeout: float) -> None:
         self._path = path
-        self._timeout = timeout
-        self._idle: deque[sqlite3.Connection] = deque()
+        self._patience = 2 * timeout
+        self._connection: sqlite3.Connection | None = None
+        self._lock = threading.Lock()
         self._pid = os.getpid()
 
     def stash(self, key: str, message: Message, ttl: timedelta) -> bool:
-        """Keep a message, and remove some that have expired."""
+        """Keep a message, and now and then remove some that have expired."""
         now = time.time()
-        row = _row(message)
-        with self._transaction() as connection:
-            connection.execute(
-                "DELETE FROM messages WHERE key IN "
-                "(SELECT key FROM messages WHERE expires <= ? LIMIT ?) OR key = ? AND expires <= ?",
-                (now, CLEAN_UP, key, now),
-            )
-            inserted = connection.execute(
-                "INSERT OR IGNORE INTO messages VALUES (?, ?, ?, ?, ?, ?)",
-                (key, now + ttl.total_seconds(), *row),
-            )
-            return inserted.rowcount == 1 or row == _found(connection, key, now)
+        row = {"key": key, "now": now, "expires": now + ttl.total_seconds(), **_row(message)}
+        with self._connected() as execute:
+            if random.random() < 0.05:  # noqa: S311  at 100 a time, more go than come
+                execute(CLEAN_UP, (now,))
+            if execute(STASH, row).rowcount == 1:
+                return True
+            found = execute(FIND, (key, now)).fetchone()
+            return found is not None and _message(found) == message
 
     def amend(self, key: str, message: Message) -> None:
         """Replace a message."""
-        with self._transaction() as connection:
-            connection.execute(
-                "UPDATE messages SET trace_id = ?, owner = ?, context = ?, content = ? "
-                "WHERE key = ?",
-                (*_row(message), key),
-            )
+        with self._connected() as execute:
+            execute(AMEND, {"key": key, **_row(message)})
 
     def vote(
         self,
@@ -89,124 +133,139 @@ class SQLiteStore:
         instead_of: bytes,
         max_revisions: int,
     ) -> Outcome:
-        """Cast a vote in one transaction."""
-        with self._transaction() as connection:
-            row = _found(connection, key, time.time())
-            message = _message(row) if row else None
-            voter = message.voter(raters) if message else None
-            if message is None or voter is None:
-                return Outcome("unknown")
-            revision, standing, pending = connection.execute(
-                "SELECT revision, vote, attempt FROM votes WHERE key = ? AND voter = ?",
-                (key, voter),
-            ).fetchone() or (0, None, None)
-            if standing == vote:
-                if pending is None:
-                    return Outcome("unchanged", revision, message)
-                if pending not in (attempt, instead_of):
-                    return Outcome("pending", revision, message, pending)
-            elif standing is None and vote == RETRACTED:
-                return Outcome("unchanged", 0, message)
-            elif revision >= max_revisions:
-                return Outcome("too-many", revision, message)
-            else:
-                revision += 1
-            connection.execute(
-                "REPLACE INTO votes VALUES (?, ?, ?, ?, ?)", (key, voter, revision, vote, attempt)
-            )
-            return Outcome("accepted", revision, message)
+        """Look, decide, and write if nobody else has in between; else look again."""
+        with self._connected() as execute:
+            while True:
+                found = execute(FIND, (key, time.time())).fetchone()
+                message = _message(found) if found else None
+                voter = message.voter(raters) if message else None
+                if message is None or voter is None:
+                    return Outcome("unknown")
+                held = execute(FIND_VOTE, (key, voter)).fetchone()
+                revision, standing, pending = held or (0, None, None)
+                if standing == vote:
+                    if pending is None:
+                        return Outcome("unchanged", revision, message)
+                    if pending not in (attempt, instead_of):
+                        return Outcome("pending", revision, message, pending)
+                elif standing is None and vote == RETRACTED:
+                    return Outcome("unchanged", 0, message)
+                elif revision >= max_revisions:
+                    return Outcome("too-many", revision, message)
+                revision += standing != vote
+                row = {
+                    "key": key,
+                    "voter": voter,
+                    "revision": revision,
+                    "vote": vote,
+                    "attempt": attempt,
+                    "seen_revision": held[0] if held else 0,
+                    "seen_attempt": pending,
+                }
+                with contextlib.suppress(sqlite3.IntegrityError):  # the message has just gone
+                    if execute(VOTE, row).rowcount == 1:
+                        return Outcome("accepted", revision, message)
 
     def confirm(self, key: str, voter: bytes, attempt: bytes) -> None:
         """Note that the vote was recorded."""
-        with contextlib.suppress(StoreUnavailable), self._transaction() as connection:
-            connection.execute(
-                "UPDATE votes SET attempt = NULL WHERE key = ? AND voter = ? AND attempt = ?",
-                (key, voter, attempt),
-            )
+        with contextlib.suppress(StoreUnavailable), self._connected() as execute:
+            execute(CONFIRM, (key, voter, attempt))
 
     def read(self, keys: Sequence[str], raters: Sequence[bytes]) -> list[Standing | None]:
         """Read each message and the caller's vote."""
         now = time.time()
-        with self._connection() as connection:
-            return [_standing(connection, key, raters, now) for key in keys]
+        standings: list[Standing | None] = []
+        with self._connected() as execute:
+            for key in keys:
+                found = execute(FIND, (key, now)).fetchone()
+                message = _message(found) if found else None
+                voter = message.voter(raters) if message else None
+                if message is None or voter is None:
+                    standings.append(None)
+                    continue
+                held = execute(FIND_VOTE, (key, voter)).fetchone()
+                recorded = held is not None and held[2] is None
+                standings.append(Standing(message, *held[:2]) if recorded else Standing(message))
+        return standings
 
     @contextlib.contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """Take the write lock first: a reader that turned writer could not wait for it."""
-        with self._connection() as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            with connection:
-                yield connection
+    def _connected(self) -> Iterator[Execute]:
+        """Lend this process's one connection, and close it after any error.
 
-    @contextlib.contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        """Lend an idle connection of this process, or a new one; close it after any error."""
+        More than one would not be faster: SQLite writes for one at a time.
+        """
         if self._pid != os.getpid():
-            _left_behind.append(self._idle)
-            self._idle, self._pid = deque(), os.getpid()
-        connection = None
+            _left_behind.append(self._connection)
+            self._connection, self._lock, self._pid = None, threading.Lock(), os.getpid()
+        deadline = time.monotonic() + self._patience
+        if not self._lock.acquire(timeout=self._patience):
+            raise StoreUnavailable("SQLite is busy with other requests. Send it again.")
         try:
-            with contextlib.suppress(IndexError):
-                connection = self._idle.pop()
-            connection = connection or self._open()
-            yield connection
+            if self._connection is None:
+                self._connection = self._open(deadline)
+            yield Execute(self._connection, deadline)
         except BaseException as error:
-            if connection is not None:
-                connection.close()
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
             if isinstance(error, (sqlite3.Error, OSError)):
                 raise StoreUnavailable(
-                    f"SQLite did not take part: {type(error).__name__}. Send it again."
+                    f"SQLite did not take part: {error}. Send it again."
                 ) from error
             raise
-        self._idle.append(connection)
+        finally:
+            self._lock.release()
 
-    def _open(self) -> sqlite3.Connection:
+    def _open(self, deadline: float) -> sqlite3.Connection:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(
-            self._path, timeout=self._timeout, isolation_level=None, check_same_thread=False
+            self._path, timeout=0, isolation_level=None, check_same_thread=False
         )
+        execute = Execute(connection, deadline)
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")
-            connection.execute("PRAGMA foreign_keys = ON")
-            connection.executescript(SCHEMA)
+            execute("PRAGMA journal_mode = WAL")
+            execute("PRAGMA synchronous = NORMAL")
+            execute("PRAGMA foreign_keys = ON")
+            if execute("PRAGMA user_version").fetchone() != (VERSION,):
+                for statement in SCHEMA:
+                    execute(statement)
         except BaseException:
             connection.close()
             raise
         return connection
 
 
-Row = tuple[str, bytes, "str | None", "str | None"]
+class Execute:
+    """Executes statements on a connection, each in turn with other processes, until a deadline.
+
+    SQLite's own waiting lets latecomers in first, does not wait at all on the way into WAL mode,
+    and stops every greenlet of the process.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, deadline: float) -> None:
+        self._connection = connection
+        self._deadline = deadline
+
+    def __call__(self, statement: str, parameters: Any = ()) -> sqlite3.Cursor:
+        """Execute one statement; raises `sqlite3.OperationalError` where it may not wait longer."""
+        while True:
+            try:
+                return self._connection.execute(statement, parameters)
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > self._deadline:
+                    raise
+                time.sleep(random.uniform(0.0005, 0.002))  # noqa: S311
 
 
-def _row(message: Message) -> Row:
-    context = json.dumps(message.context) if message.context else None
-    return message.trace_id, message.owner, context, message.content
+def _row(message: Message) -> dict[str, Any]:
+    return {
+        "trace_id": message.trace_id,
+        "owner": message.owner,
+        "context": json.dumps(message.context) if message.context else None,
+        "content": message.content,
+    }
 
 
-def _message(row: Row) -> Message:
+def _message(row: tuple[str, bytes, str | None, str | None]) -> Message:
     trace_id, owner, context, content = row
     return Message(trace_id, owner, json.loads(context) if context else {}, content)
-
-
-def _found(connection: sqlite3.Connection, key: str, now: float) -> Row | None:
-    row: Row | None = connection.execute(
-        "SELECT trace_id, owner, context, content FROM messages WHERE key = ? AND expires > ?",
-        (key, now),
-    ).fetchone()
-    return row
-
-
-def _standing(
-    connection: sqlite3.Connection, key: str, raters: Sequence[bytes], now: float
-) -> Standing | None:
-    row = _found(connection, key, now)
-    message = _message(row) if row else None
-    voter = message.voter(raters) if message else None
-    if message is None or voter is None:
-        return None
-    revision, vote = connection.execute(
-        "SELECT revision, vote FROM votes WHERE key = ? AND voter = ? AND attempt IS NULL",
-        (key, voter),
-    ).fetchone() or (0, None)
-    return Standing(message, revision, vote)

@@ -1,0 +1,76 @@
+"""A chat app that uses the blueprint as any app would: copy from here.
+
+`python -m feedback_blueprint.demo` serves it under the New Relic agent. With several workers:
+`newrelic-admin run-program gunicorn -w 4 "feedback_blueprint.demo:create_app()"`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from flask import (
+    Flask,
+    Response,
+    after_this_request,
+    render_template,
+    request,
+    stream_with_context,
+)
+from werkzeug.exceptions import BadRequest
+
+from feedback_blueprint import FeedbackBlueprint
+from feedback_blueprint.demo import responder
+from feedback_blueprint.signals import feedback_recorded
+
+CONTENT_SECURITY_POLICY = (
+    "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
+)
+
+feedback = FeedbackBlueprint()
+
+
+@feedback.trace_message(context=responder.FACTS)
+def answer(messages: responder.Messages) -> Iterator[str]:
+    """Stream the reply; the page finds its message ID in the response header `X-Message-ID`."""
+    yield from responder.reply(messages)
+
+
+def create_app() -> Flask:
+    """Make the app; `FLASK_FEEDBACK_STORE_URL` and the other keys come from the environment."""
+    app = Flask(__name__, instance_path=str(Path.home() / ".cache" / "feedback_blueprint"))
+    app.config.from_prefixed_env()
+    app.register_blueprint(feedback)
+    feedback_recorded.connect(show_event, app)
+
+    @app.get("/")
+    def page() -> str:
+        return render_template("chat.html", model=responder.MODEL, questions=responder.ANSWERS)
+
+    @app.post("/chat")
+    def chat() -> Response:
+        match request.get_json():
+            case {"messages": [*_, {"role": "user", "content": str()}] as messages}:
+                return Response(stream_with_context(answer(messages)), mimetype="text/plain")
+        raise BadRequest("Send messages, the last of them the user's.")
+
+    @app.after_request
+    def secure(response: Response) -> Response:
+        response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response
+
+    return app
+
+
+def show_event(_app: Flask, *, attributes: Mapping[str, Any], **_: object) -> None:
+    """Send the event that the agent has just taken along with the vote's answer, for the page."""
+    event = json.dumps(dict(attributes))  # ASCII, as a header must be
+
+    @after_this_request
+    def add_header(response: Response) -> Response:
+        response.headers["X-Feedback-Event"] = event
+        return response

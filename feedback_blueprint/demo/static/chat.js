@@ -1,0 +1,115 @@
+// The conversation: sends it, streams the reply, keeps it over a reload.
+
+import {loadVotes, Thumbs} from "./thumbs.js";
+
+const $ = (id) => document.getElementById(id);
+const [log, composer, prompt] = [$("log"), $("composer"), $("prompt")];
+const turns = JSON.parse(sessionStorage.getItem("turns") ?? "[]");
+let stream = null;
+
+const save = () => sessionStorage.setItem("turns", JSON.stringify(turns));
+
+function element(tag, className, text = "") {
+  const made = document.createElement(tag);
+  made.className = className;
+  made.textContent = text;
+  return made;
+}
+
+function toEnd() {
+  window.scrollTo({top: document.body.scrollHeight});
+}
+
+function show(turn) {
+  $("welcome").hidden = true;
+  const article = element("article", turn.role);
+  article.append(
+    element("h3", "hidden", turn.role === "user" ? "You" : "Reply"),
+    element("p", "text", turn.content),
+  );
+  log.append(article);
+  return article;
+}
+
+function showThumbs(article, turn) {
+  if (turn.note) article.append(element("p", "note", turn.note));
+  if (!turn.messageId) return null;
+  const thumbs = new Thumbs(turn, save);
+  article.append(thumbs.element);
+  return thumbs;
+}
+
+async function ask(content) {
+  turns.push({role: "user", content});
+  show(turns.at(-1));
+  const turn = {role: "assistant", content: ""};
+  const article = show(turn);
+  const text = article.querySelector(".text");
+  log.setAttribute("aria-busy", "true");  // read out when it is complete, not word by word
+  stream = new AbortController();
+  $("send").hidden = !($("stop").hidden = false);
+  toEnd();
+
+  try {
+    const messages = turns.filter((t) => t.content).map(({role, content}) => ({role, content}));
+    const response = await fetch("chat", {
+      method: "POST",
+      headers: {"Content-Type": "application/json"},
+      body: JSON.stringify({messages}),
+      signal: stream.signal,
+    });
+    if (!response.ok) throw new Error(`The server answered ${response.status}; its log says why.`);
+    turn.messageId = response.headers.get("X-Message-ID");
+    if (!turn.messageId) turn.note = "The server could not keep this reply’s trace ID, so it cannot be rated.";
+    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+    for (let part; !(part = await reader.read()).done;) {
+      const atEnd = innerHeight + scrollY >= document.body.scrollHeight - 40;
+      text.textContent = turn.content += part.value;
+      if (atEnd) toEnd();
+    }
+  } catch (error) {
+    turn.note = error.name === "AbortError" ? "You stopped this reply." : `There is no more of this reply. ${error.message}`;
+  }
+
+  turns.push(turn);
+  save();
+  showThumbs(article, turn);
+  log.removeAttribute("aria-busy");
+  stream = null;
+  $("send").hidden = !($("stop").hidden = true);
+  toEnd();
+  prompt.focus();
+}
+
+composer.addEventListener("submit", (event) => {
+  event.preventDefault();
+  const content = prompt.value.trim();
+  if (!content || stream) return;
+  prompt.value = "";
+  ask(content);
+});
+prompt.addEventListener("keydown", (event) => {
+  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+  event.preventDefault();
+  composer.requestSubmit();
+});
+$("stop").addEventListener("click", () => stream?.abort());
+$("clear").addEventListener("click", () => {
+  sessionStorage.removeItem("turns");
+  location.reload();
+});
+for (const button of document.querySelectorAll(".questions button")) {
+  button.addEventListener("click", () => ask(button.textContent));
+}
+
+const kept = turns.map((turn) => {
+  const article = show(turn);
+  return turn.role === "assistant" ? showThumbs(article, turn) : null;
+}).filter(Boolean);
+if (turns.length) toEnd();
+if (kept.length) {
+  loadVotes(kept.map((thumbs) => thumbs.turn.messageId)).then(
+    (votes) => kept.forEach((thumbs) => thumbs.restore(votes.get(thumbs.turn.messageId))),
+    (error) => kept.forEach((thumbs) => thumbs.say(error.message, true)),
+  );
+}

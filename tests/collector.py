@@ -1,0 +1,281 @@
+"""A stand-in for New Relic's collector: HTTPS on loopback, the agent's own wire protocol."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import threading
+import zlib
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import trustme
+
+Event = dict[str, Any]
+Enough = int | Callable[[list[Event]], Any]
+
+REPORT_PERIOD_MS = 100
+
+#: What the collector answers to `connect`, see `RESPONSES` in newrelic/common/agent_http.py.
+CONNECT: dict[str, Any] = {
+    "account_id": "12345",
+    "apdex_t": 0.5,
+    "application_id": "1",
+    "collect_custom_events": True,
+    "collect_errors": True,
+    "collect_span_events": True,
+    "collect_traces": True,
+    "data_report_period": 60,
+    "encoding_key": "1" * 40,
+    "entity_guid": "ENTITY",
+    "product_level": 50,
+    "sampling_rate": 0,
+    "trusted_account_ids": [12345],
+    "trusted_account_key": "12345",
+    "url_rules": [],
+    "event_harvest_config": {
+        "report_period_ms": REPORT_PERIOD_MS,
+        "harvest_limits": {
+            "analytic_event_data": 1200,
+            "custom_event_data": 3600,
+            "error_event_data": 100,
+            "span_event_data": 2000,
+        },
+    },
+}
+
+#: Settings that have no environment variable: no look-ups of cloud metadata services.
+QUIET = {
+    f"utilization.detect_{vendor}": False
+    for vendor in ("aws", "azure", "azureappservice", "docker", "gcp", "kubernetes", "pcf")
+} | {"package_reporting.enabled": False}
+
+
+class Collector:
+    """Keeps what agents send; says what a test tells it to say.
+
+    `connect` is merged into the answer to an agent's `connect`: what New Relic's side decides.
+    """
+
+    def __init__(self, directory: Path, connect: Mapping[str, Any] | None = None) -> None:
+        self._directory = directory
+        self._connect = dict(connect or {})
+        self._arrived = threading.Condition()
+        self._events: dict[str, list[Event]] = defaultdict(list)
+        self._metrics: dict[str, int] = defaultdict(int)
+        self._faults: dict[str, list[int]] = defaultdict(list)
+        self._runs = 0
+        self._outdated = 0  # runs up to this number are told to restart
+        self._open = threading.Event()
+        self._open.set()
+
+        authority = trustme.CA()
+        self._ca_bundle = directory / "ca.pem"
+        authority.cert_pem.write_to_path(str(self._ca_bundle))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("127.0.0.1").configure_cert(context)
+        self._server = _Server(("127.0.0.1", 0), _Handler)
+        self._server.collector = self
+        self._server.socket = context.wrap_socket(
+            self._server.socket, server_side=True, do_handshake_on_connect=False
+        )
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
+
+    def __enter__(self) -> Collector:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._open.set()
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    # What points an agent here
+
+    def environ(self, settings: Mapping[str, Any] | None = None) -> dict[str, str]:
+        """Environment variables for a process whose agent reports here.
+
+        `settings` go into its configuration file: `{"custom_insights_events.enabled": False}`.
+        """
+        lines = [f"{name} = {value}" for name, value in (QUIET | dict(settings or {})).items()]
+        text = "\n".join(["[newrelic]", *lines, ""])
+        config = self._directory / f"newrelic-{abs(hash(text)):x}.ini"
+        config.write_text(text)
+        return {
+            "NEW_RELIC_APP_NAME": "tests",
+            "NEW_RELIC_CA_BUNDLE_PATH": str(self._ca_bundle),
+            "NEW_RELIC_CONFIG_FILE": str(config),
+            "NEW_RELIC_HOST": "127.0.0.1",
+            "NEW_RELIC_LICENSE_KEY": "0" * 40,
+            "NEW_RELIC_LOG": "stderr",
+            "NEW_RELIC_LOG_LEVEL": "critical",
+            "NEW_RELIC_PORT": str(self._server.server_port),
+        }
+
+    # What arrived
+
+    def events(self, event_type: str = "LlmFeedbackMessage", **having: Any) -> list[Event]:
+        """The custom events of one type that have these attributes, in the order of arrival."""
+        with self._arrived:
+            return self._matching(event_type, having)
+
+    def wait_for(
+        self,
+        enough: Enough = 1,
+        event_type: str = "LlmFeedbackMessage",
+        *,
+        timeout: float = 15,
+        **having: Any,
+    ) -> list[Event]:
+        """Wait for so many events of one type, or until a predicate over them holds."""
+
+        def met() -> bool:
+            found = self._matching(event_type, having)
+            return bool(enough(found)) if callable(enough) else len(found) >= enough
+
+        with self._arrived:
+            if not self._arrived.wait_for(met, timeout):
+                raise AssertionError(
+                    f"waited {timeout} s for {enough} of {event_type} with {having}; "
+                    f"arrived: {dict(self._events)}"
+                )
+            return self._matching(event_type, having)
+
+    def metrics(self) -> dict[str, int]:
+        """Call counts by metric name; agents send them once a minute and when they end."""
+        with self._arrived:
+            return dict(self._metrics)
+
+    def clear(self) -> None:
+        """Forget what arrived."""
+        with self._arrived:
+            self._events.clear()
+            self._metrics.clear()
+
+    # What goes wrong
+
+    @contextmanager
+    def held(self) -> Iterator[Callable[[], None]]:
+        """Leave every `connect` unanswered until the end, or until what this gives is called."""
+        self._open.clear()
+        try:
+            yield self._open.set
+        finally:
+            self._open.set()
+
+    def fail(self, method: str, status: int = 0, times: int = 1) -> None:
+        """Answer the next requests of a method with this status; 0 drops the connection."""
+        with self._arrived:
+            self._faults[method] += [status] * times
+
+    def wait_failed(self, method: str, timeout: float = 15) -> None:
+        """Wait until the faults of a method have all happened."""
+        with self._arrived:
+            assert self._arrived.wait_for(lambda: not self._faults[method], timeout)
+
+    def restart_agents(self, connect: Mapping[str, Any] | None = None) -> None:
+        """Order every connected agent to connect anew, to be given these settings."""
+        with self._arrived:
+            self._connect = dict(connect or {})
+            self._outdated = self._runs
+
+    @property
+    def runs(self) -> int:
+        """How many times an agent connected."""
+        with self._arrived:
+            return self._runs
+
+    def wait_connected(self, runs: int, timeout: float = 15) -> None:
+        """Wait until agents connected so many times in all."""
+        with self._arrived:
+            if not self._arrived.wait_for(lambda: self._runs >= runs, timeout):
+                raise AssertionError(f"{self._runs} agent runs after {timeout} s, not {runs}")
+
+    # The protocol, called by the handler's threads
+
+    def answer(self, method: str, run: str, payload: Any) -> tuple[int, Any]:
+        """Status and return value; status 0 drops the connection."""
+        if method == "connect":
+            self._open.wait()
+        with self._arrived:
+            if self._faults[method]:
+                self._arrived.notify_all()
+                return self._faults[method].pop(0), None
+            if run and int(run) <= self._outdated and method != "shutdown":
+                return 409, None
+            result = self._keep(method, payload)
+            self._arrived.notify_all()
+            return 200, result
+
+    def _keep(self, method: str, payload: Any) -> Any:
+        match method:
+            case "preconnect":
+                return {"redirect_host": "127.0.0.1"}
+            case "connect":
+                self._runs += 1
+                return merged(CONNECT, self._connect | {"agent_run_id": str(self._runs)})
+            case "custom_event_data":
+                for intrinsics, attributes in payload[2]:
+                    self._events[intrinsics["type"]].append(attributes | intrinsics)
+            case "metric_data":
+                for metric, values in payload[3]:
+                    self._metrics[metric["name"]] += values[0]
+        return None if method.endswith("_data") else []
+
+    def _matching(self, event_type: str, having: Mapping[str, Any]) -> list[Event]:
+        return [
+            event
+            for event in self._events.get(event_type, ())
+            if all(event.get(name) == value for name, value in having.items())
+        ]
+
+
+def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with `over` laid on top, level by level."""
+    result = dict(base)
+    for key, value in over.items():
+        old = result.get(key)
+        if isinstance(old, Mapping) and isinstance(value, Mapping):
+            value = merged(old, value)
+        result[key] = value
+    return result
+
+
+class _Server(ThreadingHTTPServer):
+    collector: Collector
+    daemon_threads = True
+    request_queue_size = 64
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """An agent that was killed in the middle of a request is no news."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        query = parse_qs(urlsplit(self.path).query)
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.headers.get("Content-Encoding") in {"gzip", "deflate"}:
+            body = zlib.decompress(body, zlib.MAX_WBITS | 32)
+        method, run = query["method"][0], query.get("run_id", [""])[0]
+        status, value = self.server.collector.answer(method, run, json.loads(body))
+        if not status:
+            self.close_connection = True
+            return
+        answer = json.dumps({"return_value": value}).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, *args: Any) -> None:
+        pass

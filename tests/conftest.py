@@ -1,0 +1,149 @@
+"""The fixtures: what a test can ask for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import pytest
+import servers
+from collector import Collector
+from flask import Flask
+from flask.testing import FlaskClient
+from servers import Gunicorn, RedisServer, StartServer, ToolMissingError
+
+from feedback_blueprint import FeedbackBlueprint
+from feedback_blueprint.testing import capture_feedback
+
+
+@contextmanager
+def needed() -> Iterator[None]:
+    """A tool that is missing skips a test on a user's machine, and fails it where CI=true."""
+    try:
+        yield
+    except ToolMissingError as missing:
+        if os.environ.get("CI") == "true":
+            pytest.fail(str(missing))
+        pytest.skip(str(missing))
+
+
+# Stores: real servers, and an empty store for each test
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A Redis that all tests share, a database each: never frozen, never ended."""
+    with needed(), servers.redis_server(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def own_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A Redis with an append-only file, for one file of tests to freeze, kill and start again."""
+    directory = tmp_path_factory.mktemp("redis")
+    with needed(), servers.redis_server(directory, append_only=True) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def new_store_url(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], str]:
+    """Ask for the URL of an empty store of one kind."""
+
+    def new(kind: str) -> str:
+        if kind == "redis":
+            server: RedisServer = request.getfixturevalue("redis_server")
+            return server.fresh_url()
+        return f"sqlite:///{tmp_path_factory.mktemp('sqlite') / 'feedback.db'}"
+
+    return new
+
+
+@pytest.fixture(params=servers.STORES)
+def store_url(request: pytest.FixtureRequest, new_store_url: Callable[[str], str]) -> str:
+    """An empty store, of each kind in turn."""
+    return new_store_url(request.param)
+
+
+# The agent: a collector, and apps under gunicorn whose agent reports to it
+
+
+@pytest.fixture(scope="module")
+def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collector]:
+    """Stands in for New Relic, for one file of tests."""
+    with Collector(tmp_path_factory.mktemp("collector")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def chat_server(
+    collector: Collector,
+    new_store_url: Callable[[str], str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> StartServer:
+    """Ask for an app of tests/apps under gunicorn: `with chat_server(workers=4) as server`."""
+
+    def start(
+        app: str = "chat:app",
+        *,
+        store_url: str | None = None,
+        settings: Mapping[str, Any] | None = None,
+        env: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> AbstractContextManager[Gunicorn]:
+        environ = collector.environ(settings) if options.get("agent", True) else {}
+        environ["FLASK_FEEDBACK_STORE_URL"] = store_url or new_store_url("sqlite")
+        directory = tmp_path_factory.mktemp("gunicorn")
+        return servers.gunicorn(app, directory, env=environ | dict(env or {}), **options)
+
+    return start
+
+
+# In process: an app whose events are collected, without an agent
+
+
+@pytest.fixture
+def feedback() -> FeedbackBlueprint:
+    """The blueprint of `app`."""
+    return FeedbackBlueprint()
+
+
+@pytest.fixture
+def app(store_url: str, feedback: FeedbackBlueprint) -> Flask:
+    """An app with a chat of one route, on each store in turn; pytest-flask's `client` calls it."""
+    app = Flask(__name__)
+    app.config.update(FEEDBACK_STORE_URL=store_url, FEEDBACK_STORE_TIMEOUT=2.0, TESTING=True)
+    app.register_blueprint(feedback)
+    app.add_url_rule("/chat", view_func=lambda: {"message_id": feedback.stash()}, endpoint="chat")
+    return app
+
+
+@pytest.fixture
+def events(app: Flask) -> Iterator[list[dict[str, Any]]]:
+    """What the agent would have taken."""
+    with capture_feedback(app) as events:
+        yield events
+
+
+@pytest.fixture
+def message_id(events: list[dict[str, Any]], client: FlaskClient) -> str:
+    """A message that can be rated."""
+    return client.get("/chat").json["message_id"]
+
+
+# What a failed test shows
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show the end of each running server's log."""
+    report = yield
+    if report.failed:
+        for server in Gunicorn.running:
+            report.sections.append(("gunicorn's log", servers.tail(server.log)))
+    return report

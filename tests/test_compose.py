@@ -1,0 +1,127 @@
+"""docker-compose.yml, without an engine to try it: its schema, its promises, its command."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import needed
+from servers import Client, RedisServer, ToolMissingError, environment, free_port, tail, wait_until
+
+ROOT = Path(__file__).parent.parent
+FILE = ROOT / "docker-compose.yml"
+
+
+@pytest.fixture(scope="module")
+def compose() -> Any:
+    return yaml.safe_load(FILE.read_text())
+
+
+def test_it_is_what_the_compose_schema_allows() -> None:
+    with needed():
+        if not importlib.util.find_spec("check_jsonschema"):
+            raise ToolMissingError("no check-jsonschema: pip install check-jsonschema")
+    checker = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
+    checked = subprocess.run([*checker, FILE], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_every_image_is_pinned_to_one_version(compose: Any) -> None:
+    base = re.findall(
+        r"^FROM (.+)$", compose["services"]["demo"]["build"]["dockerfile_inline"], re.M
+    )
+    images = [*base, compose["services"]["redis"]["image"]]
+    assert len(images) == 2
+    for image in images:
+        assert re.fullmatch(r"[a-z]+:\d+\.\d+\.\d+(-[a-z]+)*", image), image
+
+
+def test_the_image_is_built_from_files_that_exist(compose: Any) -> None:
+    dockerfile = compose["services"]["demo"]["build"]["dockerfile_inline"]
+    for sources in re.findall(r"^COPY (.+) \S+$", dockerfile, re.M):
+        for source in sources.split():
+            assert (ROOT / source).exists(), source
+
+
+def test_nothing_secret_is_in_it(compose: Any) -> None:
+    """What is secret has no value here: compose passes it on from the caller's environment."""
+    environ = compose["services"]["demo"]["environment"]
+    secret = {name for name in environ if re.search("KEY|TOKEN|SECRET|PASSWORD", name)}
+    assert secret == {"NEW_RELIC_LICENSE_KEY", "OPENAI_API_KEY"}
+    assert {environ[name] for name in secret} == {None}
+    assert not re.search(r"[0-9a-f]{32}|sk-\w{8}|NRAL", FILE.read_text())
+
+
+def test_only_this_machine_reaches_it(compose: Any) -> None:
+    assert "ports" not in compose["services"]["redis"]
+    assert all(port.startswith("127.0.0.1:") for port in compose["services"]["demo"]["ports"])
+
+
+def test_redis_keeps_what_it_should(compose: Any) -> None:
+    redis = compose["services"]["redis"]
+    program, *flags = redis["command"].split()
+    assert program == "redis-server"
+    options = dict(zip(flags[::2], flags[1::2], strict=True))
+    assert options["--appendonly"] == "yes"
+    assert options["--maxmemory-policy"] == "volatile-ttl"
+    assert re.fullmatch(r"\d+mb", options["--maxmemory"])
+    assert "redis:/data" in redis["volumes"]
+    assert redis["healthcheck"]["test"] == ["CMD", "redis-cli", "ping"]
+    assert compose["services"]["demo"]["depends_on"] == {"redis": {"condition": "service_healthy"}}
+
+
+def test_the_demos_command_runs_on_several_workers(
+    compose: Any, redis_server: RedisServer, tmp_path: Path
+) -> None:
+    """The very command and environment, on this machine: no key is set, so in developer mode."""
+    service = compose["services"]["demo"]
+    client = Client(free_port())
+    command = [word.replace("$$", "$") for word in service["command"]]
+    assert "-b 0.0.0.0:8000" in command[-1]
+    command[-1] = command[-1].replace("0.0.0.0:8000", f"127.0.0.1:{client.port}")
+    environ = {name: value for name, value in service["environment"].items() if value is not None}
+    environ |= {
+        "FLASK_FEEDBACK_STORE_URL": redis_server.fresh_url(),
+        "HOME": str(tmp_path),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=environment(environ),
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+
+    def up() -> bool:
+        assert process.poll() is None, tail(log)
+        try:
+            return client.get("/").status == 200
+        except ConnectionError:
+            return False
+
+    try:
+        wait_until(up, "the demo to answer")
+        for number in range(8):
+            chat = {"messages": [{"role": "user", "content": "hi"}]}
+            reply = client.post("/chat", chat)
+            vote = {"message_id": reply.headers["X-Message-ID"], "rating": number}
+            answer = client.post("/feedback", vote)
+            assert answer.status == 202, answer.text + tail(log)
+        assert log.read_text().count("Booting worker") == 4
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # the session that was made for it
+        process.wait()

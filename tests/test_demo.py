@@ -1,0 +1,172 @@
+"""The demo as its user starts it: `python -m feedback_blueprint.demo`, under the real agent."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+from collector import Collector
+from openai_server import REPLY, openai_server
+from servers import Client, Response, environment, free_port, tail, wait_until
+
+ROOT = Path(__file__).parent.parent
+PROMPT = {"messages": [{"role": "user", "content": "What is a trace ID good for?"}]}
+
+
+class Demo(Client):
+    """A running demo."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def reply(self) -> Response:
+        answer = self.post("/chat", PROMPT)
+        assert answer.status == 200, answer.text
+        return answer
+
+    def interrupt(self) -> None:
+        """Press Ctrl+C, and wait until the agent has sent what it has."""
+        self.process.send_signal(signal.SIGINT)
+        assert self.process.wait(timeout=20) == 0, tail(self.log)
+
+
+@contextmanager
+def demo(directory: Path, env: Mapping[str, str]) -> Iterator[Demo]:
+    """Start it in a home directory of its own, where its store goes."""
+    running = Demo(free_port())
+    running.log = directory / "demo.log"
+    with running.log.open("wb") as output:
+        running.process = subprocess.Popen(
+            [sys.executable, "-m", "feedback_blueprint.demo"],
+            cwd=ROOT,
+            env=environment({"HOME": str(directory), "PORT": str(running.port), **env}),
+            stdout=output,
+            stderr=output,
+            # A shell's background job ignores Ctrl+C, and so would all that it starts.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
+    try:
+        wait_until(lambda: answers(running), "the demo to answer")
+        yield running
+    finally:
+        running.process.kill()
+        running.process.wait()
+
+
+def answers(running: Demo) -> bool:
+    assert running.process.poll() is None, tail(running.log)
+    try:
+        return running.get("/").status == 200
+    except ConnectionError:
+        return False
+
+
+def test_one_command_one_chat_one_vote_one_event(tmp_path: Path) -> None:
+    audit = tmp_path / "audit.log"
+    with demo(tmp_path, {"NEW_RELIC_AUDIT_LOG": str(audit)}) as running:
+        assert f"http://127.0.0.1:{running.port} " in running.log.read_text()
+        message_id = running.reply().headers["X-Message-ID"]
+        vote = running.post(
+            "/feedback", {"message_id": message_id, "rating": "good", "message": "naïve “✓”"}
+        )
+        assert vote.status == 202, vote.text
+        event = json.loads(vote.headers["X-Feedback-Event"])
+        assert event["rating"] == "good"
+        assert event["message"] == "naïve “✓”"
+        assert event["message_id"] == message_id
+        assert event["model"] == "built-in responder"
+        assert len(event["trace_id"]) == 32
+        running.interrupt()
+
+    harvested = audit.read_text()
+    assert "LlmFeedbackMessage" in harvested
+    assert event["trace_id"] in harvested
+    assert event["feedback_id"] in harvested
+
+
+def test_developer_mode_needs_no_network(tmp_path: Path) -> None:
+    """Everything that the agent says goes to its own stand-in, none of it to a proxy or host."""
+    unreachable = {"NEW_RELIC_HOST": "127.0.0.1", "NEW_RELIC_PORT": "9"}
+    with demo(tmp_path, unreachable) as running:
+        message_id = running.reply().headers["X-Message-ID"]
+        assert running.post("/feedback", {"message_id": message_id, "rating": "bad"}).status == 202
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    with demo(tmp_path_factory.mktemp("demo"), {}) as started:
+        yield started
+
+
+def test_the_reply_is_streamed(running: Demo) -> None:
+    with closing(HTTPConnection("127.0.0.1", running.port, timeout=20)) as connection:
+        headers = {"Content-Type": "application/json"}
+        connection.request("POST", "/chat", json.dumps(PROMPT), headers)
+        response = connection.getresponse()
+        pieces = list(iter(response.read1, b""))
+    assert len(pieces) > 3
+    assert b"".join(pieces).startswith(b"New Relic keeps it")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        [],
+        "hello",
+        {"messages": []},
+        {"messages": [{"role": "assistant", "content": "hello"}]},
+        {"messages": [{"role": "user", "content": 1}]},
+    ],
+)
+def test_what_is_no_conversation_is_refused(running: Demo, body: object) -> None:
+    assert running.post("/chat", body).status == 400
+
+
+def test_votes_are_changed_read_back_and_retracted(running: Demo) -> None:
+    message_id = running.reply().headers["X-Message-ID"]
+    vote = {"message_id": message_id, "rating": "good"}
+    assert running.post("/feedback", vote).status == 202
+    assert running.post("/feedback", vote | {"rating": "bad"}).json["revision"] == 2
+    [standing] = running.get(f"/feedback?message_id={message_id}").json["feedback"]
+    assert standing["rating"] == "bad"
+
+    retracted = running.request("DELETE", f"/feedback?message_id={message_id}")
+    assert retracted.status == 202
+    assert json.loads(retracted.headers["X-Feedback-Event"])["retracted"] is True
+    assert running.get(f"/feedback?message_id={message_id}").json["feedback"] == []
+
+
+def test_the_page_keeps_to_a_strict_content_security_policy(running: Demo) -> None:
+    page = running.get("/")
+    policy = page.headers["Content-Security-Policy"]
+    assert "default-src 'self'" in policy
+    assert "unsafe" not in policy
+    assert "<style" not in page.text
+    assert "style=" not in page.text
+    assert page.text.count("<script") == page.text.count('<script type="module" src=')
+
+
+def test_an_openai_compatible_server_answers_and_its_events_join(
+    tmp_path: Path, collector: Collector
+) -> None:
+    """With a configured agent, whose collector is the tests' own."""
+    with openai_server() as url:
+        env = collector.environ() | {"OPENAI_BASE_URL": url, "OPENAI_MODEL": "stand-in-1"}
+        with demo(tmp_path, env) as running:
+            reply = running.reply()
+            assert reply.text == "".join(REPLY)
+            vote = {"message_id": reply.headers["X-Message-ID"], "rating": "good"}
+            assert running.post("/feedback", vote).status == 202
+
+            [feedback] = collector.wait_for(1)
+            assert feedback["model"] == "stand-in-1"
+            completions = collector.wait_for(1, "LlmChatCompletionMessage", content="".join(REPLY))
+            assert {event["trace_id"] for event in completions} == {feedback["trace_id"]}

@@ -1,0 +1,173 @@
+"""Who may vote on what: a message is its rater's alone, and nobody can tell it exists."""
+
+from __future__ import annotations
+
+import pytest
+from flask import Flask, session
+from flask_login import LoginManager, UserMixin, current_user, login_user
+
+from feedback_blueprint import FeedbackBlueprint
+from feedback_blueprint.testing import capture_feedback
+
+
+def make_app(store_url, rater, **config):
+    app, feedback = Flask(__name__), FeedbackBlueprint(rater=rater)
+    app.config.update({"FEEDBACK_STORE_URL": store_url, "SECRET_KEY": "now"} | config)
+    app.register_blueprint(feedback)
+    app.get("/chat", endpoint="chat")(lambda: str(feedback.stash()))
+    app.get("/login/<name>", endpoint="login")(lambda name: session.update(user=name) or "in")
+    return app
+
+
+def session_rater():
+    return session.get("user")
+
+
+@pytest.fixture
+def app(store_url):
+    return make_app(store_url, session_rater)
+
+
+@pytest.fixture
+def visitor(app, events):
+    """Ask for a browser, logged in under a name or anonymous."""
+
+    def visitor(name=None):
+        client = app.test_client()
+        if name is not None:
+            client.get(f"/login/{name}")
+        return client
+
+    return visitor
+
+
+def ask_all(client, message_id):
+    """Return the answers of all three routes about a message."""
+    url = f"/feedback?message_id={message_id}"
+    body = {"message_id": message_id, "rating": "good"}
+    answers = [client.post("/feedback", json=body), client.delete(url), client.get(url)]
+    return [(answer.status_code, answer.text, sorted(answer.headers)) for answer in answers]
+
+
+def test_another_raters_message_is_exactly_like_none(visitor):
+    ann, bob, nobody = visitor("ann"), visitor("bob"), visitor()
+    message_id = ann.get("/chat").text
+    body = {"message_id": message_id, "rating": "good"}
+    assert ann.post("/feedback", json=body).status_code == 202
+    for stranger in bob, nobody:
+        assert ask_all(stranger, message_id) == ask_all(stranger, "x" * 22)
+    assert ann.get(f"/feedback?message_id={message_id}").json["feedback"][0]["rating"] == "good"
+
+
+def test_the_store_does_the_same_work_for_another_raters_message(app, visitor, monkeypatch):
+    """One call, with the same arguments but the key: what takes time is the same."""
+    [votes] = app.extensions["feedback_blueprint"].values()
+    calls = []
+    vote = votes._store.vote
+    monkeypatch.setattr(
+        votes._store, "vote", lambda *args, **kwargs: calls.append(args) or vote(*args, **kwargs)
+    )
+    message_id = visitor("ann").get("/chat").text
+    for asked in message_id, "x" * 22:
+        visitor("bob").post("/feedback", json={"message_id": asked, "rating": "good"})
+    assert len(calls) == 2
+    assert calls[0][1:] == calls[1][1:]
+
+
+def test_an_anonymous_message_is_rated_by_whoever_holds_its_id(visitor, events):
+    message_id = visitor().get("/chat").text
+    body = {"message_id": message_id, "rating": "good"}
+    answers = [visitor(name).post("/feedback", json=body) for name in (None, "ann", "bob")]
+    assert [answer.status_code for answer in answers] == [202, 202, 202]
+    assert len({answer.json["feedback_id"] for answer in answers}) == 3
+    assert visitor("ann").get(f"/feedback?message_id={message_id}").json["feedback"] == [
+        {key: answers[1].json[key] for key in ("message_id", "feedback_id", "revision")}
+        | {"rating": "good", "category": None, "message": None}
+    ]
+
+
+def test_only_a_hash_of_the_rater_is_stored_or_sent(app, visitor, events):
+    ann = visitor("ann@example.com")
+    message_id = ann.get("/chat").text
+    ann.post("/feedback", json={"message_id": message_id, "rating": "good"})
+    [votes] = app.extensions["feedback_blueprint"].values()
+    [owner] = votes.hashes("ann@example.com")
+    [standing] = votes._store.read([f"fb:{message_id}"], [owner])
+    assert standing.message.owner == owner
+    assert len(owner) == 16
+    assert b"ann" not in owner
+    assert "ann" not in str(events)
+
+
+def test_the_hash_is_keyed_with_the_secret(store_url):
+    hashes = []
+    for key in "one", "two":
+        app = make_app(store_url, session_rater)
+        app.secret_key = key
+        other = FeedbackBlueprint("other", rater=session_rater)
+        app.register_blueprint(other, url_prefix="/other")
+        hashes.append(app.extensions["feedback_blueprint"][other].hashes("ann"))
+    assert hashes[0] != hashes[1]
+
+
+def test_a_rotated_secret_costs_no_vote(store_url):
+    old, new = (
+        make_app(store_url, lambda: "ann", **config)
+        for config in ({"SECRET_KEY": "old"}, {"SECRET_KEY_FALLBACKS": ["older", "old"]})
+    )
+    assert old.secret_key != new.secret_key
+    with capture_feedback(old), capture_feedback(new):
+        body = {"message_id": old.test_client().get("/chat").text, "rating": "good"}
+        first = old.test_client().post("/feedback", json=body)
+        second = new.test_client().post("/feedback", json=body | {"rating": "bad"})
+    assert second.status_code == 202
+    assert second.json == first.json | {"revision": 2}
+
+
+@pytest.mark.parametrize("rater", [lambda: 1 / 0, lambda: 5])
+def test_a_rater_that_fails_is_a_bug_in_the_feedback_route(store_url, rater):
+    app = make_app(store_url, rater)
+    with capture_feedback(app) as events:
+        response = app.test_client().post("/feedback", json={"message_id": "m", "rating": 1})
+        assert app.test_client().get("/chat").text == "None"
+    assert response.status_code == 500
+    assert events == []
+
+
+@pytest.mark.parametrize("name", ["", "é" * 5000, "half \ud800"])
+def test_any_text_is_a_rater(store_url, name):
+    app = make_app(store_url, lambda: name)
+    with capture_feedback(app):
+        body = {"message_id": app.test_client().get("/chat").text, "rating": 1}
+        assert app.test_client().post("/feedback", json=body).status_code == 202
+
+
+def test_outside_a_request_a_message_is_anonymous(app, events):
+    feedback = next(iter(app.extensions["feedback_blueprint"]))
+    with app.app_context():
+        message_id = feedback.stash()
+    body = {"message_id": message_id, "rating": 1}
+    assert app.test_client().post("/feedback", json=body).status_code == 202
+
+
+def test_flask_logins_current_user_is_a_rater(store_url):
+    app = Flask(__name__)
+    app.config.update(FEEDBACK_STORE_URL=store_url, SECRET_KEY="now")
+    login = LoginManager(app)
+
+    class User(UserMixin):
+        def __init__(self, name):
+            self.id = name
+
+    login.user_loader(User)
+    feedback = FeedbackBlueprint(rater=lambda: current_user.get_id())
+    app.register_blueprint(feedback)
+    app.get("/login/<name>", endpoint="login")(lambda name: str(login_user(User(name))))
+    app.get("/chat")(feedback.trace_message(lambda: "reply"))
+    with capture_feedback(app):
+        ann, bob = app.test_client(), app.test_client()
+        ann.get("/login/ann")
+        bob.get("/login/bob")
+        body = {"message_id": ann.get("/chat").headers["X-Message-ID"], "rating": 1}
+        assert bob.post("/feedback", json=body).status_code == 404
+        assert ann.post("/feedback", json=body).status_code == 202

@@ -1,0 +1,194 @@
+"""The README does what it says: its examples and its two commands are run."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import servers
+from flask import Flask, Response, request, session
+from flask_cors import CORS
+from flask_limiter import Limiter
+from flask_limiter.util import get_remote_address
+from flask_login import LoginManager, UserMixin, login_user
+from flask_wtf.csrf import CSRFProtect
+
+from feedback_blueprint import FeedbackBlueprint
+from feedback_blueprint.testing import capture_feedback
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"^```python\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+COMMANDS = re.findall(r"^(python3 -m venv .*)$", README, re.MULTILINE)
+
+
+@pytest.fixture
+def store_url(new_store_url):
+    return new_store_url("sqlite")
+
+
+def example(mark, **names):
+    """Run the one example that contains `mark`, with some names given; return all its names."""
+    [code] = [code for code in EXAMPLES if mark in code]
+    names["__name__"] = "readme"
+    exec(compile(code, f"README, {mark}", "exec"), names)
+    return SimpleNamespace(**names)
+
+
+def test_the_example_on_the_first_screen(store_url):
+    readme = example("def create_app", llm=lambda prompt: prompt.upper())
+    app = readme.create_app()
+    assert app.config["FEEDBACK_STORE_URL"].startswith("redis://")
+    app = Flask(__name__)
+    app.config["FEEDBACK_STORE_URL"] = store_url
+    app.register_blueprint(readme.feedback)
+    app.post("/chat")(lambda: readme.answer(request.json["prompt"]))
+    client = app.test_client()
+    with capture_feedback(app):
+        reply = client.post("/chat", json={"prompt": "hi"}).json
+        assert reply["reply"] == "HI"
+        body = {"message_id": reply["message_id"], "rating": "good", "category": "informative"}
+        assert client.post("/feedback", json=body | {"message": "Just what"}).status_code == 202
+
+
+def test_the_example_with_a_database(app, feedback, events, client):
+    class Row:
+        def __init__(self, reply):
+            self.reply, self.id = reply, None
+
+    rows = []
+    db = SimpleNamespace(add=rows.append, commit=lambda: setattr(rows[-1], "id", 5))
+    names = example("db.commit", feedback=feedback, Row=Row, db=db, llm=str.upper)
+    with app.test_request_context():
+        assert names.save_answer("hi").reply == "HI"
+        assert feedback.message_id == "5"
+    client.post("/feedback", json={"message_id": 5, "rating": "good"})
+    assert (events[0]["model"], events[0]["prompt_version"]) == ("small-1", 7)
+
+
+def test_the_example_that_streams(app, feedback, events, client):
+    example(
+        "llm_stream",
+        app=app,
+        feedback=feedback,
+        llm_stream=str.split,
+        Response=Response,
+        request=request,
+    )
+    response = app.test_client().post("/stream", json={"prompt": "a b"})
+    assert response.text == "ab"
+    body = {"message_id": response.headers["X-Message-ID"], "rating": "good"}
+    assert client.post("/feedback", json=body).status_code == 202
+
+
+def test_the_example_by_hand(app, feedback, events, client):
+    pool = SimpleNamespace(submit=lambda function: function())
+    row = SimpleNamespace(id="late")
+    example("request_knows", app=app, feedback=feedback, pool=pool, make_answer=lambda: row)
+    response = client.post("/job")
+    made = response.headers.getlist("X-Message-ID")
+    assert made == [response.json["message_id"], "late"]
+
+
+@pytest.mark.parametrize("mark", ["session.get", "current_user.get_id"])
+def test_the_examples_of_raters(store_url, mark):
+    feedback = example(mark, FeedbackBlueprint=FeedbackBlueprint).feedback
+    app = Flask(__name__)
+    app.config.update(FEEDBACK_STORE_URL=store_url, SECRET_KEY="k")
+    app.register_blueprint(feedback)
+
+    class User(UserMixin):
+        def __init__(self, name):
+            self.id = name
+
+    LoginManager(app).user_loader(User)
+
+    @app.get("/login/<name>")
+    def login(name):
+        session["user"] = name
+        return str(login_user(User(name)))
+
+    app.get("/chat")(lambda: str(feedback.stash()))
+    ann, bob = app.test_client(), app.test_client()
+    with capture_feedback(app):
+        ann.get("/login/ann")
+        bob.get("/login/bob")
+        body = {"message_id": ann.get("/chat").text, "rating": "good"}
+        assert bob.post("/feedback", json=body).status_code == 404
+        assert ann.post("/feedback", json=body).status_code == 202
+
+
+def test_the_example_of_a_scale(store_url):
+    app = Flask(__name__)
+    example("FEEDBACK_CATEGORIES", app=app)
+    app.config["FEEDBACK_STORE_URL"] = store_url
+    feedback = FeedbackBlueprint()
+    app.register_blueprint(feedback)
+    with capture_feedback(app) as events, app.test_request_context():
+        feedback.record(feedback.stash(), "good", "wrong")
+    assert events[0]["score"] == 1
+
+
+def test_the_example_of_neighbours(app, feedback):
+    app.config["SECRET_KEY"] = "k"
+    names = {"Limiter": Limiter, "CORS": CORS, "CSRFProtect": CSRFProtect}
+    example(
+        "CSRFProtect", app=app, feedback=feedback, get_remote_address=get_remote_address, **names
+    )
+    assert app.test_client().post("/feedback", json={}).status_code == 400, "a token is missing"
+
+
+def test_the_examples_of_the_signal_and_of_a_users_test(app, feedback, client, capsys):
+    example("connect_via", app=app)
+    app.post("/chat", endpoint="post_chat")(lambda: {"message_id": feedback.stash()})
+    example("def test_a_thumb_is_recorded").test_a_thumb_is_recorded(app, client)
+    assert capsys.readouterr().out.startswith("good for ")
+
+
+def test_every_python_example_is_run_by_a_test_above():
+    marks = set(re.findall(r'example\(\s*"(.*?)"', Path(__file__).read_text(encoding="utf-8")))
+    marks |= {"session.get", "current_user.get_id"}
+    assert all(any(mark in code for mark in marks) for code in EXAMPLES)
+
+
+def test_every_status_is_in_the_table():
+    from feedback_blueprint import errors
+
+    for refusal in errors.Refusal.__subclasses__():
+        assert f"| {refusal.status} | `{refusal.code}` |" in README
+
+
+def test_the_commands_are_there():
+    demo, tests = COMMANDS
+    assert demo.endswith("-m feedback_blueprint.demo")
+    assert tests.endswith("-m pytest")
+
+
+@pytest.mark.skipif(os.environ.get("CI") != "true", reason="installs from the network: set CI=true")
+def test_the_demo_command_serves_a_chat(tmp_path):
+    """The tests' command cannot run itself: `.ci/run` takes it from here and runs it."""
+    checkout = tmp_path / "checkout"
+    shutil.copytree(ROOT, checkout, ignore=shutil.ignore_patterns(".*", "__pycache__"))
+    environ = os.environ | {"PORT": str(servers.free_port()), "PYTHONUNBUFFERED": "1"}
+    command = COMMANDS[0].replace("python3", sys.executable, 1)
+    process = subprocess.Popen(
+        ["bash", "-c", command],
+        cwd=checkout,
+        env=environ,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        assert any("Chat on http://127.0.0.1" in line for line in process.stdout)
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait()
+        process.stdout.close()
