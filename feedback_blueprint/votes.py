@@ -120,13 +120,19 @@ class Votes:
         """Return the caller's standing votes, and which of the messages the caller can rate."""
         feedback, rateable = [], []
         keys = [self._key_prefix + message_id for message_id in message_ids]
-        for message_id, standing in zip(message_ids, self._store.read(keys, raters), strict=True):
+        standings = self._store.read(keys, raters)
+        for _ in range(5):  # a vote under way is confirmed at once, or has been lost
+            if not any(standing and standing.pending for standing in standings):
+                break
+            time.sleep(POLL)
+            standings = self._store.read(keys, raters)
+        for message_id, standing in zip(message_ids, standings, strict=True):
             if standing is None:
                 continue
             rateable.append(message_id)
-            if standing.vote is None or standing.vote == RETRACTED:
+            if standing.pending or standing.vote in (None, RETRACTED):
                 continue
-            rating, category, message, _ = Vote.unpack(standing.vote)
+            rating, category, message, _ = Vote.unpack(standing.vote or b"")
             feedback.append(
                 {
                     "message_id": message_id,

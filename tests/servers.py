@@ -46,6 +46,28 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+class Group(subprocess.Popen[bytes]):
+    """A process and its children: they do not outlive the tests, whatever ends those."""
+
+    def __init__(self, command: Sequence[str], **options: Any) -> None:
+        super().__init__(command, start_new_session=True, **options)
+        # This one reads until we are gone, even if we are killed
+        self._guard = subprocess.Popen(
+            ["/bin/sh", "-c", f"read _; kill -9 -{self.pid}"],
+            stdin=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def end(self) -> None:
+        """Kill what is left of it, frozen or not."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self.wait()
+        self._guard.kill()
+        self._guard.communicate()
+
+
 # HTTP
 
 
@@ -122,7 +144,7 @@ class RedisServer:
         self.log = directory / "redis.log"
         self._append_only = append_only
         self._last_database = 0
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Group | None = None
 
     @property
     def url(self) -> str:
@@ -150,9 +172,7 @@ class RedisServer:
         for name, value in options.items():
             command += [f"--{name}", str(value)]
         with self.log.open("ab") as output:
-            self._process = subprocess.Popen(
-                command, stdout=output, stderr=output, start_new_session=True
-            )
+            self._process = Group(command, stdout=output, stderr=output)
         try:
             wait_until(self._answers, "redis to answer PING")
         except BaseException:
@@ -161,10 +181,9 @@ class RedisServer:
 
     def kill(self) -> None:
         """End it at once, as a crash would; a frozen one too."""
-        if self._process:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
+        process, self._process = self._process, None
+        if process:
+            process.end()
 
     def freeze(self) -> None:
         """Stop it in the middle of whatever it does: connections stay, nothing is answered."""
@@ -250,21 +269,20 @@ class Gunicorn(Client):
         self._command += [f"--workers={workers}", f"--worker-class={worker_class}"]
         self._command += [f"--pythonpath={APPS}"]
         self._command += [f"--threads={threads}", "--graceful-timeout=5", *options]
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Group | None = None
 
     def start(self) -> None:
         """Start it, on a new port, and wait until it answers."""
         with closing(socket.create_server(("127.0.0.1", 0), backlog=512)) as listening:
             self.port = listening.getsockname()[1]
             with self.log.open("ab") as output:
-                self._process = subprocess.Popen(
+                self._process = Group(
                     [*self._command, f"--bind=fd://{listening.fileno()}"],
                     cwd=self._directory,
                     env=environment(self._env),
                     pass_fds=[listening.fileno()],
                     stdout=output,
                     stderr=output,
-                    start_new_session=True,
                 )
         self.running.append(self)
         try:
@@ -274,24 +292,18 @@ class Gunicorn(Client):
 
     def kill(self) -> None:
         """End it and all its workers at once, as a power cut would."""
-        self._end(signal.SIGKILL)
+        process, self._process = self._process, None
+        if process:
+            self.running.remove(self)
+            process.end()
 
     def stop(self) -> None:
         """End it as a deployment does: requests are finished, the agent sends what it has."""
-        self._end(signal.SIGTERM)
-
-    def _end(self, how: signal.Signals) -> None:
-        process, self._process = self._process, None
-        if not process:
-            return
-        self.running.remove(self)
-        if how is not signal.SIGKILL:
-            process.send_signal(how)
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=15)
-        with suppress(ProcessLookupError):  # whatever is left of its group
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        assert self._process
+        self._process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=15)
+        self.kill()
 
 
 @contextmanager

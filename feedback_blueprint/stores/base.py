@@ -45,11 +45,15 @@ class Outcome(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """One message as one rater sees it: `vote` is the recorded vote, if there is one."""
+    """One message as one rater sees it, and the rater's vote on it, if there is one.
+
+    `pending`: the vote stands, but is still to be confirmed as recorded.
+    """
 
     message: Message
     revision: int = 0
     vote: bytes | None = None
+    pending: bool = False
 
 
 class Store(Protocol):
@@ -82,7 +86,7 @@ class Store(Protocol):
         """
 
     def confirm(self, key: str, voter: bytes, attempt: bytes) -> None:
-        """Note that the vote was recorded. Nobody waits for this, and it never raises."""
+        """Note, soon, that the vote was recorded. Nobody waits for this, and it never raises."""
 
     def read(self, keys: Sequence[str], raters: Sequence[bytes]) -> list[Standing | None]:
         """Read messages and the caller's votes in one round trip; `None` for an unknown one."""

@@ -198,10 +198,10 @@ def _standing(
     if message is None or voter is None:
         return None
     vote = held.get(b"v" + voter)
-    if vote is None or held[b"p" + voter] is not None:
+    if vote is None:
         return Standing(message)
     revision, vote = vote.split(b" ", 1)
-    return Standing(message, int(revision), vote)
+    return Standing(message, int(revision), vote, held[b"p" + voter] is not None)
 
 
 def encode(message: Message) -> bytes:

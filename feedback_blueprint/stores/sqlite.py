@@ -184,8 +184,8 @@ class SQLiteStore:
                     standings.append(None)
                     continue
                 held = execute(FIND_VOTE, (key, voter)).fetchone()
-                recorded = held is not None and held[2] is None
-                standings.append(Standing(message, *held[:2]) if recorded else Standing(message))
+                revision, vote, pending = held or (0, None, None)
+                standings.append(Standing(message, revision, vote, pending is not None))
         return standings
 
     @contextlib.contextmanager
