@@ -64,7 +64,7 @@ class FeedbackBlueprint(Blueprint):
         self.register_error_handler(Refusal, problem)
         self.after_request(not_cached)
         self.after_app_request(self._announce)
-        add_commands(self.cli)
+        add_commands(self.cli, self._votes)
 
     def register(self, app: App, options: dict[str, Any]) -> None:
         """Read and check the app's configuration; nothing is opened or sent yet.

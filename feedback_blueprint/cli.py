@@ -2,17 +2,84 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 
 import click
+from flask.cli import with_appcontext
+
+from .errors import StoreUnavailable
+from .findings import Finding
+from .stores import Shown
+from .votes import Vote, Votes
 
 
-def add_commands(group: click.Group) -> None:
+def add_commands(group: click.Group, votes: Callable[[], Votes]) -> None:
     """Add the commands to the blueprint's group, which bears its name."""
     group.help = "See how feedback is doing."
-    group.command("dashboard")(dashboard)
+
+    @group.command()
+    @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+    @with_appcontext
+    def check(as_json: bool) -> None:
+        """Look at the agent, the store and the settings; exit with 1 where something is wrong."""
+        findings = votes().inspect()
+        if as_json:
+            click.echo(json.dumps([finding._asdict() for finding in findings], indent=2))
+        else:
+            click.echo(table(findings))
+        if not all(finding.ok for finding in findings):
+            raise click.exceptions.Exit(1)
+
+    @group.command()
+    @click.argument("message_id")
+    @with_appcontext
+    def show(message_id: str) -> None:
+        """Show all that is kept of a message: its trace ID, context, text and votes."""
+        try:
+            shown = votes().show(message_id)
+        except StoreUnavailable as error:
+            raise click.ClickException(str(error)) from error
+        if shown is None:
+            raise click.ClickException("There is no such message: never made, or expired.")
+        click.echo(description(shown, votes().settings.ttl.total_seconds()))
+
+    @group.command()
+    def dashboard() -> None:
+        """Print a New Relic dashboard over the feedback, as JSON to import there."""
+        text = files(__package__).joinpath("dashboard.json").read_text(encoding="utf-8")
+        click.echo(text, nl=False)
 
 
-def dashboard() -> None:
-    """Print a New Relic dashboard over the feedback, as JSON to import there."""
-    click.echo(files(__package__).joinpath("dashboard.json").read_text(encoding="utf-8"), nl=False)
+def table(findings: Sequence[Finding]) -> str:
+    """Set findings out for a person, each with a mark, and with its remedy where it needs one."""
+    width = max(len(finding.what) for finding in findings)
+    lines = []
+    for what, ok, seen, remedy in findings:
+        lines.append(f"{'✓' if ok else '✗'} {what:{width}}  {seen}")
+        if not ok and remedy:
+            lines.append(f"  {'':{width}}  → {remedy}")
+    return "\n".join(lines)
+
+
+def description(shown: Shown, ttl: float) -> str:
+    """Set out all that is kept of a message; `ttl` is how long it could be rated, in seconds."""
+    message, expires_in, votes = shown
+    lines = [
+        f"trace ID   {message.trace_id}",
+        f"age        {ttl - expires_in:.0f} s, if FEEDBACK_TTL was then what it is now",
+        f"time left  {expires_in:.0f} s",
+        f"rater      {message.owner.hex() or 'anyone'}",
+        *(f"context    {name} = {value!r}" for name, value in message.context.items()),
+    ]
+    if message.content is not None:
+        lines.append(f"content    {message.content}")
+    for rater, standing in votes.items():
+        vote = Vote.unpack(standing.vote) if standing.vote else None
+        said = json.dumps(vote._asdict(), ensure_ascii=False) if vote else "retracted"
+        doubt = ", not confirmed as recorded" if standing.pending else ""
+        lines.append(
+            f"vote       by {rater.hex() or 'anyone'}, revision {standing.revision}: {said}{doubt}"
+        )
+    return "\n".join(lines)

@@ -31,13 +31,18 @@ class Refusal(FeedbackError):
     """Feedback that was not taken. Nothing was acknowledged, so it can be sent again.
 
     `status` is the HTTP status the routes answer with, `code` the machine-readable reason in the
-    problem document, and the exception's text its `detail`.
+    problem document.
     """
 
     status: ClassVar[int]
     code: ClassVar[str]
     retry_after: int | None = None
     """Seconds after which sending it again makes sense."""
+
+    @property
+    def detail(self) -> str:
+        """What the caller of a route is told."""
+        return str(self)
 
 
 class MalformedJSON(Refusal):
@@ -93,11 +98,24 @@ class TooManyRevisions(Refusal):
 
 
 class StoreUnavailable(Refusal):
-    """The store did not answer in time, or not sensibly."""
+    """The store did not answer in time, or not sensibly.
+
+    The exception's text says why, for the log: it is no business of the caller of a route.
+    `unreachable`: it could not be asked at all, or did not answer in time.
+    """
 
     status = 503
     code = "store-unavailable"
     retry_after = 1
+
+    def __init__(self, why: str, *, unreachable: bool = False) -> None:
+        super().__init__(why)
+        self.unreachable = unreachable
+
+    @property
+    def detail(self) -> str:
+        """What the caller of a route is told."""
+        return "Feedback cannot be kept at the moment. Send it again."
 
 
 class AgentNotRecording(Refusal):
@@ -106,3 +124,8 @@ class AgentNotRecording(Refusal):
     status = 503
     code = "agent-not-recording"
     retry_after = 5
+
+    def __init__(self, why: str, *, retry_after: int | None = None) -> None:
+        super().__init__(why)
+        if retry_after is not None:
+            self.retry_after = retry_after

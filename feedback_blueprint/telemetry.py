@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+import logging
+import math
+import threading
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Protocol
 
 import newrelic.agent
 
+from .attributes import MAX_TEXT
 from .errors import AgentNotRecording
+from .findings import Finding
 
 ARGUMENTS = ("trace_id", "rating", "category", "message")
+
+METRICS = "Custom/Feedback/"
+
+REGISTRATION = 10.0
+"""Seconds that a check waits for New Relic."""
+
+OUTRANKS = 10.0
+"""Added to a vote's sampling priority: the agent's own are at most 2 (`api/transaction.py`)."""
+
+log = logging.getLogger(__package__)
 
 
 class Agent(Protocol):
@@ -27,9 +44,18 @@ class Agent(Protocol):
     def record(self, event: Mapping[str, Any]) -> None:
         """Hand one `LlmFeedbackMessage` to the agent, given all its attributes."""
 
+    def count(self, name: str) -> None:
+        """Add one to a metric, wherever the agent can."""
+
+    def inspect(self) -> list[Finding]:
+        """Look at how the agent is set up, for an operator."""
+
 
 class NewRelic:
     """The agent of this process."""
+
+    def __init__(self) -> None:
+        self._reservoir = Reservoir()
 
     def trace_id(self) -> str | None:
         """Return the trace ID of the running transaction."""
@@ -47,40 +73,181 @@ class NewRelic:
         transaction = newrelic.agent.current_transaction()
         if transaction is None:
             raise AgentNotRecording(_why_no_transaction())
-        settings = transaction.settings
-        if settings.high_security:
-            raise AgentNotRecording(
-                "High security mode drops custom events: "
-                "feedback needs an account and an agent with high_security = false."
-            )
-        if not settings.custom_insights_events.enabled:
-            raise AgentNotRecording(
-                "The agent's custom events are switched off: "
-                "set custom_insights_events.enabled = true."
-            )
-        if not settings.collect_custom_events:
-            raise AgentNotRecording(
-                "New Relic told the agent to collect no custom events: "
-                "check the account's data limits and the application's server-side settings."
-            )
-        if not settings.event_harvest_config.harvest_limits.custom_event_data:
-            raise AgentNotRecording(
-                "The agent keeps no custom events: set "
-                "event_harvest_config.harvest_limits.custom_event_data above 0, "
-                "and check the account's data limits."
-            )
+        if why := why_custom_events_are_off(transaction.settings):
+            raise AgentNotRecording(why)
         _, ignored = transaction.application.normalize_name(transaction.path, "transaction")
         if ignored:
             raise AgentNotRecording(
                 f"A transaction naming rule ignores {transaction.path}: "
                 "exempt the feedback route from it."
             )
+        self._reservoir.check(transaction)
 
     def record(self, event: Mapping[str, Any]) -> None:
         """Call `record_llm_feedback_event`."""
+        transaction = newrelic.agent.current_transaction()
+        if transaction is None:
+            raise AgentNotRecording(_why_no_transaction())
         arguments = {name: event.get(name) for name in ARGUMENTS}
         metadata = {name: value for name, value in event.items() if name not in ARGUMENTS}
         newrelic.agent.record_llm_feedback_event(**arguments, metadata=metadata)
+        self._reservoir.keep(transaction)
+
+    def count(self, name: str) -> None:
+        """Record a custom metric, inside a transaction or not."""
+        application = newrelic.agent.application(activate=False)
+        if application is not None:
+            application.record_custom_metric(METRICS + name, 1)
+
+    def inspect(self) -> list[Finding]:
+        """Register this process as the app's would, and look at what New Relic answers."""
+        local = newrelic.agent.global_settings()
+        present = Finding(
+            "agent",
+            bool(local.enabled and local.monitor_mode),
+            f"version {newrelic.version}",
+            "Run this under newrelic-admin run-program, as the app, with monitor_mode on.",
+        )
+        if not present.ok:
+            return [present]
+        application = newrelic.agent.register_application(timeout=REGISTRATION)
+        settings = application.settings
+        if settings is None:
+            remedy = "Check the licence key, the network to New Relic and the agent's log."
+            return [present, Finding("registered with New Relic", False, "no", remedy)]
+        events, limit = settings.custom_insights_events, settings.event_harvest_config
+        off = why_custom_events_are_off(settings)
+        capacity, period = limit.harvest_limits.custom_event_data, limit.report_period_ms / 1000
+        return [
+            present,
+            Finding("registered with New Relic", True, application.name),
+            Finding(
+                "high security", not settings.high_security, _on(settings.high_security), off or ""
+            ),
+            Finding("custom events", off is None, _on(off is None), off or ""),
+            Finding(
+                "bytes of one value",
+                events.max_attribute_value >= MAX_TEXT,
+                str(events.max_attribute_value),
+                f"Set custom_insights_events.max_attribute_value to {MAX_TEXT} or more.",
+            ),
+            Finding(
+                "reservoir",
+                capacity > 0,
+                f"{capacity} custom events a process each {period:g} s",
+                "Set event_harvest_config.harvest_limits.custom_event_data above 0.",
+            ),
+            Finding(
+                "AI monitoring",
+                bool(settings.ai_monitoring.enabled),
+                _on(settings.ai_monitoring.enabled),
+                "Set ai_monitoring.enabled = true, to see feedback next to the LLM's own events.",
+            ),
+            Finding(
+                "startup_timeout",
+                local.startup_timeout > 0,
+                f"{local.startup_timeout:g} s",
+                "Set startup_timeout = 10: the first messages of a process have no trace ID else.",
+            ),
+        ]
+
+
+def _on(value: object) -> str:
+    return "on" if value else "off"
+
+
+class Reservoir:
+    """Sees to it that the votes of one harvest are all sent.
+
+    Between two harvests a process keeps a limited number of custom events, the agent's own of LLM
+    calls included, and samples the rest away by priority. So votes outrank all others, and none is
+    taken when the votes alone fill the reservoir. Where it lies is no public knowledge: where it
+    cannot be found, votes are counted by the clock instead, and the others may displace them.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._held: Any = None
+        self._votes = 0
+        self._counted_at = -math.inf
+        self._lost_sight = False
+
+    def check(self, transaction: Any) -> None:
+        """Raise `AgentNotRecording` if there is no room for one more vote."""
+        config = transaction.settings.event_harvest_config
+        capacity, period = config.harvest_limits.custom_event_data, config.report_period_ms / 1000
+        reservoir = self._find(transaction)
+        with self._lock:
+            now = time.monotonic()
+            if reservoir is not None:
+                # Counting takes a while, so only once a second; a failed harvest comes back.
+                if reservoir is not self._held or now - self._counted_at > 1:
+                    self._votes = sum(sample[0] >= OUTRANKS for sample in list(reservoir.pq))
+                    self._held, self._counted_at = reservoir, now
+                room = capacity - min(capacity // 2, max(64, capacity // 20))
+            else:
+                if now - self._counted_at > period:
+                    self._votes, self._counted_at = 0, now
+                room = capacity // 2  # any harvest spans parts of two of our periods
+            if self._votes < room:
+                return
+        raise AgentNotRecording(
+            "The agent has taken as many votes as it can send with the next harvest "
+            f"({capacity} custom events a process): raise "
+            "event_harvest_config.harvest_limits.custom_event_data, or add processes.",
+            retry_after=max(1, math.ceil(period)),
+        )
+
+    def keep(self, transaction: Any) -> None:
+        """Let the vote that the transaction recorded last outrank all that is not a vote."""
+        with self._lock:
+            self._votes += 1
+        with suppress(AttributeError, IndexError, TypeError, ValueError):
+            recorded = transaction._custom_events
+            if not recorded.heap:
+                priority, *rest = recorded.pq[-1]
+                recorded.pq[-1] = (priority + OUTRANKS, *rest)
+
+    def _find(self, transaction: Any) -> Any:
+        try:
+            application = transaction.application
+            core = application._agent.application(application.name)
+            reservoir = core._stats_engine.custom_events
+            len(reservoir.pq)
+        except (AttributeError, TypeError):
+            if not self._lost_sight:
+                self._lost_sight = True
+                log.warning(
+                    "This version of the agent does not show how many events it holds: "
+                    "votes are limited by the clock, and other custom events may displace them."
+                )
+            return None
+        return reservoir
+
+
+def why_custom_events_are_off(settings: Any) -> str | None:
+    """Name what keeps the agent from sending custom events, and the remedy, if anything does."""
+    if settings.high_security:
+        return (
+            "High security mode drops custom events: "
+            "feedback needs an account and an agent with high_security = false."
+        )
+    if not settings.custom_insights_events.enabled:
+        return (
+            "The agent's custom events are switched off: set custom_insights_events.enabled = true."
+        )
+    if not settings.collect_custom_events:
+        return (
+            "New Relic told the agent to collect no custom events: "
+            "check the account's data limits and the application's server-side settings."
+        )
+    if not settings.event_harvest_config.harvest_limits.custom_event_data:
+        return (
+            "The agent keeps no custom events: set "
+            "event_harvest_config.harvest_limits.custom_event_data above 0, "
+            "and check the account's data limits."
+        )
+    return None
 
 
 def _why_no_transaction() -> str:
@@ -88,7 +255,7 @@ def _why_no_transaction() -> str:
     if newrelic.agent.current_transaction(active_only=False) is not None:
         return (
             "This transaction is ignored or has ended, so its events are dropped: "
-            "do not ignore the feedback route."
+            "do not let the agent ignore this route."
         )
     application = newrelic.agent.application(activate=False)
     if application is None or not newrelic.agent.global_settings().monitor_mode:

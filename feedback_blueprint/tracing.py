@@ -8,6 +8,7 @@ import logging
 import secrets
 import sys
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from contextlib import suppress
 from types import FunctionType, MethodType
 from typing import Any
 from uuid import UUID
@@ -54,39 +55,51 @@ class Capture:
         self, message_id: MessageID | None, context: Context, content: str | None
     ) -> tuple[str, Message] | None:
         """Keep a message and return its ID and what was kept; `None`, with a reason in the log."""
+        votes = self.votes
         if self._trace_id is None:
-            log.warning("A message cannot be rated: it has no trace ID. %s", self._why_blind)
-            return None
-        if self._owner is None:
+            text = "A message cannot be rated: it has no trace ID. %s"
+            votes.complaints.warn("trace ID", text, self._why_blind)
+        if self._trace_id is None or self._owner is None:
+            votes.agent.count("StashesMissed")
             return None
         try:
             key = secrets.token_urlsafe(16) if message_id is None else message_id_text(message_id)
             message = Message(
-                self._trace_id, self._owner, _valid(context), self._content_to_keep(content)
+                self._trace_id, self._owner, self._valid(context), self._content_to_keep(content)
             )
-            if not self.votes.stash(key, message):
-                log.warning(
-                    "Message %r was stashed before and stays what it was: use each ID once.", key
-                )
+            if not votes.stash(key, message):
+                text = "Message %r was stashed before and stays what it was: use each ID once."
+                votes.complaints.warn("taken ID", text, key)
                 return None
         except ValueError as error:
-            log.warning("Message ID %r cannot be used. %s", message_id, error)
+            votes.complaints.warn("ID", "Message ID %r cannot be used. %s", message_id, error)
             return None
-        except StoreUnavailable as error:
-            log.warning("A message cannot be rated: %s", error)
+        except StoreUnavailable:  # the store's guard has said so
+            votes.agent.count("StashesMissed")
             return None
         self._announced.append(key)
         return key, message
 
     def amend(self, key: str, message: Message) -> None:
         """Keep more of a message that was kept before."""
-        try:
-            content = self._content_to_keep(message.content)
-            self.votes.amend(
-                key, Message(message.trace_id, message.owner, _valid(message.context), content)
-            )
-        except StoreUnavailable as error:
-            log.warning("Content or context of message %r is not kept: %s", key, error)
+        content = self._content_to_keep(message.content)
+        context = self._valid(message.context)
+        with suppress(StoreUnavailable):  # the store's guard has said so
+            self.votes.amend(key, Message(message.trace_id, message.owner, context, content))
+
+    def _valid(self, context: Context) -> dict[str, Any]:
+        """Return the entries that an event can carry, and say in the log what is left out."""
+        valid: dict[str, Any] = {}
+        for name, value in context.items():
+            problem = attribute_problem(name, value)
+            if problem is None and len(valid) == MAX_ENTRIES:
+                problem = f"Over {MAX_ENTRIES} entries."
+            if problem is None:
+                valid[name] = value
+            else:
+                text = "Context entry %r is left out. %s"
+                self.votes.complaints.warn(f"context {name!r}", text, name, problem)
+        return valid
 
     def _content_to_keep(self, content: object) -> str | None:
         if not self.votes.settings.store_message or not isinstance(content, str):
@@ -350,20 +363,6 @@ def check_context(context: Context) -> None:
     for name, value in context.items():
         if problem := attribute_problem(name, value):
             raise ConfigurationError(f"context cannot hold {name!r}: {value!r}. {problem}")
-
-
-def _valid(context: Context) -> dict[str, Any]:
-    """Return the entries that an event can carry, and say in the log what is left out."""
-    valid: dict[str, Any] = {}
-    for name, value in context.items():
-        problem = attribute_problem(name, value)
-        if problem is None and len(valid) == MAX_ENTRIES:
-            problem = f"Over {MAX_ENTRIES} entries."
-        if problem is None:
-            valid[name] = value
-        else:
-            log.warning("Context entry %r is left out. %s", name, problem)
-    return valid
 
 
 def _why_blind(votes: Votes) -> str:

@@ -79,7 +79,7 @@ def problem(refusal: Refusal) -> Response:
         "type": "about:blank",
         "title": HTTPStatus(refusal.status).phrase,
         "status": refusal.status,
-        "detail": str(refusal),
+        "detail": refusal.detail,
         "code": refusal.code,
     }
     if isinstance(refusal, Invalid):

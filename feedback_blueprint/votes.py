@@ -8,9 +8,12 @@ import hmac
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Literal, NamedTuple
+from uuid import uuid4
 
 from flask import current_app
 from itsdangerous import Signer
@@ -18,10 +21,18 @@ from marshmallow import ValidationError
 
 from .attributes import MAX_ATTRIBUTES, MAX_ENTRIES, MAX_TEXT, split_text
 from .config import Settings
-from .errors import AgentNotRecording, Invalid, TooManyRevisions, UnknownMessage
+from .errors import (
+    AgentNotRecording,
+    Invalid,
+    StoreUnavailable,
+    TooManyRevisions,
+    UnknownMessage,
+)
+from .findings import Finding
+from .logs import Complaints
 from .schemas import feedback_schema
 from .signals import feedback_recorded
-from .stores import RETRACTED, Message, Outcome, Store
+from .stores import RETRACTED, Guard, Message, Outcome, Shown, Store
 from .telemetry import Agent, NewRelic
 
 POLL = 0.01
@@ -58,9 +69,9 @@ class Vote(NamedTuple):
         return json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode()
 
     @classmethod
-    def unpack(cls, vote: bytes) -> Vote:
-        """Return what was packed."""
-        return cls(*json.loads(vote))
+    def unpack(cls, vote: bytes) -> Vote | None:
+        """Return what was packed; `None` where the vote was retracted."""
+        return None if vote == RETRACTED else cls(*json.loads(vote))
 
 
 class Votes:
@@ -78,7 +89,8 @@ class Votes:
     ) -> None:
         self.settings = settings
         self.agent: Agent = NewRelic()
-        self._store = store
+        self.complaints = Complaints()
+        self._store = Guard(store, self.complaints)
         self._rater_keys = [_rater_key(secret) for secret in secrets if secret]
         self._key_prefix = settings.key_prefix + namespace
         self._schema = feedback_schema(settings.ratings, settings.categories)
@@ -104,14 +116,16 @@ class Votes:
             raise Invalid(error.messages_dict) from error
         message_id = loaded.pop("message_id")
         vote = Vote(**loaded)
-        self.agent.check()
-        refuse_what_would_be_cut(message_id, vote, self.agent.value_limit())
-        return self._cast(message_id, vote, raters)
+        with self._counting_refusals():
+            self.agent.check()
+            refuse_what_would_be_cut(message_id, vote, self.agent.value_limit())
+            return self._cast(message_id, vote, raters)
 
     def retract(self, message_id: str, raters: Sequence[bytes]) -> Receipt:
         """Take a vote back. Without one, the message is as good as unknown."""
-        self.agent.check()
-        receipt = self._cast(message_id, None, raters)
+        with self._counting_refusals():
+            self.agent.check()
+            receipt = self._cast(message_id, None, raters)
         if receipt.status == "unchanged":
             raise UnknownMessage
         return receipt
@@ -130,20 +144,53 @@ class Votes:
             if standing is None:
                 continue
             rateable.append(message_id)
-            if standing.pending or standing.vote in (None, RETRACTED):
+            vote = Vote.unpack(standing.vote) if standing.vote else None
+            if standing.pending or vote is None:
                 continue
-            rating, category, message, _ = Vote.unpack(standing.vote or b"")
             feedback.append(
                 {
                     "message_id": message_id,
                     "feedback_id": feedback_id(message_id, standing.message, raters),
                     "revision": standing.revision,
-                    "rating": rating,
-                    "category": category,
-                    "message": message,
+                    "rating": vote.rating,
+                    "category": vote.category,
+                    "message": vote.message,
                 }
             )
         return {"feedback": feedback, "rateable": rateable}
+
+    def show(self, message_id: str) -> Shown | None:
+        """Return all that is kept of a message, for an operator."""
+        return self._store.show(self._key_prefix + message_id)
+
+    def inspect(self) -> list[Finding]:
+        """Look at the agent and the store, and make a round trip with a throw-away message."""
+        findings = self.agent.inspect()
+        key, rater = self._key_prefix + f"check:{uuid4().hex}", os.urandom(16)
+        start = time.perf_counter()
+        try:
+            self._store.stash(key, Message("0" * 32, rater), timedelta(seconds=10))
+            attempt = os.urandom(8)
+            outcome = self._store.vote(
+                key, [rater], b"[0]", attempt=attempt, instead_of=b"", max_revisions=1
+            )
+            took = (time.perf_counter() - start) * 1000
+            ok = outcome.status == "accepted"
+            findings.append(Finding("store", ok, f"a message and a vote in {took:.1f} ms"))
+            findings += self._store.inspect()
+        except StoreUnavailable as error:
+            findings.append(Finding("store", False, str(error), "See what it says."))
+        return findings
+
+    @contextmanager
+    def _counting_refusals(self) -> Iterator[None]:
+        try:
+            yield
+        except (AgentNotRecording, StoreUnavailable) as error:
+            self.agent.count("VotesRefused")
+            if isinstance(error, AgentNotRecording):
+                self.complaints.warn("agent", "Feedback cannot be recorded. %s", error)
+            raise
 
     def _cast(self, message_id: str, vote: Vote | None, raters: Sequence[bytes]) -> Receipt:
         """Let the vote stand, record its event, and only then call it recorded."""

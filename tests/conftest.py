@@ -12,7 +12,15 @@ import servers
 from collector import Collector
 from flask import Flask
 from flask.testing import FlaskClient
-from servers import Gunicorn, RedisServer, StartServer, ToolMissingError
+from servers import (
+    Certificate,
+    Gunicorn,
+    RedisCluster,
+    RedisSentinel,
+    RedisServer,
+    StartServer,
+    ToolMissingError,
+)
 
 from feedback_blueprint import FeedbackBlueprint
 from feedback_blueprint.testing import capture_feedback
@@ -48,14 +56,44 @@ def own_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]
 
 
 @pytest.fixture(scope="session")
+def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
+    """A cluster of three that tests share one after the other; no node is ever frozen or ended."""
+    directory = tmp_path_factory.mktemp("cluster")
+    with needed(), servers.redis_cluster(directory, cluster_node_timeout=30_000) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def redis_sentinel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisSentinel]:
+    """A Sentinel trio that all tests share, a database each: the primary stays what it is."""
+    directory = tmp_path_factory.mktemp("sentinel")
+    with needed(), servers.redis_sentinel(directory, down_after_ms=30_000) as sentinel:
+        yield sentinel
+
+
+@pytest.fixture
+def own_sentinel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisSentinel]:
+    """A Sentinel trio for one test to have a failover."""
+    with needed(), servers.redis_sentinel(tmp_path_factory.mktemp("sentinel")) as sentinel:
+        yield sentinel
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    """What the servers that talk TLS show."""
+    return servers.certificate(tmp_path_factory.mktemp("certificate"))
+
+
+@pytest.fixture(scope="session")
 def new_store_url(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str], str]:
     """Ask for the URL of an empty store of one kind."""
 
     def new(kind: str) -> str:
-        if kind == "redis":
-            server: RedisServer = request.getfixturevalue("redis_server")
+        if kind != "sqlite":
+            fixture = "redis_server" if kind == "redis" else f"redis_{kind}"
+            server: RedisServer | RedisCluster | RedisSentinel = request.getfixturevalue(fixture)
             return server.fresh_url()
         return f"sqlite:///{tmp_path_factory.mktemp('sqlite') / 'feedback.db'}"
 

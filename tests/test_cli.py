@@ -4,8 +4,91 @@ from __future__ import annotations
 
 import json
 
+import pytest
+from flask import Flask
 
-def test_the_dashboard_is_printed_as_json_to_import(app):
-    result = app.test_cli_runner().invoke(args=["feedback", "dashboard"])
+from feedback_blueprint import FeedbackBlueprint
+from feedback_blueprint.testing import capture_feedback
+
+
+@pytest.fixture
+def run(app):
+    runner = app.test_cli_runner()
+    return lambda *args: runner.invoke(args=["feedback", *args])
+
+
+def test_the_dashboard_is_printed_as_json_to_import(run):
+    result = run("dashboard")
     assert result.exit_code == 0
     assert json.loads(result.output)["pages"]
+
+
+def test_check_says_that_the_agent_is_not_running_and_what_to_do(run):
+    result = run("check")
+    assert result.exit_code == 1
+    assert "✗ agent" in result.output
+    assert "newrelic-admin" in result.output
+    assert "✓ store" in result.output
+
+
+def test_check_prints_json_for_machines(run):
+    findings = {finding["what"]: finding for finding in json.loads(run("check", "--json").output)}
+    assert findings["agent"]["ok"] is False
+    assert findings["agent"]["remedy"]
+    assert findings["store"]["ok"] is True
+
+
+def test_check_leaves_no_message_behind(app, run, feedback):
+    run("check")
+    [votes] = app.extensions["feedback_blueprint"].values()
+    store = votes._store.store
+    if hasattr(store, "_path"):
+        with store._connected() as execute:
+            rows = execute("SELECT expires - unixepoch() FROM messages").fetchall()
+            assert all(left <= 11 for (left,) in rows)
+    else:
+        assert all(store._client.ttl(key) <= 10 for key in store._client.scan_iter())
+
+
+def test_check_names_a_store_that_is_out_without_its_password():
+    app = Flask(__name__)
+    app.config["FEEDBACK_STORE_URL"] = "redis://ann:hunter2@127.0.0.1:1/0"
+    app.register_blueprint(FeedbackBlueprint())
+    result = app.test_cli_runner().invoke(args=["feedback", "check"])
+    assert result.exit_code == 1
+    assert "✗ store" in result.output
+    assert "Check that it runs" in result.output
+    assert "hunter2" not in result.output
+
+
+def test_show_tells_all_that_is_kept(app, feedback, events, client, run):
+    with app.test_request_context():
+        feedback.stash("m", context={"model": "m-1"})
+    client.post("/feedback", json={"message_id": "m", "rating": "bad", "message": "né"})
+    result = run("show", "m")
+    assert result.exit_code == 0
+    assert events[0]["trace_id"] in result.output
+    assert "model = 'm-1'" in result.output
+    assert "revision 1" in result.output
+    assert '"message": "né"' in result.output
+    client.delete("/feedback?message_id=m")
+    assert "revision 2: retracted" in run("show", "m").output
+
+
+def test_show_tells_an_unrated_message_its_text_and_owner(store_url):
+    app, feedback = Flask(__name__), FeedbackBlueprint(rater=lambda: "ann")
+    app.config.update(SECRET_KEY="k", FEEDBACK_STORE_URL=store_url, FEEDBACK_STORE_MESSAGE=True)
+    app.register_blueprint(feedback)
+    with capture_feedback(app), app.test_request_context():
+        feedback.stash("m", content="the text")
+    result = app.test_cli_runner().invoke(args=["feedback", "show", "m"])
+    assert "content    the text" in result.output
+    assert "rater      anyone" not in result.output
+    assert "ann" not in result.output
+    assert "time left  604" in result.output
+
+
+def test_show_says_that_there_is_no_such_message(run):
+    result = run("show", "nowhere")
+    assert result.exit_code == 1
+    assert "no such message" in result.output

@@ -377,6 +377,9 @@ def test_too_many_revisions(post, events):
 class DownStore:
     """A store that is down."""
 
+    def part_of(self, _):
+        return ""
+
     def __getattr__(self, name):
         def down(*args, **kwargs):
             raise errors.StoreUnavailable("Gone.")

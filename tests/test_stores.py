@@ -1,22 +1,28 @@
-"""The contract of every store: SQLite and Redis keep it alike."""
+"""The contract of every store: SQLite and Redis, alone or several, keep it alike."""
 
 from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from servers import wait_until
+from servers import SCALED_OUT, STORES, wait_until
 
 from feedback_blueprint.stores import ANYONE, RETRACTED, Message, Store, store_from_url
 
 WEEK = timedelta(days=7)
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 ANN, BOB = b"a" * 16, b"b" * 16
+
+
+@pytest.fixture(params=STORES + SCALED_OUT)
+def store_url(request: pytest.FixtureRequest, new_store_url: Callable[[str], str]) -> str:
+    return new_store_url(request.param)
 
 
 @pytest.fixture

@@ -603,11 +603,17 @@ def test_without_a_trace_id_the_answer_is_untouched(app, feedback, client, caplo
 
 
 class BrokenStore:
+    def part_of(self, _):
+        return ""
+
     def stash(self, *_):
         raise StoreUnavailable("Gone.")
 
 
 class BuggyStore:
+    def part_of(self, _):
+        return ""
+
     def stash(self, *_):
         raise ZeroDivisionError
 

@@ -19,9 +19,11 @@ def store_url(request: pytest.FixtureRequest, new_store_url: Callable[[str], str
     return new_store_url(request.param)
 
 
-def at_once(call: Callable[[Any], Response], arguments: Iterable[Any]) -> list[Response]:
+def at_once(
+    call: Callable[[Any], Response], arguments: Iterable[Any], callers: int = 64
+) -> list[Response]:
     """Many callers, a connection each."""
-    with ThreadPoolExecutor(64) as pool:
+    with ThreadPoolExecutor(callers) as pool:
         return list(pool.map(call, arguments))
 
 
@@ -68,6 +70,18 @@ def test_forty_identical_votes_at_once_are_one_event(
         assert Counter(vote.json["status"] for vote in votes) == {"accepted": 1, "unchanged": 39}
         server.stop()  # an agent that ends sends all it has
         assert len(collector.events(message_id=message_id)) == 1
+
+
+def test_a_crowd_of_greenlets_finds_redis(
+    chat_server: StartServer, new_store_url: Callable[[str], str]
+) -> None:
+    with chat_server(store_url=new_store_url("redis"), worker_class="gevent") as server:
+        messages = at_once(lambda number: chat(server, number), range(300), callers=300)
+        message_ids = [message.headers["X-Message-ID"] for message in messages]
+        assert message_ids.count(None) == 0
+        for status in 202, 200:
+            votes = at_once(lambda each: rate(server, each), message_ids, callers=300)
+            assert Counter(vote.status for vote in votes) == {status: 300}
 
 
 def test_redis_keeps_messages_and_votes_over_a_crash(

@@ -6,17 +6,21 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from ..errors import ConfigurationError
-from .base import ANYONE, RETRACTED, Message, Outcome, Standing, Store
+from .base import ANYONE, RETRACTED, Message, Outcome, Shown, Standing, Store
+from .guard import Guard
 from .redis import RedisStore
+from .redis_client import SCHEMES
 from .sqlite import SQLiteStore
 
 __all__ = [
     "ANYONE",
     "RETRACTED",
+    "Guard",
     "Message",
     "Outcome",
     "RedisStore",
     "SQLiteStore",
+    "Shown",
     "Standing",
     "Store",
     "store_from_url",
@@ -35,7 +39,7 @@ def store_from_url(url: str | None, *, timeout: float, instance_path: str, key: 
         return SQLiteStore(Path(instance_path, DEFAULT_FILE), timeout)
     try:
         parts = urlsplit(url)
-        if parts.scheme in ("redis", "rediss", "unix"):
+        if parts.scheme in SCHEMES:
             return RedisStore.from_url(url, timeout)
         if parts.scheme == "sqlite" and not parts.netloc and parts.path not in ("", "/:memory:"):
             return SQLiteStore(Path(instance_path, unquote(parts.path)[1:]), timeout)
@@ -43,8 +47,9 @@ def store_from_url(url: str | None, *, timeout: float, instance_path: str, key: 
         pass
     raise ConfigurationError(
         f"{key} cannot be {without_password(url)!r}. Give redis://host:port/db, rediss://..., "
-        "unix:///path, sqlite:///file or sqlite:////path/to/file (not :memory:, "
-        "which every worker would have to itself)."
+        "unix:///path, redis+cluster://host:port,host:port, "
+        "redis+sentinel://host:port,host:port/service/db, sqlite:///file "
+        "or sqlite:////path/to/file (not :memory:, which every worker would have to itself)."
     )
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal, NamedTuple, Protocol
 
+from ..findings import Finding
+
 ANYONE = b""
 """The rater of an anonymous visitor, and the owner of a message that anyone may rate."""
 
@@ -56,12 +58,23 @@ class Standing(NamedTuple):
     pending: bool = False
 
 
+class Shown(NamedTuple):
+    """All that is kept of one message; `expires_in` is in seconds, `votes` by the rater's hash."""
+
+    message: Message
+    expires_in: float
+    votes: Mapping[bytes, Standing]
+
+
 class Store(Protocol):
     """Keeps messages, and one vote for each of a message's raters, until the message expires.
 
     Every method raises `StoreUnavailable` where the store fails, and takes a bounded time. A vote
     is opaque bytes here; `RETRACTED` is the one that needs an earlier vote.
     """
+
+    def part_of(self, key: str) -> str:
+        """Return what keeps `key` and can be out on its own, such as a cluster's node; no I/O."""
 
     def stash(self, key: str, message: Message, ttl: timedelta) -> bool:
         """Keep a message; `False` where the key holds another one already."""
@@ -90,6 +103,12 @@ class Store(Protocol):
 
     def read(self, keys: Sequence[str], raters: Sequence[bytes]) -> list[Standing | None]:
         """Read messages and the caller's votes in one round trip; `None` for an unknown one."""
+
+    def show(self, key: str) -> Shown | None:
+        """Read all that is kept of one message, for an operator."""
+
+    def inspect(self) -> list[Finding]:
+        """Look at how the store is set up, for an operator; raises `StoreUnavailable`."""
 
 
 RETRACTED = b"null"

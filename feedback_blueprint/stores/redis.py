@@ -1,140 +1,79 @@
-"""Messages and votes in Redis or Valkey: the only file that knows `redis`.
-
-A message that nobody rated is a string, the smallest thing that Redis keeps. The first vote turns
-it into a hash, under the same key and with the same time to live:
-
-    m               the message
-    v<rater>        the rater's vote: its revision, a space, the vote
-    p<rater>        the attempt that cast it, until that attempt confirms that it was recorded
-"""
+"""Messages and votes in Redis or Valkey, on one server or several."""
 
 from __future__ import annotations
 
-import contextlib
-import json
-from collections.abc import Iterator, Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import timedelta
+from functools import cached_property
 from typing import Any
 
 import redis
-from redis.backoff import ExponentialWithJitterBackoff
-from redis.retry import Retry
 
-from ..errors import ConfigurationError, StoreUnavailable
-from .base import Message, Outcome, Standing
-
-MAX_CONNECTIONS = 50
-"""Connections of one process; callers beyond that wait their turn, for one timeout at most."""
-
-VOTE = """
-local attempt, vote, instead_of, limit = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
-local kind, message = redis.call('TYPE', KEYS[1]).ok
-if kind == 'string' then message = redis.call('GET', KEYS[1])
-elseif kind == 'hash' then message = redis.call('HGET', KEYS[1], 'm') end
-if not message then return {'unknown'} end
-
-local voter
-if message:byte(1) == 1 then voter = ARGV[5]
-else
-  local owner = message:sub(18, 33)
-  for i = 5, #ARGV do if ARGV[i] == owner then voter = owner end end
-end
-if not voter then return {'unknown'} end
-
-local revision, standing = 0, nil
-local held = kind == 'hash' and redis.call('HGET', KEYS[1], 'v' .. voter)
-if held then
-  local space = held:find(' ', 1, true)
-  revision, standing = tonumber(held:sub(1, space - 1)), held:sub(space + 1)
-end
-
-if standing == vote then
-  local pending = redis.call('HGET', KEYS[1], 'p' .. voter)
-  if not pending then return {'unchanged', revision, message} end
-  if pending ~= attempt and pending ~= instead_of then
-    return {'pending', revision, message, pending}
-  end
-  redis.call('HSET', KEYS[1], 'p' .. voter, attempt)
-  return {'accepted', revision, message}
-end
-if not standing and vote == 'null' then return {'unchanged', 0, message} end
-if revision >= limit then return {'too-many', revision, message} end
-
-if kind == 'string' then
-  local ttl = redis.call('PTTL', KEYS[1])
-  redis.call('DEL', KEYS[1])
-  redis.call('HSET', KEYS[1], 'm', message)
-  if ttl > 0 then redis.call('PEXPIRE', KEYS[1], ttl) end
-end
-redis.call('HSET', KEYS[1], 'v' .. voter, (revision + 1) .. ' ' .. vote, 'p' .. voter, attempt)
-return {'accepted', revision + 1, message}
-"""
-
-CONFIRM = """
-if redis.call('HGET', KEYS[1], ARGV[1]) == ARGV[2] then redis.call('HDEL', KEYS[1], ARGV[1]) end
-"""
-
-AMEND = """
-local kind = redis.call('TYPE', KEYS[1]).ok
-if kind == 'hash' then redis.call('HSET', KEYS[1], 'm', ARGV[1])
-elseif kind == 'string' then
-  redis.call('SET', KEYS[1], ARGV[1], 'PX', math.max(redis.call('PTTL', KEYS[1]), 1))
-end
-"""
+from ..errors import ConfigurationError
+from ..findings import Finding
+from .base import Message, Outcome, Shown, Standing
+from .redis_client import Client, client_from_url, one_way, unavailable
+from .redis_layout import AMEND, CONFIRM, VOTE, decode, encode
 
 
 class RedisStore:
-    """A store on a `redis.Redis` client, which must not decode responses: what we keep is bytes.
+    """A store on a `redis.Redis` or `redis.RedisCluster` client, which must not decode responses.
 
     Give a client of your own to share its connections: `FeedbackBlueprint(store=RedisStore(...))`.
-    Its timeouts and retries are then yours to bound; `from_url` sets them.
+    Its timeouts and retries are then yours to bound; a URL sets them.
     """
 
-    def __init__(self, client: redis.Redis) -> None:
-        if client.get_encoder().decode_responses:
-            raise ConfigurationError(
-                "RedisStore cannot use a client with decode_responses=True. "
-                "Give it a client without."
-            )
-        self._client = client
-        self._vote = client.register_script(VOTE)
-        self._amend = client.register_script(AMEND)
-        self._one_way = _one_way_pool(client.connection_pool)
+    def __init__(self, client: Client | Callable[[], Client]) -> None:
+        if isinstance(client, Client):
+            if client.get_encoder().decode_responses:
+                raise ConfigurationError(
+                    "RedisStore cannot use a client with decode_responses=True: "
+                    "what it keeps is bytes. Give it a client without."
+                )
+            self._client = client
+        else:
+            self._connect = client
+        self._one_way: dict[redis.ConnectionPool, redis.ConnectionPool] = {}
 
     @classmethod
     def from_url(cls, url: str, timeout: float) -> RedisStore:
-        """Make a store that waits at most twice `timeout` seconds; connects when first used.
+        """Make a store that waits `timeout` seconds, twice; it connects when first used.
 
-        redis-py's own defaults retry 10 times or never, and wait without bound or 5 seconds.
+        Raises `ValueError` for a URL that cannot work.
         """
-        pool = redis.BlockingConnectionPool.from_url(
-            url,
-            max_connections=MAX_CONNECTIONS,
-            timeout=timeout,
-            socket_timeout=timeout,
-            socket_connect_timeout=timeout,
-            health_check_interval=0,
-            protocol=2,  # under 3, maintenance notices of the server relax timeouts to 10 seconds
-            retry=Retry(ExponentialWithJitterBackoff(base=0.01, cap=0.05), 1),
-            retry_on_error=[redis.ReadOnlyError],
-        )
-        return cls(redis.Redis(connection_pool=pool))
+        return cls(client_from_url(url, timeout))
+
+    @cached_property
+    def _client(self) -> Client:
+        """A cluster's client connects when it is made, so it is made when it is used."""
+        return self._connect()
+
+    def part_of(self, key: str) -> str:
+        """Return the node that keeps `key`, as far as is known without asking."""
+        client = self.__dict__.get("_client")
+        if isinstance(client, redis.RedisCluster):
+            with suppress(redis.RedisError, redis.RedisClusterException):
+                return str(client.get_node_from_key(key).name)
+        return ""
 
     def stash(self, key: str, message: Message, ttl: timedelta) -> bool:
         """Keep a message; one already kept whole is our own, sent twice."""
         value = encode(message)
-        with _wrapped():
+        with self._errors():
             if self._client.set(key, value, px=ttl, nx=True):
                 return True
             try:
-                return self._client.get(key) == value
-            except redis.ResponseError:  # a hash: it has been rated, so it is not new
-                return False
+                return bool(self._client.get(key) == value)
+            except redis.ResponseError as error:
+                if "WRONGTYPE" not in str(error):
+                    raise
+                return False  # a hash: it has been rated, so it is not new
 
     def amend(self, key: str, message: Message) -> None:
         """Replace a message, with or without votes."""
-        with _wrapped():
-            self._amend(keys=[key], args=[encode(message)])
+        self._run(AMEND, key, encode(message))
 
     def vote(
         self,
@@ -147,46 +86,119 @@ class RedisStore:
         max_revisions: int,
     ) -> Outcome:
         """Cast a vote in one script."""
-        with _wrapped():
-            reply: Any = self._vote(
-                keys=[key], args=[attempt, vote, instead_of, max_revisions, *raters]
-            )
-        status, *rest = reply
-        match rest:
-            case [revision, message]:
-                return Outcome(status.decode(), revision, decode(message))
-            case [revision, message, pending]:
-                return Outcome(status.decode(), revision, decode(message), pending)
+        reply = self._run(VOTE, key, attempt, vote, instead_of, max_revisions, *raters)
+        match reply:
+            case [status, revision, message, *pending]:
+                return Outcome(status.decode(), revision, decode(message), *pending)
         return Outcome("unknown")
 
     def confirm(self, key: str, voter: bytes, attempt: bytes) -> None:
-        """Send the confirmation over a connection on which Redis has been told not to answer."""
-        with contextlib.suppress(redis.RedisError, OSError):
-            connection: Any = self._one_way.get_connection()
+        """Send the confirmation, and do not read an answer."""
+        with suppress(redis.RedisError, redis.RedisClusterException, OSError):
+            client = self._client
+            if isinstance(client, redis.RedisCluster):
+                client = client.get_redis_connection(client.get_node_from_key(key))
+            pool = client.connection_pool
+            sender = self._one_way.get(pool) or self._one_way.setdefault(pool, one_way(pool))
+            connection: Any = sender.get_connection()
             try:
                 connection.send_command("EVAL", CONFIRM, 1, key, b"p" + voter, attempt)
             finally:
-                self._one_way.release(connection)
+                sender.release(connection)
 
     def read(self, keys: Sequence[str], raters: Sequence[bytes]) -> list[Standing | None]:
         """Ask for each key both ways, as a string and as a hash: it is one of them, or neither."""
         fields = [kind + rater for rater in raters for kind in (b"v", b"p")]
-        with _wrapped():
-            pipeline = self._client.pipeline(transaction=False)
+        with self._errors():
+            pipeline: Any = self._client.pipeline(transaction=False)
             for key in keys:
                 pipeline.get(key)
                 pipeline.hmget(key, "m", *fields)
             replies = pipeline.execute(raise_on_error=False)
-        standings: list[Standing | None] = []
-        for value, values in zip(replies[::2], replies[1::2], strict=True):
-            held = dict(zip(fields, values[1:], strict=True)) if isinstance(values, list) else {}
-            if isinstance(value, redis.ResponseError):  # a hash
-                value = values[0]
-            for reply in (value, values):
+            for reply in replies:
                 if isinstance(reply, Exception) and "WRONGTYPE" not in str(reply):
-                    raise _unavailable(reply) from reply
-            standings.append(_standing(value, held, raters))
+                    raise reply
+        standings = []
+        for value, values in zip(replies[::2], replies[1::2], strict=True):
+            if isinstance(values, Exception):
+                standings.append(_standing(value, {}, raters))
+            else:
+                message = values[0] if isinstance(value, Exception) else None
+                held = dict(zip(fields, values[1:], strict=True))
+                standings.append(_standing(message, held, raters))
         return standings
+
+    def show(self, key: str) -> Shown | None:
+        """Read all that is kept of one message."""
+        with self._errors():
+            client: Any = self._client
+            hashed = client.type(key) == b"hash"
+            fields = client.hgetall(key) if hashed else {b"m": client.get(key)}
+            expires_in = client.pttl(key) / 1000
+        if not fields.get(b"m"):
+            return None
+        message = decode(fields[b"m"])
+        votes = {}
+        for name, value in fields.items():
+            if name.startswith(b"v"):
+                revision, vote = value.split(b" ", 1)
+                pending = b"p" + name[1:] in fields
+                votes[name[1:]] = Standing(message, int(revision), vote, pending)
+        return Shown(message, expires_in, votes)
+
+    def inspect(self) -> list[Finding]:
+        """Look at what each server does when its memory is full, and when it is restarted."""
+        with self._errors():
+            client: Any = self._client
+            if isinstance(client, redis.RedisCluster):
+                infos = [
+                    client.info(target_nodes=node) | {"name": f" {node.name}"}
+                    for node in client.get_primaries()
+                ]
+            else:
+                infos = [client.info() | {"name": ""}]
+        return [finding for info in infos for finding in _findings(info)]
+
+    def _run(self, script: str, key: str, *arguments: Any) -> Any:
+        """Run a script by its hash, which Redis may have forgotten."""
+        with self._errors():
+            try:
+                return self._client.evalsha(HASHES[script], 1, key, *arguments)
+            except redis.exceptions.NoScriptError:
+                return self._client.eval(script, 1, key, *arguments)
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Turn everything that redis-py raises into our own error."""
+        try:
+            yield
+        except (redis.RedisError, redis.RedisClusterException, OSError) as error:
+            raise unavailable(error) from error
+
+
+HASHES = {script: hashlib.sha1(script.encode()).hexdigest() for script in (VOTE, AMEND)}  # noqa: S324
+
+
+def _findings(info: Mapping[str, Any]) -> list[Finding]:
+    """Judge what `INFO` says of one server."""
+    name, policy, limit = info["name"], info.get("maxmemory_policy"), info.get("maxmemory", 0)
+    memory = f"{limit:,} bytes, {policy}" if limit else f"no limit, {policy}"
+    persistence = "append-only file" if info.get("aof_enabled") else "snapshots at best"
+    return [
+        Finding(f"Redis{name}", True, f"version {info.get('redis_version')}"),
+        Finding(
+            f"memory limit and eviction{name}",
+            bool(limit) and policy == "volatile-ttl",
+            memory,
+            "Set maxmemory, and maxmemory-policy volatile-ttl: the oldest messages go first.",
+        ),
+        Finding(
+            f"persistence{name}",
+            bool(info.get("aof_enabled")),
+            persistence,
+            "Set appendonly yes: else a restart forgets the last messages.",
+        ),
+    ]
 
 
 def _standing(
@@ -202,71 +214,3 @@ def _standing(
         return Standing(message)
     revision, vote = vote.split(b" ", 1)
     return Standing(message, int(revision), vote, held[b"p" + voter] is not None)
-
-
-def encode(message: Message) -> bytes:
-    """Pack a message: a byte for the layout, 16 of trace ID, 16 of owner, and what else there is.
-
-    Layout 1 has no owner, layout 2 has one. A trace ID that is not 32 hex digits, as New Relic's
-    own inbound header can make it, goes with the rest.
-    """
-    rest: dict[str, Any] = {}
-    try:
-        trace_id = bytes.fromhex(message.trace_id)
-    except ValueError:
-        trace_id = b""
-    if trace_id.hex() != message.trace_id or len(trace_id) != 16:
-        trace_id, rest["trace_id"] = bytes(16), message.trace_id
-    if message.context:
-        rest["context"] = dict(message.context)
-    if message.content is not None:
-        rest["content"] = message.content
-    packed = (b"\2" if message.owner else b"\1") + trace_id + message.owner
-    return packed + json.dumps(rest, separators=(",", ":")).encode() if rest else packed
-
-
-def decode(value: bytes) -> Message:
-    """Unpack what `encode` packed."""
-    end = 33 if value[0] == 2 else 17
-    rest = json.loads(value[end:] or b"{}")
-    return Message(
-        trace_id=rest.get("trace_id", value[1:17].hex()),
-        owner=value[17:end],
-        context=rest.get("context", {}),
-        content=rest.get("content"),
-    )
-
-
-@contextlib.contextmanager
-def _wrapped() -> Iterator[None]:
-    """Turn everything that redis-py raises into our own error."""
-    try:
-        yield
-    except (redis.RedisError, OSError) as error:
-        raise _unavailable(error) from error
-
-
-def _unavailable(error: Exception) -> StoreUnavailable:
-    return StoreUnavailable(f"Redis did not take part: {error} Send it again.")
-
-
-def _one_way_pool(pool: redis.ConnectionPool) -> redis.ConnectionPool:
-    """Make a pool like `pool`, of connections that read no replies after the handshake.
-
-    `CLIENT REPLY OFF` spares a round trip. Where a server refuses it, its answers pile up unread,
-    which makes redis-py reconnect before the next use: slower, and still right.
-    """
-
-    def connect(connection: Any) -> None:
-        connection.on_connect()
-        connection.send_command("CLIENT", "REPLY", "OFF")
-
-    kwargs = {
-        name: value
-        for name, value in pool.connection_kwargs.items()
-        if not name.startswith(("maint_", "oss_", "orig_"))  # of no use without replies
-    }
-    kwargs |= {"protocol": 2, "redis_connect_func": connect}
-    return redis.ConnectionPool(
-        connection_class=pool.connection_class, max_connections=MAX_CONNECTIONS, **kwargs
-    )

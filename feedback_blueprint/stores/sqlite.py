@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import StoreUnavailable
-from .base import RETRACTED, Message, Outcome, Standing
+from ..findings import Finding
+from .base import RETRACTED, Message, Outcome, Shown, Standing
 
 VERSION = 1
 
@@ -106,6 +107,10 @@ class SQLiteStore:
         self._lock = threading.Lock()
         self._pid = os.getpid()
 
+    def part_of(self, key: str) -> str:  # noqa: ARG002
+        """Return the same for all keys: there is one file."""
+        return ""
+
     def stash(self, key: str, message: Message, ttl: timedelta) -> bool:
         """Keep a message, and now and then remove some that have expired."""
         now = time.time()
@@ -188,6 +193,35 @@ class SQLiteStore:
                 standings.append(Standing(message, revision, vote, pending is not None))
         return standings
 
+    def show(self, key: str) -> Shown | None:
+        """Read all that is kept of one message."""
+        now = time.time()
+        with self._connected() as execute:
+            found = execute(FIND, (key, now)).fetchone()
+            if found is None:
+                return None
+            message = _message(found)
+            expires = execute("SELECT expires FROM messages WHERE key = ?", (key,)).fetchone()[0]
+            votes = execute(
+                "SELECT voter, revision, vote, attempt FROM votes WHERE key = ?", (key,)
+            )
+            return Shown(
+                message,
+                expires - now,
+                {voter: Standing(message, n, vote, a is not None) for voter, n, vote, a in votes},
+            )
+
+    def inspect(self) -> list[Finding]:
+        """Look at the file."""
+        with self._connected() as execute:
+            rows = execute("SELECT count(*) FROM messages").fetchone()[0]
+            damage = execute("PRAGMA quick_check(1)").fetchone()[0]
+        seen = f"{self._path}: {rows} messages, {self._path.stat().st_size:,} bytes"
+        return [
+            Finding("SQLite file", damage == "ok", f"{seen}, {damage}", "Move the file away."),
+            Finding("SQLite serves one host", True, "use Redis from the second host on"),
+        ]
+
     @contextlib.contextmanager
     def _connected(self) -> Iterator[Execute]:
         """Lend this process's one connection, and close it after any error.
@@ -199,7 +233,7 @@ class SQLiteStore:
             self._connection, self._lock, self._pid = None, threading.Lock(), os.getpid()
         deadline = time.monotonic() + self._patience
         if not self._lock.acquire(timeout=self._patience):
-            raise StoreUnavailable("SQLite is busy with other requests. Send it again.")
+            raise StoreUnavailable("SQLite is busy. Use Redis for so many messages at once.")
         try:
             if self._connection is None:
                 self._connection = self._open(deadline)
@@ -209,9 +243,7 @@ class SQLiteStore:
                 self._connection.close()
                 self._connection = None
             if isinstance(error, (sqlite3.Error, OSError)):
-                raise StoreUnavailable(
-                    f"SQLite did not take part: {error}. Send it again."
-                ) from error
+                raise _unavailable(self._path, error) from error
             raise
         finally:
             self._lock.release()
@@ -255,6 +287,25 @@ class Execute:
                 if "locked" not in str(error) or time.monotonic() > self._deadline:
                     raise
                 time.sleep(random.uniform(0.0005, 0.002))  # noqa: S311
+
+
+REMEDIES = {
+    "locked": "Another process keeps the file locked: end it, or raise FEEDBACK_STORE_TIMEOUT.",
+    "full": "Make room on its disk.",
+    "readonly": "Make the file and its folder writable for this user.",
+    "unable to open": "Make the folder, writable for this user.",
+    "not a database": "Move the file away: it is not ours, or was damaged.",
+    "malformed": "Move the file away: it was damaged.",
+}
+
+
+def _unavailable(path: Path, error: Exception) -> StoreUnavailable:
+    text = str(error)
+    remedy = next((remedy for mark, remedy in REMEDIES.items() if mark in text), "")
+    return StoreUnavailable(
+        f"SQLite, {path}: {text}. {remedy or 'Check the file, its folder and its disk.'}",
+        unreachable="locked" in text,
+    )
 
 
 def _row(message: Message) -> dict[str, Any]:

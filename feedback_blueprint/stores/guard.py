@@ -1,0 +1,131 @@
+"""The one place that decides that a store is out, and when to ask it again."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+from ..errors import StoreUnavailable
+from ..findings import Finding
+from ..logs import Complaints
+from .base import Message, Outcome, Shown, Standing, Store
+
+PAUSE = 1.0
+"""Seconds between two messages that try to reach a store that is out."""
+
+
+@dataclass
+class Outage:
+    """A part of the store that could not be reached; `asked` while a caller is trying again."""
+
+    why: StoreUnavailable
+    until: float
+    asked: bool = False
+
+
+class Guard:
+    """A store that is asked no more, for a second at a time, once it could not be reached.
+
+    What cannot be reached costs each caller a timeout or two. After the first, of those who stash
+    only one a second pays that: an answer waits behind it. A vote may try at any time, if nobody
+    else does, so that it is taken as soon as the store is back. A store that answers, be it with
+    an error, is not out.
+    """
+
+    def __init__(self, store: Store, complaints: Complaints) -> None:
+        self.store = store
+        self._complaints = complaints
+        self._lock = threading.Lock()
+        self._out: dict[str, Outage] = {}
+
+    def stash(self, key: str, message: Message, ttl: timedelta) -> bool:
+        """Keep a message."""
+        with self._asking(key):
+            return self.store.stash(key, message, ttl)
+
+    def amend(self, key: str, message: Message) -> None:
+        """Replace a message."""
+        with self._asking(key):
+            self.store.amend(key, message)
+
+    def vote(
+        self,
+        key: str,
+        raters: Sequence[bytes],
+        vote: bytes,
+        *,
+        attempt: bytes,
+        instead_of: bytes,
+        max_revisions: int,
+    ) -> Outcome:
+        """Cast a vote."""
+        with self._asking(key, eager=True):
+            return self.store.vote(
+                key,
+                raters,
+                vote,
+                attempt=attempt,
+                instead_of=instead_of,
+                max_revisions=max_revisions,
+            )
+
+    def confirm(self, key: str, voter: bytes, attempt: bytes) -> None:
+        """Confirm a vote, if there is anybody to tell."""
+        if not self._out:
+            self.store.confirm(key, voter, attempt)
+
+    def read(self, keys: Sequence[str], raters: Sequence[bytes]) -> list[Standing | None]:
+        """Read messages and votes."""
+        with self._asking(*keys, eager=True):
+            return self.store.read(keys, raters)
+
+    def part_of(self, key: str) -> str:
+        """Return what keeps `key`."""
+        return self.store.part_of(key)
+
+    def show(self, key: str) -> Shown | None:
+        """Read all that is kept of one message."""
+        return self.store.show(key)
+
+    def inspect(self) -> list[Finding]:
+        """Look at how the store is set up."""
+        return self.store.inspect()
+
+    @contextmanager
+    def _asking(self, *keys: str, eager: bool = False) -> Iterator[None]:
+        """Let a call through to the store, or refuse it at once; learn from how it ends."""
+        parts = {self.store.part_of(key) for key in keys}
+        if self._out:
+            self._refuse_while_out(parts, eager)
+        unreachable = None
+        try:
+            yield
+        except StoreUnavailable as error:
+            unreachable = error if error.unreachable else None
+            self._complaints.warn(f"store: {error}", "Feedback cannot be kept. %s", error)
+            raise
+        finally:
+            if unreachable or self._out:
+                self._learn(parts, unreachable)
+
+    def _refuse_while_out(self, parts: set[str], eager: bool) -> None:
+        """Raise for a part that is out; let one caller at a time find out whether it still is."""
+        with self._lock:
+            out = [self._out[part] for part in parts if part in self._out]
+            for outage in out:
+                if outage.asked or (not eager and time.monotonic() < outage.until):
+                    raise StoreUnavailable(str(outage.why))
+            for outage in out:
+                outage.asked = True
+
+    def _learn(self, parts: set[str], unreachable: StoreUnavailable | None) -> None:
+        with self._lock:
+            for part in parts:
+                if unreachable:
+                    self._out[part] = Outage(unreachable, time.monotonic() + PAUSE)
+                else:
+                    self._out.pop(part, None)

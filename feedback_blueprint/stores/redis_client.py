@@ -1,0 +1,164 @@
+"""redis-py: clients from URLs, for a server, a cluster or Sentinel, and what its errors mean.
+
+redis-py's own defaults retry 10 times or never, and wait 5 seconds or without bound. Here each
+attempt has a timeout and there are two; nothing connects before it is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+import redis
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.cluster import ClusterNode
+from redis.connection import parse_url
+from redis.retry import Retry
+from redis.sentinel import Sentinel
+
+from ..errors import StoreUnavailable
+
+Client = redis.Redis | redis.RedisCluster
+
+MAX_CONNECTIONS = 500
+"""Connections of one process to one server; callers beyond that wait, for one timeout at most.
+
+With 50, three hundred greenlets at once lost one message in five: a greenlet holds its connection
+until it is scheduled again, which is longer than Redis takes.
+"""
+
+SCHEMES = (
+    *("redis", "rediss", "unix"),
+    *("redis+cluster", "rediss+cluster", "redis+sentinel", "rediss+sentinel"),
+)
+
+
+def client_from_url(url: str, timeout: float) -> Callable[[], Client]:
+    """Check `url` and return what makes its client; `timeout` is for one attempt, in seconds.
+
+    Query options go to redis-py as they are; those with the prefix `sentinel_` to the connections
+    to the Sentinels themselves. Raises `ValueError` for a URL that cannot work.
+    """
+    scheme, _, kind = urlsplit(url).scheme.partition("+")
+    limits: dict[str, Any] = {
+        "socket_timeout": timeout,
+        "socket_connect_timeout": timeout,
+        "health_check_interval": 0,
+        "retry": _retry(),
+        "protocol": 2,  # under 3, maintenance notices of a server relax timeouts to 10 seconds
+    }
+    if not kind:
+        return _server(url, limits, timeout)
+    hosts, options = _parse(url, scheme, 26379 if kind == "sentinel" else 6379)
+    if options.get("decode_responses"):
+        raise ValueError("what is kept is bytes, which decode_responses would spoil")
+    if kind == "cluster":
+        return _cluster(hosts, limits | options)
+    return _sentinel(hosts, urlsplit(url).path, limits, options)
+
+
+def _server(url: str, limits: dict[str, Any], timeout: float) -> Callable[[], Client]:
+    pool = redis.BlockingConnectionPool.from_url(
+        url,
+        max_connections=MAX_CONNECTIONS,
+        timeout=timeout,
+        retry_on_error=[redis.ReadOnlyError],
+        **limits,
+    )
+    if pool.get_encoder().decode_responses:
+        raise ValueError("what is kept is bytes, which decode_responses would spoil")
+    return lambda: redis.Redis(connection_pool=pool)
+
+
+def _cluster(hosts: list[tuple[str, int]], options: dict[str, Any]) -> Callable[[], Client]:
+    options.pop("db", None)
+    options.pop("health_check_interval")
+    nodes = [ClusterNode(host, port) for host, port in hosts]
+    return lambda: redis.RedisCluster(startup_nodes=nodes, require_full_coverage=False, **options)
+
+
+def _sentinel(
+    hosts: list[tuple[str, int]], path: str, limits: dict[str, Any], options: dict[str, Any]
+) -> Callable[[], Client]:
+    service, _, db = path.strip("/").partition("/")
+    if not service:
+        raise ValueError("a Sentinel URL names its service: /service/db")
+    options["db"] = int(db or 0)
+    prefix = "sentinel_"
+    own = {k.removeprefix(prefix): options.pop(k) for k in list(options) if k.startswith(prefix)}
+    if options.get("ssl"):
+        own["ssl"] = True
+    sentinel = Sentinel(hosts, sentinel_kwargs=limits | own, **limits | options)
+    return lambda: sentinel.master_for(service, retry_on_error=[redis.ReadOnlyError])
+
+
+def _parse(url: str, scheme: str, port: int) -> tuple[list[tuple[str, int]], dict[str, Any]]:
+    """Return the hosts of a URL that names several, and the options that go to each of them."""
+    parts = urlsplit(url)
+    credentials, _, hosts = parts.netloc.rpartition("@")
+    if not hosts:
+        raise ValueError("no host")
+    addresses = []
+    for host in hosts.split(","):
+        address = urlsplit(f"//{host}")
+        if not address.hostname:
+            raise ValueError("a host without a name")
+        addresses.append((address.hostname, address.port or port))
+    single = f"redis://{credentials}{'@' if credentials else ''}host/?{parts.query}"
+    options = parse_url(single)
+    del options["host"]
+    if scheme == "rediss":
+        options["ssl"] = True
+    return addresses, options
+
+
+def _retry() -> Retry:
+    return Retry(ExponentialWithJitterBackoff(base=0.01, cap=0.05), 1)
+
+
+def one_way(pool: redis.ConnectionPool) -> redis.ConnectionPool:
+    """Make a pool like `pool`, of connections that read no replies after the handshake.
+
+    `CLIENT REPLY OFF` spares a round trip. Where a server refuses it, its answers pile up unread,
+    which makes redis-py reconnect before the next use: slower, and still right.
+    """
+
+    def connect(connection: Any) -> None:
+        connection.on_connect()
+        connection.send_command("CLIENT", "REPLY", "OFF")
+
+    kwargs = {
+        name: value
+        for name, value in pool.connection_kwargs.items()
+        if not name.startswith(("maint_", "oss_", "orig_"))  # of no use without replies
+    }
+    kwargs |= {"protocol": 2, "redis_connect_func": connect}
+    return redis.ConnectionPool(
+        connection_class=pool.connection_class, max_connections=MAX_CONNECTIONS, **kwargs
+    )
+
+
+REMEDIES: tuple[tuple[type[Exception], str], ...] = (
+    (redis.AuthenticationError, "Check the user and the password in its URL."),
+    (redis.exceptions.AuthorizationError, "Check the rights of the user in its URL."),
+    (redis.BusyLoadingError, "It is still loading its data: wait."),
+    (redis.TimeoutError, "Check that it is not overloaded, and the network to it."),
+    (redis.ConnectionError, "Check that it runs, and its URL: host, port and TLS."),
+    (redis.exceptions.NoPermissionError, "Grant its user @read, @write, @scripting, @connection."),
+    (redis.OutOfMemoryError, "Raise its maxmemory, or set maxmemory-policy volatile-ttl."),
+    (redis.ReadOnlyError, "Give the URL of the primary, or of the Sentinels."),
+    (redis.exceptions.ClusterDownError, "Check the cluster: not all of its slots are served."),
+)
+"""What to do about an error; the first that fits counts."""
+
+
+def unavailable(error: Exception) -> StoreUnavailable:
+    """Say what went wrong and what to do about it; redis-py's own texts hold no passwords."""
+    remedy = next((text for kind, text in REMEDIES if isinstance(error, kind)), "See its log.")
+    exhausted = "No connection available" in str(error)
+    unreachable = isinstance(error, (redis.ConnectionError, redis.TimeoutError, OSError))
+    unreachable = unreachable or isinstance(error, redis.RedisClusterException)
+    return StoreUnavailable(
+        f"Redis: {str(error).rstrip('.')}. {remedy}", unreachable=unreachable and not exhausted
+    )

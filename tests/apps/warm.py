@@ -1,0 +1,15 @@
+"""The chat app, whose store was used before the workers are forked: the preloading master did."""
+
+from __future__ import annotations
+
+from chat import app, feedback
+
+from feedback_blueprint.testing import capture_feedback
+
+__all__ = ["app"]
+
+with capture_feedback(app), app.test_request_context():
+    message_id = feedback.stash()
+    assert message_id
+    assert feedback.record(message_id, "good").status == "accepted"
+    assert feedback.record(message_id, "bad").revision == 2

@@ -1,0 +1,87 @@
+"""The agent keeps only so many events between two harvests: no vote among them is displaced."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import pytest
+from collector import Collector
+from servers import Gunicorn, wait_until
+
+from feedback_blueprint.errors import AgentNotRecording
+from feedback_blueprint.telemetry import Reservoir
+
+PERIOD, CAPACITY = 3, 200
+
+
+@pytest.fixture(scope="module")
+def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collector]:
+    """A New Relic that wants few events, seldom."""
+    config = {"report_period_ms": PERIOD * 1000, "harvest_limits": {"custom_event_data": CAPACITY}}
+    directory = tmp_path_factory.mktemp("collector")
+    with Collector(directory, {"event_harvest_config": config}) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def server(chat_server) -> Iterator[Gunicorn]:
+    with chat_server("noisy:app") as running:
+        yield running
+
+
+def test_more_votes_than_a_harvest_can_take_are_refused_and_none_is_lost(
+    server: Gunicorn, collector: Collector
+) -> None:
+    made = [server.post("/plain", {"prompt": "hi"}).json["message_id"] for _ in range(CAPACITY)]
+    answers = {}
+    for number, message_id in enumerate(made):
+        if number % 20 == 0:
+            server.post(f"/noise/{CAPACITY}")
+        answers[message_id] = server.post("/feedback", {"message_id": message_id, "rating": 1})
+    taken = {message_id for message_id, answer in answers.items() if answer.status == 202}
+    refused = {message_id: answer for message_id, answer in answers.items() if answer.status == 503}
+    assert len(taken) + len(refused) == CAPACITY
+    assert taken
+    for answer in refused.values():
+        assert answer.json["code"] == "agent-not-recording"
+        assert "harvest" in answer.json["detail"]
+        assert 1 <= int(answer.headers["Retry-After"]) <= PERIOD
+    collector.wait_for(lambda events: taken <= {event["message_id"] for event in events})
+    assert collector.events("Noise"), "the reservoir was full of other events, too"
+    assert refused, "the reservoir was never full"
+    wait_until(
+        lambda: server.post("/feedback", {"message_id": min(refused), "rating": 1}).status == 202,
+        "room after a harvest",
+    )
+
+
+def transaction(reservoir):
+    """A transaction as the agent makes it, as far as a reservoir looks at it."""
+    limits = SimpleNamespace(custom_event_data=CAPACITY)
+    config = SimpleNamespace(harvest_limits=limits, report_period_ms=PERIOD * 1000)
+    engine = SimpleNamespace(custom_events=reservoir)
+    core = SimpleNamespace(application=lambda _: SimpleNamespace(_stats_engine=engine))
+    return SimpleNamespace(
+        settings=SimpleNamespace(event_harvest_config=config),
+        application=SimpleNamespace(_agent=core, name="app"),
+        _custom_events=SimpleNamespace(heap=False, pq=[(0.5, 1, "event")]),
+    )
+
+
+def test_an_agent_that_hides_its_reservoir_is_limited_by_the_clock(caplog):
+    reservoir, hidden = Reservoir(), transaction(None)
+    for _ in range(CAPACITY // 2):
+        reservoir.check(hidden)
+        reservoir.keep(hidden)
+    with pytest.raises(AgentNotRecording, match="harvest"):
+        reservoir.check(hidden)
+    assert len(caplog.records) == 1, "it is said once"
+
+
+def test_votes_that_a_failed_harvest_brought_back_count():
+    full = [(10.5, number, "vote") for number in range(CAPACITY)]
+    with pytest.raises(AgentNotRecording):
+        Reservoir().check(transaction(SimpleNamespace(pq=full)))
+    others = [(1.5, number, "noise") for number in range(CAPACITY)]
+    Reservoir().check(transaction(SimpleNamespace(pq=others)))
