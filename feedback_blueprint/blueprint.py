@@ -13,6 +13,7 @@ from flask.sansio.blueprints import BlueprintSetupState
 from werkzeug.datastructures import HeaderSet
 from werkzeug.routing import Rule
 
+from .assets import add_assets
 from .cli import add_commands
 from .config import Settings
 from .errors import ConfigurationError, Refusal
@@ -62,6 +63,7 @@ class FeedbackBlueprint(Blueprint):
         view = FeedbackView.as_view("feedback", lambda: (self._votes(), self._raters()))
         self.add_url_rule("/feedback", view_func=view)
         self.register_error_handler(Refusal, problem)
+        add_assets(self)
         self.after_request(not_cached)
         self.after_app_request(self._announce)
         add_commands(self.cli, self._votes)

@@ -93,8 +93,8 @@ def problem(refusal: Refusal) -> Response:
 
 
 def not_cached(response: Response) -> Response:
-    """Keep every answer of these routes out of caches: it is the caller's own."""
-    response.headers["Cache-Control"] = "no-store"
+    """Keep the answers of these routes out of caches: they are the caller's own, files are not."""
+    response.headers.setdefault("Cache-Control", "no-store")
     return response
 
 

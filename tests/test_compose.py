@@ -8,14 +8,26 @@ import re
 import signal
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 import yaml
 from conftest import needed
-from servers import Client, RedisServer, ToolMissingError, environment, free_port, tail, wait_until
+from servers import (
+    Client,
+    RedisServer,
+    ToolMissingError,
+    environment,
+    free_port,
+    redis_binary,
+    tail,
+    wait_until,
+)
+
+from feedback_blueprint.stores import store_from_url
 
 ROOT = Path(__file__).parent.parent
 FILE = ROOT / "docker-compose.yml"
@@ -39,8 +51,8 @@ def test_every_image_is_pinned_to_one_version(compose: Any) -> None:
     base = re.findall(
         r"^FROM (.+)$", compose["services"]["demo"]["build"]["dockerfile_inline"], re.M
     )
-    images = [*base, compose["services"]["redis"]["image"]]
-    assert len(images) == 2
+    images = [*base, *(s["image"] for s in compose["services"].values() if "image" in s)]
+    assert len(set(images)) == 2
     for image in images:
         assert re.fullmatch(r"[a-z]+:\d+\.\d+\.\d+(-[a-z]+)*", image), image
 
@@ -62,21 +74,58 @@ def test_nothing_secret_is_in_it(compose: Any) -> None:
 
 
 def test_only_this_machine_reaches_it(compose: Any) -> None:
-    assert "ports" not in compose["services"]["redis"]
-    assert all(port.startswith("127.0.0.1:") for port in compose["services"]["demo"]["ports"])
+    ports = [port for service in compose["services"].values() for port in service.get("ports", ())]
+    assert ports == ["127.0.0.1:8000:8000"]
 
 
-def test_redis_keeps_what_it_should(compose: Any) -> None:
+@pytest.mark.parametrize("name", ["redis", "redis-replica", "cluster-1", "cluster-2", "cluster-3"])
+def test_redis_keeps_what_it_should(compose: Any, name: str) -> None:
+    command = compose["services"][name]["command"]
+    assert command.startswith("redis-server ")
+    assert "--appendonly yes" in command
+    assert "--maxmemory-policy volatile-ttl" in command
+    assert re.search(r"--maxmemory \d+mb", command)
+
+
+def test_the_demo_waits_for_a_healthy_redis_with_a_volume(compose: Any) -> None:
     redis = compose["services"]["redis"]
-    program, *flags = redis["command"].split()
-    assert program == "redis-server"
-    options = dict(zip(flags[::2], flags[1::2], strict=True))
-    assert options["--appendonly"] == "yes"
-    assert options["--maxmemory-policy"] == "volatile-ttl"
-    assert re.fullmatch(r"\d+mb", options["--maxmemory"])
     assert "redis:/data" in redis["volumes"]
     assert redis["healthcheck"]["test"] == ["CMD", "redis-cli", "ping"]
     assert compose["services"]["demo"]["depends_on"] == {"redis": {"condition": "service_healthy"}}
+
+
+def test_the_stores_of_the_profiles_are_in_the_profiles(compose: Any) -> None:
+    """The URLs that the file's head names are understood, and their hosts are services."""
+    urls = re.findall(r"FLASK_FEEDBACK_STORE_URL=(\S+)", FILE.read_text())
+    assert len(urls) == 2
+    for url, profile in zip(urls, ("sentinel", "cluster"), strict=True):
+        store_from_url(url, timeout=1, instance_path="", key="FEEDBACK_STORE_URL")
+        for host in re.findall(r"\w+-\d", url):
+            assert compose["services"][host]["profiles"] == [profile]
+
+
+def test_sentinels_configuration_is_what_a_sentinel_takes(
+    compose: Any, redis_server: RedisServer, tmp_path: Path
+) -> None:
+    script = compose["services"]["sentinel-1"]["command"][-1]
+    script = script.replace("/data", str(tmp_path)).replace("redis 6379", "127.0.0.1 6379")
+    port = free_port()
+    script = script.replace("exec redis-sentinel", f"exec {redis_binary()}")
+    process = subprocess.Popen(
+        ["sh", "-c", script.rstrip() + f" --sentinel --port {port}"], stdout=subprocess.DEVNULL
+    )
+    try:
+        with closing(redis.Redis(port=port)) as client:
+            masters = wait_until(lambda: answered(client.sentinel_masters), "Sentinel to answer")
+        assert masters["feedback"]["quorum"] == 2
+    finally:
+        process.kill()
+        process.wait()
+
+
+def answered(ask: Any) -> Any:
+    with suppress(redis.ConnectionError):
+        return ask()
 
 
 def test_the_demos_command_runs_on_several_workers(
@@ -89,6 +138,7 @@ def test_the_demos_command_runs_on_several_workers(
     assert "-b 0.0.0.0:8000" in command[-1]
     command[-1] = command[-1].replace("0.0.0.0:8000", f"127.0.0.1:{client.port}")
     environ = {name: value for name, value in service["environment"].items() if value is not None}
+    assert environ["FLASK_FEEDBACK_STORE_URL"].endswith(":-redis://redis:6379/0}")
     environ |= {
         "FLASK_FEEDBACK_STORE_URL": redis_server.fresh_url(),
         "HOME": str(tmp_path),
