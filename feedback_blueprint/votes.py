@@ -19,7 +19,7 @@ from flask import current_app
 from itsdangerous import Signer
 from marshmallow import ValidationError
 
-from .attributes import MAX_ATTRIBUTES, MAX_ENTRIES, MAX_TEXT, split_text
+from .attributes import MAX_ATTRIBUTES, MAX_ENTRIES, MAX_TEXT, split_text, text_problem
 from .config import Settings
 from .errors import (
     AgentNotRecording,
@@ -123,6 +123,8 @@ class Votes:
 
     def retract(self, message_id: str, raters: Sequence[bytes]) -> Receipt:
         """Take a vote back. Without one, the message is as good as unknown."""
+        if text_problem(message_id, MAX_TEXT):
+            raise UnknownMessage
         with self._counting_refusals():
             self.agent.check()
             receipt = self._cast(message_id, None, raters)

@@ -396,27 +396,31 @@ class RedisCluster:
 
     def node_of(self, key: str) -> RedisServer:
         """The server that answers for `key` now."""
-        slot = self.servers[0].ask("CLUSTER", "KEYSLOT", key)
-        return self._by_slot(slot)
+        return self.node_of_slot(self.slot(key))
 
-    def _by_slot(self, slot: int) -> RedisServer:
-        for server in self.servers:
-            with suppress(redis.RedisError):
-                for first, last, primary, *_ in server.ask("CLUSTER", "SLOTS"):
-                    if first <= slot <= last:
-                        return next(s for s in self.servers if s.port == primary[1])
+    def slot(self, key: str) -> int:
+        return int(self.nodes[0].ask("CLUSTER", "KEYSLOT", key))
+
+    def node_of_slot(self, slot: int) -> RedisServer:
+        for server in filter(lambda each: each.running, self.servers):
+            for first, last, (_, port, *_), *_ in server.ask("CLUSTER", "SLOTS"):
+                if first <= slot <= last:
+                    return next(each for each in self.servers if each.port == port)
         raise AssertionError(f"slot {slot} is not served")
 
-    def move_slot(self, slot: int) -> None:
-        """Move a slot and its keys to another node, while clients go on."""
-        source = self._by_slot(slot)
+    @contextmanager
+    def moving(self, key: str) -> Iterator[None]:
+        """Move the slot of `key` to another node; inside, its keys have gone and it has not."""
+        slot = self.slot(key)
+        source = self.node_of_slot(slot)
         target = next(node for node in self.nodes if node is not source)
         ids = {node: node.ask("CLUSTER", "MYID").decode() for node in (source, target)}
         target.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", ids[source])
         source.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", ids[target])
         while keys := source.ask("CLUSTER", "GETKEYSINSLOT", slot, 10):
             source.ask("MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *keys)
-        for node in (target, source, *self.nodes):
+        yield
+        for node in (target, *self.nodes):
             node.ask("CLUSTER", "SETSLOT", slot, "NODE", ids[target])
 
     def _knows_all(self, server: RedisServer) -> bool:

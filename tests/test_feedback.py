@@ -545,6 +545,8 @@ def test_record_and_retract_do_what_the_routes_do(app, feedback, events):
             feedback.retract(message_id)
         with pytest.raises(errors.Invalid) as invalid:
             feedback.record(message_id, True)
+        with pytest.raises(errors.UnknownMessage):
+            feedback.retract("half \ud800")
     assert list(invalid.value.errors) == ["rating"]
     assert [event["revision"] for event in events] == [1, 2]
 

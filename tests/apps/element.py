@@ -1,0 +1,40 @@
+"""A page of <message-feedback> elements, as strict about scripts, styles and forgery as can be."""
+
+from __future__ import annotations
+
+import os
+
+from flask import Flask, Response, render_template, request, session
+from flask_wtf.csrf import CSRFProtect
+
+from feedback_blueprint import FeedbackBlueprint
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; "
+    "require-trusted-types-for 'script'"
+)
+
+feedback = FeedbackBlueprint(url_prefix="/llm")
+app = Flask(__name__)
+app.config.from_prefixed_env()
+app.config["SECRET_KEY"] = "for tests"
+app.register_blueprint(feedback)
+CSRFProtect(app)
+
+
+@app.get("/")
+def home() -> dict[str, int]:
+    return {"pid": os.getpid()}
+
+
+@app.get("/page")
+def page() -> Response:
+    """Show an element for each of `ids`, all of which can be rated, and of `unknown`."""
+    session["visited"] = True
+    ids = list(filter(None, request.args.get("ids", "").split(",")))
+    for message_id in ids:
+        feedback.stash(message_id)
+    ids += filter(None, request.args.get("unknown", "").split(","))
+    response = Response(render_template("element.html", ids=ids))
+    response.headers["Content-Security-Policy"] = POLICY
+    return response
