@@ -18,7 +18,7 @@ from .attributes import (
 )
 
 
-class MessageIDField(fields.Field[str]):
+class MessageIDField(fields.Raw):
     """A message ID: text, or the integer or UUID that an app made it from."""
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> str:
@@ -28,7 +28,7 @@ class MessageIDField(fields.Field[str]):
             raise ValidationError(str(error)) from error
 
 
-class TextField(fields.Field[str]):
+class TextField(fields.Raw):
     """Text, limited in bytes."""
 
     def __init__(self, max_bytes: int, *, blank: bool = False, **kwargs: Any) -> None:
@@ -42,7 +42,7 @@ class TextField(fields.Field[str]):
         return str(value)
 
 
-class RatingField(fields.Field["str | int"]):
+class RatingField(fields.Raw):
     """A label or a 64-bit integer: 0 is a rating, `true` and `1.5` are not."""
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> str | int:
@@ -58,7 +58,7 @@ class RatingField(fields.Field["str | int"]):
         return rating
 
 
-class MetadataField(fields.Field["dict[str, Any]"]):
+class MetadataField(fields.Raw):
     """A flat object whose entries can become attributes of the event."""
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> dict[str, Any]:

@@ -10,11 +10,12 @@ from functools import cached_property
 from typing import Any
 
 import redis
+from redis.exceptions import NoScriptError, ResponseError
 
 from ..errors import ConfigurationError
 from ..findings import Finding
 from .base import Message, Outcome, Shown, Standing
-from .redis_client import Client, client_from_url, one_way, unavailable
+from .redis_client import FAILURES, Client, client_from_url, one_way, unavailable
 from .redis_layout import AMEND, CONFIRM, VOTE, decode, encode
 
 
@@ -54,7 +55,7 @@ class RedisStore:
         """Return the node that keeps `key`, as far as is known without asking."""
         client = self.__dict__.get("_client")
         if isinstance(client, redis.RedisCluster):
-            with suppress(redis.RedisError, redis.RedisClusterException):
+            with suppress(*FAILURES):
                 return str(client.get_node_from_key(key).name)
         return ""
 
@@ -66,7 +67,7 @@ class RedisStore:
                 return True
             try:
                 return bool(self._client.get(key) == value)
-            except redis.ResponseError as error:
+            except ResponseError as error:
                 if "WRONGTYPE" not in str(error):
                     raise
                 return False  # a hash: it has been rated, so it is not new
@@ -94,7 +95,7 @@ class RedisStore:
 
     def confirm(self, key: str, voter: bytes, attempt: bytes) -> None:
         """Send the confirmation, and do not read an answer."""
-        with suppress(redis.RedisError, redis.RedisClusterException, OSError):
+        with suppress(*FAILURES):
             client = self._client
             if isinstance(client, redis.RedisCluster):
                 client = client.get_redis_connection(client.get_node_from_key(key))
@@ -164,7 +165,7 @@ class RedisStore:
         with self._errors():
             try:
                 return self._client.evalsha(HASHES[script], 1, key, *arguments)
-            except redis.exceptions.NoScriptError:
+            except NoScriptError:
                 return self._client.eval(script, 1, key, *arguments)
 
     @contextmanager
@@ -172,7 +173,7 @@ class RedisStore:
         """Turn everything that redis-py raises into our own error."""
         try:
             yield
-        except (redis.RedisError, redis.RedisClusterException, OSError) as error:
+        except FAILURES as error:
             raise unavailable(error) from error
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import redis
+from redis import exceptions as errors
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.cluster import ClusterNode
 from redis.connection import parse_url
@@ -63,7 +64,7 @@ def _server(url: str, limits: dict[str, Any], timeout: float) -> Callable[[], Cl
         url,
         max_connections=MAX_CONNECTIONS,
         timeout=timeout,
-        retry_on_error=[redis.ReadOnlyError],
+        retry_on_error=[errors.ReadOnlyError],
         **limits,
     )
     if pool.get_encoder().decode_responses:
@@ -90,7 +91,7 @@ def _sentinel(
     if options.get("ssl"):
         own["ssl"] = True
     sentinel = Sentinel(hosts, sentinel_kwargs=limits | own, **limits | options)
-    return lambda: sentinel.master_for(service, retry_on_error=[redis.ReadOnlyError])
+    return lambda: sentinel.master_for(service, retry_on_error=[errors.ReadOnlyError])
 
 
 def _parse(url: str, scheme: str, port: int) -> tuple[list[tuple[str, int]], dict[str, Any]]:
@@ -139,16 +140,19 @@ def one_way(pool: redis.ConnectionPool) -> redis.ConnectionPool:
     )
 
 
+FAILURES = (errors.RedisError, errors.RedisClusterException, OSError)
+"""All that redis-py raises."""
+
 REMEDIES: tuple[tuple[type[Exception], str], ...] = (
-    (redis.AuthenticationError, "Check the user and the password in its URL."),
-    (redis.exceptions.AuthorizationError, "Check the rights of the user in its URL."),
-    (redis.BusyLoadingError, "It is still loading its data: wait."),
-    (redis.TimeoutError, "Check that it is not overloaded, and the network to it."),
-    (redis.ConnectionError, "Check that it runs, and its URL: host, port and TLS."),
-    (redis.exceptions.NoPermissionError, "Grant its user @read, @write, @scripting, @connection."),
-    (redis.OutOfMemoryError, "Raise its maxmemory, or set maxmemory-policy volatile-ttl."),
-    (redis.ReadOnlyError, "Give the URL of the primary, or of the Sentinels."),
-    (redis.exceptions.ClusterDownError, "Check the cluster: not all of its slots are served."),
+    (errors.AuthenticationError, "Check the user and the password in its URL."),
+    (errors.AuthorizationError, "Check the rights of the user in its URL."),
+    (errors.BusyLoadingError, "It is still loading its data: wait."),
+    (errors.TimeoutError, "Check that it is not overloaded, and the network to it."),
+    (errors.ConnectionError, "Check that it runs, and its URL: host, port and TLS."),
+    (errors.NoPermissionError, "Grant its user @read, @write, @scripting, @connection."),
+    (errors.OutOfMemoryError, "Raise its maxmemory, or set maxmemory-policy volatile-ttl."),
+    (errors.ReadOnlyError, "Give the URL of the primary, or of the Sentinels."),
+    (errors.ClusterDownError, "Check the cluster: not all of its slots are served."),
 )
 """What to do about an error; the first that fits counts."""
 
@@ -157,8 +161,8 @@ def unavailable(error: Exception) -> StoreUnavailable:
     """Say what went wrong and what to do about it; redis-py's own texts hold no passwords."""
     remedy = next((text for kind, text in REMEDIES if isinstance(error, kind)), "See its log.")
     exhausted = "No connection available" in str(error)
-    unreachable = isinstance(error, (redis.ConnectionError, redis.TimeoutError, OSError))
-    unreachable = unreachable or isinstance(error, redis.RedisClusterException)
+    unreachable = isinstance(error, (errors.ConnectionError, errors.TimeoutError, OSError))
+    unreachable = unreachable or isinstance(error, errors.RedisClusterException)
     return StoreUnavailable(
         f"Redis: {str(error).rstrip('.')}. {remedy}", unreachable=unreachable and not exhausted
     )
