@@ -19,7 +19,7 @@ from .config import Settings
 from .errors import ConfigurationError, Refusal
 from .stores import ANYONE, Store, store_from_url
 from .tracing import Capture, Context, MessageID, Tracer, check_context, trace
-from .views import FeedbackView, not_cached, problem
+from .views import FeedbackView, problem
 from .votes import Receipt, Votes
 
 P = ParamSpec("P")
@@ -64,8 +64,6 @@ class FeedbackBlueprint(Blueprint):
         self.add_url_rule("/feedback", view_func=view)
         self.register_error_handler(Refusal, problem)
         add_assets(self)
-        self.after_request(not_cached)
-        self.after_app_request(self._announce)
         add_commands(self.cli, self._votes)
 
     def register(self, app: App, options: dict[str, Any]) -> None:
@@ -91,7 +89,11 @@ class FeedbackBlueprint(Blueprint):
         before = list(app.url_map.iter_rules())
         super().register(app, options)
         _refuse_to_shadow(before, list(app.url_map.iter_rules())[len(before) :])
-        app.extensions.setdefault(EXTENSION, {})[self] = Votes(settings, store, namespace, secrets)
+        registered = app.extensions.setdefault(EXTENSION, {})
+        if self not in registered:
+            registered[self] = Votes(settings, store, namespace, secrets)
+            # after_app_request() would have the agent trace this in each request of the host app.
+            app.after_request_funcs.setdefault(None, []).append(self._announce)
 
     @overload
     def trace_message(self, function: Callable[P, R], /) -> Callable[P, R]: ...

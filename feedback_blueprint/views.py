@@ -32,12 +32,12 @@ class FeedbackView(MethodView):
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
 
-    def post(self) -> tuple[Response, int]:
+    def post(self) -> Response:
         """Vote."""
         fields = read_json()
         votes, raters = self._desk()
         receipt = votes.record(fields, raters)
-        return jsonify(dataclasses.asdict(receipt)), 200 if receipt.status == "unchanged" else 202
+        return answer(dataclasses.asdict(receipt), 200 if receipt.status == "unchanged" else 202)
 
     def get(self) -> Response:
         """Read the caller's standing votes back."""
@@ -45,15 +45,15 @@ class FeedbackView(MethodView):
         if not 0 < len(message_ids) <= MAX_MESSAGES:
             raise Invalid({"message_id": [f"Give one to {MAX_MESSAGES} of them."]})
         votes, raters = self._desk()
-        return jsonify(votes.read(message_ids, raters))
+        return answer(votes.read(message_ids, raters), 200)
 
-    def delete(self) -> tuple[Response, int]:
+    def delete(self) -> Response:
         """Retract a vote."""
         message_ids = request.args.getlist("message_id")
         if len(message_ids) != 1:
             raise Invalid({"message_id": ["Give exactly one."]})
         votes, raters = self._desk()
-        return jsonify(dataclasses.asdict(votes.retract(message_ids[0], raters))), 202
+        return answer(dataclasses.asdict(votes.retract(message_ids[0], raters)), 202)
 
 
 def read_json() -> Any:
@@ -84,17 +84,18 @@ def problem(refusal: Refusal) -> Response:
     }
     if isinstance(refusal, Invalid):
         document["errors"] = refusal.errors
-    response = jsonify(document)
-    response.status_code = refusal.status
+    response = answer(document, refusal.status)
     response.mimetype = "application/problem+json"
     if refusal.retry_after is not None:
         response.headers["Retry-After"] = str(refusal.retry_after)
     return response
 
 
-def not_cached(response: Response) -> Response:
-    """Keep the answers of these routes out of caches: they are the caller's own, files are not."""
-    response.headers.setdefault("Cache-Control", "no-store")
+def answer(document: Any, status: int) -> Response:
+    """Answer with JSON, kept out of caches: it is the caller's own."""
+    response = jsonify(document)
+    response.status_code = status
+    response.headers["Cache-Control"] = "no-store"
     return response
 
 

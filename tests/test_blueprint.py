@@ -79,6 +79,19 @@ def test_an_instance_can_be_nested_and_have_a_prefix(store_url):
         assert app.test_client().post("/api/v1/feedback", json=body).status_code == 202
 
 
+def test_an_instance_registered_twice_announces_each_message_once(store_url):
+    feedback = FeedbackBlueprint()
+    app = make_app(feedback, FEEDBACK_STORE_URL=store_url)
+    app.register_blueprint(feedback, name="again", url_prefix="/again")
+    app.get("/chat")(feedback.trace_message(lambda: "reply"))
+    with capture_feedback(app):
+        response = app.test_client().get("/chat")
+        [message_id] = response.headers.getlist("X-Message-ID")
+        body = {"message_id": message_id, "rating": 1}
+        assert app.test_client().post("/again/feedback", json=body).status_code == 202
+        assert app.test_client().post("/feedback", json=body).status_code == 200
+
+
 def test_a_route_that_the_app_has_already_is_not_shadowed():
     app = Flask(__name__)
     app.get("/feedback")(lambda: "the app's own page")
