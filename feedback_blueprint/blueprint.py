@@ -10,7 +10,6 @@ from typing import Any, ParamSpec, TypeVar, overload
 from flask import Blueprint, Response, current_app, has_request_context, request
 from flask.sansio.app import App
 from flask.sansio.blueprints import BlueprintSetupState
-from werkzeug.datastructures import HeaderSet
 from werkzeug.routing import Rule
 
 from .assets import add_assets
@@ -246,9 +245,7 @@ class FeedbackBlueprint(Blueprint):
         for message_id in sendable:
             response.headers.add(HEADER, message_id)
         if sendable:
-            exposed = response.access_control_expose_headers or HeaderSet()
-            exposed.add(HEADER)
-            response.access_control_expose_headers = exposed
+            response.headers.add("Access-Control-Expose-Headers", HEADER)
         return response
 
 

@@ -35,11 +35,11 @@ class Agent(Protocol):
     def trace_id(self) -> str | None:
         """Return the trace ID of the running transaction, whatever text it is, or `None`."""
 
-    def value_limit(self) -> int:
-        """Return how many bytes of one text value the agent keeps."""
+    def check(self) -> int:
+        """Return how many bytes of one text value the agent keeps.
 
-    def check(self) -> None:
-        """Raise `AgentNotRecording`, with cause and remedy, if an event would be dropped now."""
+        Raises `AgentNotRecording`, with cause and remedy, if an event would be dropped now.
+        """
 
     def record(self, event: Mapping[str, Any]) -> None:
         """Hand one `LlmFeedbackMessage` to the agent, given all its attributes."""
@@ -62,13 +62,7 @@ class NewRelic:
         trace_id: str | None = newrelic.agent.current_trace_id()
         return trace_id
 
-    def value_limit(self) -> int:
-        """Return `custom_insights_events.max_attribute_value` of the running transaction."""
-        transaction = newrelic.agent.current_transaction()
-        settings = transaction and transaction.settings
-        return int(settings.custom_insights_events.max_attribute_value) if settings else 255
-
-    def check(self) -> None:
+    def check(self) -> int:
         """Look at each of the agent's reasons to drop an event without a word."""
         transaction = newrelic.agent.current_transaction()
         if transaction is None:
@@ -82,6 +76,7 @@ class NewRelic:
                 "exempt the feedback route from it."
             )
         self._reservoir.check(transaction)
+        return int(transaction.settings.custom_insights_events.max_attribute_value)
 
     def record(self, event: Mapping[str, Any]) -> None:
         """Call `record_llm_feedback_event`."""

@@ -48,11 +48,8 @@ class _Collector:
     def trace_id(self) -> str:
         return secrets.token_hex(16)
 
-    def value_limit(self) -> int:
+    def check(self) -> int:
         return MAX_TEXT
-
-    def check(self) -> None:
-        pass
 
     def count(self, name: str) -> None:
         pass

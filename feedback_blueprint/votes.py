@@ -117,17 +117,17 @@ class Votes:
         message_id = loaded.pop("message_id")
         vote = Vote(**loaded)
         with self._counting_refusals():
-            self.agent.check()
-            refuse_what_would_be_cut(message_id, vote, self.agent.value_limit())
-            return self._cast(message_id, vote, raters)
+            limit = self.agent.check()
+            refuse_what_would_be_cut(message_id, vote, limit)
+            return self._cast(message_id, vote, raters, limit)
 
     def retract(self, message_id: str, raters: Sequence[bytes]) -> Receipt:
         """Take a vote back. Without one, the message is as good as unknown."""
         if text_problem(message_id, MAX_TEXT):
             raise UnknownMessage
         with self._counting_refusals():
-            self.agent.check()
-            receipt = self._cast(message_id, None, raters)
+            limit = self.agent.check()
+            receipt = self._cast(message_id, None, raters, limit)
         if receipt.status == "unchanged":
             raise UnknownMessage
         return receipt
@@ -194,7 +194,9 @@ class Votes:
                 self.complaints.warn("agent", "Feedback cannot be recorded. %s", error)
             raise
 
-    def _cast(self, message_id: str, vote: Vote | None, raters: Sequence[bytes]) -> Receipt:
+    def _cast(
+        self, message_id: str, vote: Vote | None, raters: Sequence[bytes], limit: int
+    ) -> Receipt:
         """Let the vote stand, record its event, and only then call it recorded."""
         key, attempt = self._key_prefix + message_id, os.urandom(8)
         outcome = self._stand(key, vote.pack() if vote else RETRACTED, raters, attempt)
@@ -207,7 +209,7 @@ class Votes:
         if outcome.status == "unchanged":
             return Receipt(message_id, identity, revision, "unchanged")
         receipt = Receipt(message_id, identity, revision, "accepted" if vote else "retracted")
-        event = self._event(receipt, vote, message)
+        event = self._event(receipt, vote, message, limit)
         self.agent.record(event)
         self._store.confirm(key, message.voter(raters) or b"", attempt)
         feedback_recorded.send(
@@ -241,7 +243,9 @@ class Votes:
                 instead_of = outcome.attempt
             time.sleep(POLL)
 
-    def _event(self, receipt: Receipt, vote: Vote | None, message: Message) -> dict[str, Any]:
+    def _event(
+        self, receipt: Receipt, vote: Vote | None, message: Message, limit: int
+    ) -> dict[str, Any]:
         """Put the event together: ours before context before metadata.
 
         What a new vote leaves out is sent empty, as the agent drops `None` and NRQL's `latest()`
@@ -249,7 +253,7 @@ class Votes:
         """
         rating, category, comment, metadata = vote or Vote("retracted")
         left_out = {"category": "", "message": ""} if receipt.revision > 1 else {}
-        pieces = split_text(comment or "", self.agent.value_limit())
+        pieces = split_text(comment or "", limit)
         ours: dict[str, Any] = {
             **left_out,
             "trace_id": message.trace_id,

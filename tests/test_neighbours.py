@@ -29,7 +29,7 @@ def test_flask_cors_lets_another_origin_vote_and_read_the_message_id(app, feedba
     CORS(app, origins="https://front.example", expose_headers=["X-Other"])
     client, headers = app.test_client(), {"Origin": "https://front.example"}
     chat = client.get("/chat", headers=headers)
-    exposed = chat.headers.get("Access-Control-Expose-Headers")
+    exposed = ",".join(chat.headers.getlist("Access-Control-Expose-Headers"))
     assert {name.strip() for name in exposed.split(",")} == {"X-Other", "X-Message-ID"}
     preflight = client.options(
         "/feedback",

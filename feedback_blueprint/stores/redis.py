@@ -107,7 +107,8 @@ class RedisStore:
             sender = self._one_way.get(pool) or self._one_way.setdefault(pool, one_way(pool))
             connection: Any = sender.get_connection()
             try:
-                connection.send_command("EVAL", CONFIRM, 1, key, b"p" + voter, attempt)
+                command = connection.pack_command("EVAL", CONFIRM, 1, key, b"p" + voter, attempt)
+                connection.send_packed_command(command)  # send_command is the agent's to trace
             finally:
                 sender.release(connection)
 

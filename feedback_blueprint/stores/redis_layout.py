@@ -96,7 +96,7 @@ def encode(message: Message) -> bytes:
 def decode(value: bytes) -> Message:
     """Unpack what `encode` packed."""
     end = 33 if value[0] == 2 else 17
-    rest = json.loads(value[end:] or b"{}")
+    rest = json.loads(value[end:]) if len(value) > end else {}
     return Message(
         trace_id=rest.get("trace_id", value[1:17].hex()),
         owner=value[17:end],
