@@ -72,6 +72,22 @@ def test_forty_identical_votes_at_once_are_one_event(
         assert len(collector.events(message_id=message_id)) == 1
 
 
+def test_forty_different_votes_at_once_are_forty_revisions_and_events(
+    chat_server: StartServer, collector: Collector, store_url: str
+) -> None:
+    patient = {"FLASK_FEEDBACK_STORE_TIMEOUT": "5", "FLASK_FEEDBACK_MAX_REVISIONS": "40"}
+    with chat_server(store_url=store_url, env=patient, **FOUR) as server:
+        message_id = chat(server, 1).headers["X-Message-ID"]
+        votes = at_once(
+            lambda n: server.post("/feedback", {"message_id": message_id, "rating": n}), range(40)
+        )
+        assert Counter(vote.status for vote in votes) == {202: 40}
+        assert len({vote.headers["X-Worker"] for vote in votes}) > 1
+        assert sorted(vote.json["revision"] for vote in votes) == list(range(1, 41))
+        events = collector.wait_for(40, message_id=message_id)
+        assert sorted(event["revision"] for event in events) == list(range(1, 41))
+
+
 def test_a_crowd_of_greenlets_finds_redis(
     chat_server: StartServer, new_store_url: Callable[[str], str]
 ) -> None:
