@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar, overload
@@ -10,16 +9,18 @@ from typing import Any, ParamSpec, TypeVar, overload
 from flask import Blueprint, Response, current_app, has_request_context, request
 from flask.sansio.app import App
 from flask.sansio.blueprints import BlueprintSetupState
-from werkzeug.routing import Rule
 
 from .assets import add_assets
+from .capture import Capture, Context, MessageID, check_context
 from .cli import add_commands
 from .config import Settings
 from .errors import ConfigurationError, Refusal
+from .events import Receipt
 from .stores import ANYONE, Store, store_from_url
-from .tracing import Capture, Context, MessageID, Tracer, check_context, trace
-from .views import FeedbackView, problem
-from .votes import Receipt, Votes
+from .tracer import Tracer
+from .tracing import trace
+from .views import FeedbackView, problem, refuse_to_shadow
+from .votes import Votes
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -87,7 +88,7 @@ class FeedbackBlueprint(Blueprint):
             )
         before = list(app.url_map.iter_rules())
         super().register(app, options)
-        _refuse_to_shadow(before, list(app.url_map.iter_rules())[len(before) :])
+        refuse_to_shadow(before, list(app.url_map.iter_rules())[len(before) :])
         registered = app.extensions.setdefault(EXTENSION, {})
         if self not in registered:
             registered[self] = Votes(settings, store, namespace, secrets)
@@ -247,19 +248,3 @@ class FeedbackBlueprint(Blueprint):
         if sendable:
             response.headers.add("Access-Control-Expose-Headers", HEADER)
         return response
-
-
-def _refuse_to_shadow(before: list[Rule], added: list[Rule]) -> None:
-    """Raise where werkzeug would let the rule that came first win, without a word."""
-    for rule, mine in itertools.product(before, added):
-        if _same_place(rule, mine):
-            raise ConfigurationError(
-                f"The app already answers {rule.rule} (endpoint {rule.endpoint!r}). "
-                "Register the blueprint with another url_prefix."
-            )
-
-
-def _same_place(one: Rule, other: Rule) -> bool:
-    places = [(rule.rule, rule.subdomain, rule.host) for rule in (one, other)]
-    methods = (one.methods or set()) & (other.methods or set())
-    return places[0] == places[1] and bool(methods - {"OPTIONS"})

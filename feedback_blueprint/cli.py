@@ -10,9 +10,10 @@ import click
 from flask.cli import with_appcontext
 
 from .errors import StoreUnavailable
+from .events import Vote
 from .findings import Finding
 from .stores import Shown
-from .votes import Vote, Votes
+from .votes import Votes
 
 
 def add_commands(group: click.Group, votes: Callable[[], Votes]) -> None:

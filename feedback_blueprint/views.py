@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
@@ -11,8 +12,9 @@ from typing import Any, NoReturn
 from flask import Response, jsonify, request
 from flask.views import MethodView
 from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.routing import Rule
 
-from .errors import Invalid, MalformedJSON, NotJSON, Refusal, TooLarge
+from .errors import ConfigurationError, Invalid, MalformedJSON, NotJSON, Refusal, TooLarge
 from .votes import Votes
 
 MAX_BODY = 64 * 1024
@@ -101,3 +103,19 @@ def answer(document: Any, status: int) -> Response:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+def refuse_to_shadow(before: list[Rule], added: list[Rule]) -> None:
+    """Raise where werkzeug would let the rule that came first win, without a word."""
+    for rule, mine in itertools.product(before, added):
+        if _same_place(rule, mine):
+            raise ConfigurationError(
+                f"The app already answers {rule.rule} (endpoint {rule.endpoint!r}). "
+                "Register the blueprint with another url_prefix."
+            )
+
+
+def _same_place(one: Rule, other: Rule) -> bool:
+    places = [(rule.rule, rule.subdomain, rule.host) for rule in (one, other)]
+    methods = (one.methods or set()) & (other.methods or set())
+    return places[0] == places[1] and bool(methods - {"OPTIONS"})

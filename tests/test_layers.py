@@ -11,22 +11,24 @@ PACKAGE = Path(__file__).parents[1] / "feedback_blueprint"
 
 LAYERS = [
     {"errors", "attributes", "findings", "logs", "signals"},
-    {"config", "schemas", "telemetry", "stores.base", "stores.redis_layout"},
+    {"config", "schemas", "reservoir", "stores.base"},
+    {"telemetry", "stores.redis_layout", "stores.sqlite_layout"},
     {"stores.redis_client", "stores.guard", "stores.sqlite"},
     {"stores.redis"},
     {"stores"},
+    {"events"},
     {"votes"},
-    {"tracing", "views", "cli", "assets"},
+    {"capture", "views", "cli", "assets"},
+    {"tracer"},
+    {"streams"},
+    {"tracing"},
     {"blueprint"},
     {"", "testing"},
     {"demo.responder", "demo", "demo.__main__"},
 ]
 LAYER = {name: number for number, layer in enumerate(LAYERS) for name in layer}
 
-EXCEPTIONS = {("stores.redis_layout", "stores.base"), ("testing", "blueprint")} | {
-    ("demo", "demo.responder"),
-    ("demo.__main__", "demo"),
-}
+EXCEPTIONS = {("demo", "demo.responder"), ("demo.__main__", "demo")}
 """Neighbours in one layer, where one knows the other and not the other way round."""
 
 ONLY = {

@@ -6,6 +6,9 @@ attempt has a timeout and there are two; nothing connects before it is used.
 
 from __future__ import annotations
 
+import math
+import threading
+import time
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
@@ -56,7 +59,7 @@ def client_from_url(url: str, timeout: float) -> Callable[[], Client]:
         raise ValueError("what is kept is bytes, which decode_responses would spoil")
     if kind == "cluster":
         return _cluster(hosts, limits | options)
-    return _sentinel(hosts, urlsplit(url).path, limits, options)
+    return _sentinel(hosts, urlsplit(url).path, limits, options, timeout)
 
 
 def _server(url: str, limits: dict[str, Any], timeout: float) -> Callable[[], Client]:
@@ -80,7 +83,11 @@ def _cluster(hosts: list[tuple[str, int]], options: dict[str, Any]) -> Callable[
 
 
 def _sentinel(
-    hosts: list[tuple[str, int]], path: str, limits: dict[str, Any], options: dict[str, Any]
+    hosts: list[tuple[str, int]],
+    path: str,
+    limits: dict[str, Any],
+    options: dict[str, Any],
+    timeout: float,
 ) -> Callable[[], Client]:
     service, _, db = path.strip("/").partition("/")
     if not service:
@@ -90,8 +97,34 @@ def _sentinel(
     own = {k.removeprefix(prefix): options.pop(k) for k in list(options) if k.startswith(prefix)}
     if options.get("ssl"):
         own["ssl"] = True
-    sentinel = Sentinel(hosts, sentinel_kwargs=limits | own, **limits | options)
+    # Sentinels are asked one after the other, so each is given half the time, and no second try.
+    half = {"socket_timeout": timeout / 2, "socket_connect_timeout": timeout / 2, "retry": None}
+    sentinel: Any = _Sentinel(hosts, sentinel_kwargs=limits | half | own, **limits | options)
     return lambda: sentinel.master_for(service, retry_on_error=[errors.ReadOnlyError])
+
+
+class _Sentinel(Sentinel):
+    """Asks for the primary once a second at most; else each of many new connections would."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[no-untyped-call]
+        self._lock = threading.Lock()
+        self._asked_at = -math.inf
+        self._answer: Any = None
+
+    def discover_master(self, service_name: str) -> tuple[str, int]:
+        """Return host and port of the primary, or raise what asking for it raised."""
+        with self._lock:
+            if time.monotonic() - self._asked_at > 1:
+                try:
+                    self._answer = super().discover_master(service_name)  # type: ignore[no-untyped-call]
+                except errors.RedisError as error:
+                    self._answer = error
+                self._asked_at = time.monotonic()
+            if isinstance(self._answer, Exception):
+                raise self._answer
+            address: tuple[str, int] = self._answer
+            return address
 
 
 def _parse(url: str, scheme: str, port: int) -> tuple[list[tuple[str, int]], dict[str, Any]]:

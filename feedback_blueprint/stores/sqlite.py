@@ -7,7 +7,6 @@ interpreter between statements, with the file locked, would make all others wait
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import random
 import sqlite3
@@ -21,74 +20,19 @@ from typing import Any
 from ..errors import StoreUnavailable
 from ..findings import Finding
 from .base import RETRACTED, Message, Outcome, Shown, Standing
-
-VERSION = 1
-
-SCHEMA = (
-    "BEGIN IMMEDIATE",
-    """
-    CREATE TABLE IF NOT EXISTS messages (
-        key TEXT PRIMARY KEY,
-        expires REAL NOT NULL, -- seconds since the epoch
-        trace_id TEXT NOT NULL,
-        owner BLOB NOT NULL,
-        context TEXT,
-        content TEXT
-    ) WITHOUT ROWID
-    """,
-    "CREATE INDEX IF NOT EXISTS messages_expires ON messages (expires)",
-    """
-    CREATE TABLE IF NOT EXISTS votes (
-        key TEXT NOT NULL REFERENCES messages ON DELETE CASCADE,
-        voter BLOB NOT NULL,
-        revision INTEGER NOT NULL,
-        vote BLOB NOT NULL,
-        attempt BLOB, -- until the attempt that cast the vote confirms that it was recorded
-        PRIMARY KEY (key, voter)
-    ) WITHOUT ROWID
-    """,
-    """
-    CREATE TRIGGER IF NOT EXISTS messages_again AFTER UPDATE OF expires ON messages
-    BEGIN DELETE FROM votes WHERE key = new.key; END
-    """,
-    f"PRAGMA user_version = {VERSION}",
-    "COMMIT",
+from .sqlite_layout import (
+    AMEND,
+    CLEAN_UP,
+    CONFIRM,
+    FIND,
+    FIND_VOTE,
+    SCHEMA,
+    STASH,
+    VERSION,
+    VOTE,
+    message_of,
+    row_of,
 )
-
-STASH = """
-INSERT INTO messages VALUES (:key, :expires, :trace_id, :owner, :context, :content)
-ON CONFLICT (key) DO UPDATE SET expires = excluded.expires, trace_id = excluded.trace_id,
-    owner = excluded.owner, context = excluded.context, content = excluded.content
-WHERE messages.expires <= :now
-"""
-
-CLEAN_UP = """
-DELETE FROM messages WHERE key IN (SELECT key FROM messages WHERE expires <= ? LIMIT 100)
-"""
-
-AMEND = """
-UPDATE messages SET trace_id = :trace_id, owner = :owner, context = :context, content = :content
-WHERE key = :key
-"""
-
-FIND = """
-SELECT trace_id, owner, context, content FROM messages WHERE key = ? AND expires > ?
-"""
-
-FIND_VOTE = """
-SELECT revision, vote, attempt FROM votes WHERE key = ? AND voter = ?
-"""
-
-VOTE = """
-INSERT INTO votes VALUES (:key, :voter, :revision, :vote, :attempt)
-ON CONFLICT (key, voter) DO UPDATE SET revision = excluded.revision, vote = excluded.vote,
-    attempt = excluded.attempt
-WHERE votes.revision = :seen_revision AND votes.attempt IS :seen_attempt
-"""
-
-CONFIRM = """
-UPDATE votes SET attempt = NULL WHERE key = ? AND voter = ? AND attempt = ?
-"""
 
 _left_behind: list[object] = []
 """Connections that a fork copied. Closing one would drop the parent's locks and its WAL file."""
@@ -114,19 +58,19 @@ class SQLiteStore:
     def stash(self, key: str, message: Message, ttl: timedelta) -> bool:
         """Keep a message, and now and then remove some that have expired."""
         now = time.time()
-        row = {"key": key, "now": now, "expires": now + ttl.total_seconds(), **_row(message)}
+        row = {"key": key, "now": now, "expires": now + ttl.total_seconds(), **row_of(message)}
         with self._connected() as execute:
             if random.random() < 0.05:  # noqa: S311  at 100 a time, more go than come
                 execute(CLEAN_UP, (now,))
             if execute(STASH, row).rowcount == 1:
                 return True
             found = execute(FIND, (key, now)).fetchone()
-            return found is not None and _message(found) == message
+            return found is not None and message_of(found) == message
 
     def amend(self, key: str, message: Message) -> None:
         """Replace a message."""
         with self._connected() as execute:
-            execute(AMEND, {"key": key, **_row(message)})
+            execute(AMEND, {"key": key, **row_of(message)})
 
     def vote(
         self,
@@ -142,7 +86,7 @@ class SQLiteStore:
         with self._connected() as execute:
             while True:
                 found = execute(FIND, (key, time.time())).fetchone()
-                message = _message(found) if found else None
+                message = message_of(found) if found else None
                 voter = message.voter(raters) if message else None
                 if message is None or voter is None:
                     return Outcome("unknown")
@@ -183,7 +127,7 @@ class SQLiteStore:
         with self._connected() as execute:
             for key in keys:
                 found = execute(FIND, (key, now)).fetchone()
-                message = _message(found) if found else None
+                message = message_of(found) if found else None
                 voter = message.voter(raters) if message else None
                 if message is None or voter is None:
                     standings.append(None)
@@ -200,7 +144,7 @@ class SQLiteStore:
             found = execute(FIND, (key, now)).fetchone()
             if found is None:
                 return None
-            message = _message(found)
+            message = message_of(found)
             expires = execute("SELECT expires FROM messages WHERE key = ?", (key,)).fetchone()[0]
             votes = execute(
                 "SELECT voter, revision, vote, attempt FROM votes WHERE key = ?", (key,)
@@ -306,17 +250,3 @@ def _unavailable(path: Path, error: Exception) -> StoreUnavailable:
         f"SQLite, {path}: {text}. {remedy or 'Check the file, its folder and its disk.'}",
         unreachable="locked" in text,
     )
-
-
-def _row(message: Message) -> dict[str, Any]:
-    return {
-        "trace_id": message.trace_id,
-        "owner": message.owner,
-        "context": json.dumps(message.context) if message.context else None,
-        "content": message.content,
-    }
-
-
-def _message(row: tuple[str, bytes, str | None, str | None]) -> Message:
-    trace_id, owner, context, content = row
-    return Message(trace_id, owner, json.loads(context) if context else {}, content)

@@ -1,0 +1,114 @@
+"""Keeping a message: what a request knows, taken to wherever the message is made."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+from uuid import UUID
+
+from .attributes import MAX_ENTRIES, attribute_problem, message_id_text
+from .errors import AgentNotRecording, ConfigurationError, StoreUnavailable
+from .stores import Message
+from .votes import Votes
+
+MessageID = str | int | UUID
+Context = Mapping[str, Any]
+
+
+class Capture:
+    """What a request knows that other threads do not: the app, the trace ID and the rater.
+
+    Made by `FeedbackBlueprint.capture()`. Its `stash` works anywhere.
+    """
+
+    def __init__(self, votes: Votes, owner: bytes | None, announced: list[str]) -> None:
+        self.votes = votes
+        self._owner = owner
+        self._announced = announced
+        self._trace_id = votes.agent.trace_id()
+        self._why_blind = "" if self._trace_id else _why_blind(votes)
+
+    def stash(
+        self,
+        message_id: MessageID | None = None,
+        *,
+        context: Context | None = None,
+        content: str | None = None,
+    ) -> str | None:
+        """Keep a message for rating, as `FeedbackBlueprint.stash` does."""
+        kept = self.keep(message_id, context or {}, content)
+        return kept[0] if kept else None
+
+    def keep(
+        self, message_id: MessageID | None, context: Context, content: str | None
+    ) -> tuple[str, Message] | None:
+        """Keep a message and return its ID and what was kept; `None`, with a reason in the log."""
+        votes = self.votes
+        if self._trace_id is None:
+            text = "A message cannot be rated: it has no trace ID. %s"
+            votes.complaints.warn("trace ID", text, self._why_blind)
+        if self._trace_id is None or self._owner is None:
+            votes.agent.count("StashesMissed")
+            return None
+        try:
+            key = secrets.token_urlsafe(16) if message_id is None else message_id_text(message_id)
+            message = Message(
+                self._trace_id, self._owner, self._valid(context), self._content_to_keep(content)
+            )
+            if not votes.stash(key, message):
+                text = "Message %r was stashed before and stays what it was: use each ID once."
+                votes.complaints.warn("taken ID", text, key)
+                return None
+        except ValueError as error:
+            votes.complaints.warn("ID", "Message ID %r cannot be used. %s", message_id, error)
+            return None
+        except StoreUnavailable:  # the store's guard has said so
+            votes.agent.count("StashesMissed")
+            return None
+        self._announced.append(key)
+        return key, message
+
+    def amend(self, key: str, message: Message) -> None:
+        """Keep more of a message that was kept before."""
+        content = self._content_to_keep(message.content)
+        context = self._valid(message.context)
+        with suppress(StoreUnavailable):  # the store's guard has said so
+            self.votes.amend(key, Message(message.trace_id, message.owner, context, content))
+
+    def _valid(self, context: Context) -> dict[str, Any]:
+        """Return the entries that an event can carry, and say in the log what is left out."""
+        valid: dict[str, Any] = {}
+        for name, value in context.items():
+            problem = attribute_problem(name, value)
+            if problem is None and len(valid) == MAX_ENTRIES:
+                problem = f"Over {MAX_ENTRIES} entries."
+            if problem is None:
+                valid[name] = value
+            else:
+                text = "Context entry %r is left out. %s"
+                self.votes.complaints.warn(f"context {name!r}", text, name, problem)
+        return valid
+
+    def _content_to_keep(self, content: object) -> str | None:
+        if not self.votes.settings.store_message or not isinstance(content, str):
+            return None
+        return content.encode(errors="replace").decode()
+
+
+def check_context(context: Context) -> None:
+    """Raise `ConfigurationError` for a context that could never go on an event."""
+    if len(context) > MAX_ENTRIES:
+        raise ConfigurationError(f"context has more than {MAX_ENTRIES} entries. Leave some out.")
+    for name, value in context.items():
+        if problem := attribute_problem(name, value):
+            raise ConfigurationError(f"context cannot hold {name!r}: {value!r}. {problem}")
+
+
+def _why_blind(votes: Votes) -> str:
+    try:
+        votes.agent.check()
+    except AgentNotRecording as error:
+        return str(error)
+    return ""

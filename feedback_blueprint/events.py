@@ -1,0 +1,105 @@
+"""A vote, and the event that it becomes."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from .attributes import MAX_ATTRIBUTES, MAX_ENTRIES, MAX_TEXT, split_text
+from .errors import AgentNotRecording
+from .stores import RETRACTED, Message
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of feedback that was taken.
+
+    `accepted` and `retracted`: the agent took the event; `unchanged`: the vote stood already.
+    """
+
+    message_id: str
+    feedback_id: str
+    revision: int
+    status: Literal["accepted", "unchanged", "retracted"]
+
+
+class Vote(NamedTuple):
+    """What one rater says about one message; kept as a JSON array."""
+
+    rating: str | int
+    category: str | None = None
+    message: str | None = None
+    metadata: Mapping[str, Any] | None = None
+
+    def pack(self) -> bytes:
+        """Return the same bytes for the same vote, and as few as may be."""
+        metadata = dict(sorted(self.metadata.items())) if self.metadata else None
+        values: list[Any] = [self.rating, self.category, self.message or None, metadata]
+        while values[-1] is None:
+            values.pop()
+        return json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode()
+
+    @classmethod
+    def unpack(cls, vote: bytes) -> Vote | None:
+        """Return what was packed; `None` where the vote was retracted."""
+        return None if vote == RETRACTED else cls(*json.loads(vote))
+
+
+def event_of(
+    receipt: Receipt,
+    vote: Vote | None,
+    message: Message,
+    ratings: Mapping[str | int, float] | None,
+    limit: int,
+) -> dict[str, Any]:
+    """Put the event together: ours before context before metadata.
+
+    What a new vote leaves out is sent empty, as the agent drops `None` and NRQL's `latest()`
+    would then find the old one.
+    """
+    rating, category, comment, metadata = vote or Vote("retracted")
+    left_out = {"category": "", "message": ""} if receipt.revision > 1 else {}
+    pieces = split_text(comment or "", limit)
+    ours: dict[str, Any] = {
+        **left_out,
+        "trace_id": message.trace_id,
+        "rating": rating,
+        "message_id": receipt.message_id,
+        "feedback_id": receipt.feedback_id,
+        "revision": receipt.revision,
+        "retracted": vote is None,
+    }
+    if category is not None:
+        ours["category"] = category
+    for number, piece in enumerate(pieces, start=1):
+        ours["message" if number == 1 else f"message_{number}"] = piece
+    if vote and ratings is not None:
+        ours["score"] = ratings[rating]
+    return {**(metadata or {}), **message.context, **ours}
+
+
+def feedback_id(message_id: str, message: Message, raters: Sequence[bytes]) -> str:
+    """Return the ID of all that one rater says about one message: 128 bits, not invertible."""
+    voter = message.voter(raters) or b""
+    parts = (message_id.encode(), message.trace_id.encode(), voter)
+    digest = hashlib.blake2b(b"\0".join(parts), digest_size=16).digest()
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
+def refuse_what_would_be_cut(message_id: str, vote: Vote, limit: int) -> None:
+    """Raise `AgentNotRecording` where an agent set below its default would cut this vote."""
+    if limit >= MAX_TEXT:
+        return
+    values = (message_id, vote.rating, vote.category, *(vote.metadata or {}).values())
+    longest = max(len(value.encode()) for value in values if isinstance(value, str))
+    pieces = split_text(vote.message or "", max(limit, 4))
+    attributes = 10 + len(pieces) + len(vote.metadata or {}) + MAX_ENTRIES
+    if limit < max(longest, 32) or attributes > MAX_ATTRIBUTES:
+        raise AgentNotRecording(
+            f"The agent would cut this vote to {limit} bytes a value: "
+            f"set custom_insights_events.max_attribute_value to {MAX_TEXT} or more."
+        )

@@ -1,0 +1,149 @@
+"""Streams that carry a message: generators and async generators, followed as they are read."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import AsyncGenerator, Callable, Generator
+from types import FunctionType, MethodType
+from typing import Any
+
+from .capture import MessageID
+from .stores import Message
+from .tracer import Tracer, or_none, quietly
+
+
+class StreamFunction:
+    """A generator function that does something when it is called, not when it is first read.
+
+    A generator function cannot, so this is an object that `inspect` takes for the one it wraps.
+    """
+
+    def __init__(
+        self,
+        tracer: Tracer,
+        function: Callable[..., Any],
+        follow: Callable[[Any, Follower], Any],
+    ) -> None:
+        functools.update_wrapper(self, function)
+        self._tracer = tracer
+        self._function = function
+        self._follow = follow
+
+    __class__ = property(lambda _: FunctionType)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["_function"], name)
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        return self if instance is None else MethodType(self, instance)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Stash, then return the stream."""
+        minted, args = self._tracer.mint(args, kwargs)
+        stream = self._function(*args, **kwargs)
+        follower = Follower(self._tracer, minted)
+        return self._follow(stream, follower) if follower.needed else stream
+
+
+def follow(stream: Generator[Any, Any, Any], follower: Follower) -> Generator[Any, Any, Any]:
+    """Hand a stream through: what `yield from` does, with an eye on each item."""
+    try:
+        item = next(stream)
+        while True:
+            follower.see(item)
+            try:
+                sent = yield item
+            except GeneratorExit:
+                stream.close()
+                raise
+            except BaseException as error:
+                item = stream.throw(error)
+            else:
+                item = stream.send(sent)
+    except StopIteration as stop:
+        return stop.value
+    finally:
+        follower.end()
+
+
+async def follow_async(
+    stream: AsyncGenerator[Any, Any], follower: Follower
+) -> AsyncGenerator[Any, Any]:
+    """Do the same for an async stream."""
+    try:
+        item = await anext(stream)
+        while True:
+            follower.see(item)
+            try:
+                sent = yield item
+            except GeneratorExit:
+                await stream.aclose()
+                raise
+            except BaseException as error:
+                item = await stream.athrow(error)
+            else:
+                item = await stream.asend(sent)
+    except StopAsyncIteration:
+        return
+    finally:
+        follower.end()
+
+
+class Follower:
+    """Follows one stream: the first item may carry ID and context, all of it is the content."""
+
+    def __init__(self, tracer: Tracer, minted: MessageID | None) -> None:
+        self._tracer = tracer
+        self._items: list[Any] | None = None
+        self._kept: tuple[str, Message] | None = None
+        self._fresh = False
+        with quietly():
+            self._capture = tracer.capture()
+            if tracer.message_id is None:
+                self._kept = self._capture.keep(minted, tracer.context, None)
+                self._fresh = self._kept is not None and tracer.context_of is not None
+            else:
+                self._fresh = True
+            if self._capture.votes.settings.store_message and (self._kept or self._fresh):
+                self._items = []
+
+    @property
+    def needed(self) -> bool:
+        """Whether there is anything to do after the call."""
+        return self._fresh or self._items is not None
+
+    def see(self, item: Any) -> None:
+        """Look at an item before it is handed out."""
+        if self._fresh:
+            self._fresh = False
+            with quietly():
+                self._first(item)
+        if self._items is not None:
+            self._items.append(item)
+
+    def _first(self, item: Any) -> None:
+        tracer = self._tracer
+        context = tracer.context_for(item)
+        if self._kept is None:
+            message_id = tracer.id_of(item)
+            if message_id is not None:
+                self._kept = self._capture.keep(message_id, context, None)
+        else:
+            key, message = self._kept
+            self._kept = key, Message(message.trace_id, message.owner, context)
+            self._capture.amend(*self._kept)
+
+    def end(self) -> None:
+        """Keep the content, also of a stream that its reader stopped."""
+        if self._items is None or self._kept is None:
+            return
+        with quietly():
+            key, message = self._kept
+            content = or_none(self._tracer.content_of or _joined, self._items)
+            message = Message(message.trace_id, message.owner, message.context, content)
+            self._capture.amend(key, message)
+
+
+def _joined(items: list[Any]) -> str | None:
+    texts = [item for item in items if isinstance(item, str)]
+    return "".join(texts) if texts else None

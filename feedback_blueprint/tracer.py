@@ -1,0 +1,134 @@
+"""What is known of a decorated function, and how a message is taken from what it returns."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import secrets
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from werkzeug.exceptions import HTTPException
+from werkzeug.wrappers import Response
+
+from .capture import Capture, Context, MessageID
+
+log = logging.getLogger(__package__)
+
+
+class Tracer:
+    """One decorated function: everything about it that is known before it is called."""
+
+    def __init__(
+        self,
+        capture: Callable[[], Capture],
+        function: Callable[..., Any],
+        message_id: str | Callable[[Any], Any] | None,
+        context: Context | Callable[[Any], Context] | None,
+        content: Callable[[Any], str] | None,
+    ) -> None:
+        self.capture = capture
+        self.message_id = message_id
+        self.context_of = context if callable(context) else None
+        self.context = {} if context is None or callable(context) else dict(context)
+        self.content_of = content
+        self._position = _position_of_message_id(function) if message_id is None else None
+
+    def mint(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[MessageID | None, tuple[Any, ...]]:
+        """Choose the ID of a call and put it where the function takes it; return it and `args`.
+
+        An ID that the caller passes stands. `None` where the ID comes from the result.
+        """
+        if self.message_id is not None:
+            return None, args
+        position = self._position
+        if position is None:
+            return secrets.token_urlsafe(16), args
+        if position < len(args):
+            if args[position] is not None:
+                return args[position], args
+            minted = secrets.token_urlsafe(16)
+            return minted, (*args[:position], minted, *args[position + 1 :])
+        if kwargs.get("message_id") is None:
+            kwargs["message_id"] = secrets.token_urlsafe(16)
+        return kwargs["message_id"], args
+
+    def id_of(self, result: Any) -> Any:
+        """Take the ID from the result; `None` means that it is not a message."""
+        if callable(self.message_id):
+            return self.message_id(result)
+        name = str(self.message_id)
+        if isinstance(result, tuple):
+            result = result[0]
+        if isinstance(result, Response) and result.is_json:
+            result = result.get_json()
+        return result[name] if isinstance(result, Mapping) else getattr(result, name)
+
+    def stash(self, minted: MessageID | None, result: Any) -> None:
+        """Stash what a plain function returned, if it is a message."""
+        with quietly():
+            if result is None or _status(result) >= 400:
+                return
+            message_id = self.id_of(result) if minted is None else minted
+            if message_id is None:
+                return
+            content = result
+            if self.content_of:
+                content = or_none(self.content_of, result)
+            self.capture().keep(message_id, self.context_for(result), content)
+
+    def context_for(self, result: Any) -> Context:
+        """Return the context of a message; what fails costs the context alone."""
+        if self.context_of is None:
+            return self.context
+        return or_none(self.context_of, result) or {}
+
+
+class quietly:  # noqa: N801
+    """Log what goes wrong in here, and let the answer go on."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> bool:
+        if isinstance(error, Exception):
+            log.error("The message, or something about it, is not kept.", exc_info=error)
+            return True
+        return False
+
+
+def or_none(function: Callable[[Any], Any], result: Any) -> Any:
+    """Call the app's own function; `None` and a line in the log if it fails."""
+    with quietly():
+        return function(result)
+    return None
+
+
+def _status(result: Any) -> int:
+    """Return the status that Flask would answer with, as far as the result says it."""
+    if isinstance(result, Response):
+        return result.status_code
+    if isinstance(result, HTTPException):
+        return result.code or 500
+    if isinstance(result, tuple) and len(result) in (2, 3):
+        status = result[1]
+        if isinstance(status, int):
+            return status
+        if isinstance(status, str):
+            return int(status.split()[0])
+        return _status(result[0])
+    return 200
+
+
+def _position_of_message_id(function: Callable[..., Any]) -> int | None:
+    """Return where a function takes `message_id`; past all arguments if by keyword alone."""
+    for position, parameter in enumerate(inspect.signature(function).parameters.values()):
+        if parameter.name == "message_id":
+            if parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
+                return position
+            if parameter.kind is parameter.KEYWORD_ONLY:
+                return sys.maxsize
+    return None
