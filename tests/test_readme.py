@@ -165,6 +165,13 @@ def test_every_status_is_in_the_table():
         assert f"| {refusal.status} | `{refusal.code}` |" in README
 
 
+def test_each_row_of_the_threat_table_names_a_test_that_exists():
+    tests = "".join(path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("*.py"))
+    named = re.findall(r"`(test_\w+)`", README)
+    assert len(named) >= 8
+    assert all(f"def {name}(" in tests for name in named)
+
+
 def test_the_commands_are_there():
     demo, tests = COMMANDS
     assert demo.endswith("-m feedback_blueprint.demo")
