@@ -90,6 +90,7 @@ def problem(refusal: Refusal) -> Response:
     response.mimetype = "application/problem+json"
     if refusal.retry_after is not None:
         response.headers["Retry-After"] = str(refusal.retry_after)
+        response.headers["Access-Control-Expose-Headers"] = "Retry-After"
     return response
 
 

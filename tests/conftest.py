@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import servers
+from browser import chromium
 from collector import Collector
 from flask import Flask
 from flask.testing import FlaskClient
@@ -24,6 +25,9 @@ from servers import (
 
 from feedback_blueprint import FeedbackBlueprint
 from feedback_blueprint.testing import capture_feedback
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 
 @contextmanager
@@ -138,6 +142,13 @@ def chat_server(
         return servers.gunicorn(app, directory, env=environ | dict(env or {}), **options)
 
     return start
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A Chromium for one file of tests: while it runs, nothing else can run an event loop."""
+    with needed(), chromium() as running:
+        yield running
 
 
 # In process: an app whose events are collected, without an agent

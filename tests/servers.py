@@ -538,7 +538,10 @@ class RedisSentinel:
         return next(server for server in self.servers if server.port == int(port))
 
     def wait_failover(self, old: RedisServer) -> None:
-        """Wait until all Sentinels name another primary, and it takes writes."""
+        """Wait until all Sentinels name another primary, and it takes writes.
+
+        Sentinels that a busy machine let wait for two seconds do nothing for thirty.
+        """
 
         def over() -> bool:
             named = {
@@ -547,8 +550,13 @@ class RedisSentinel:
             }
             return len(named) == 1 and old.port not in named
 
-        wait_until(over, "a failover")
-        wait_until(lambda: self.primary.info("replication")["role"] == "master", "a primary")
+        def writable() -> bool:
+            with suppress(redis.ConnectionError):
+                return bool(self.primary.info("replication")["role"] == "master")
+            return False
+
+        wait_until(over, "a failover", timeout=60)
+        wait_until(writable, "a primary", timeout=60)
 
     def wait_replicated(self) -> None:
         """Wait until the replica follows the primary, and the Sentinels know it as fit."""
@@ -565,7 +573,7 @@ class RedisSentinel:
                 return up and not any(word in str(known) for word in ("s_down", "disconnected"))
             return False
 
-        wait_until(follows, "a replica", timeout=30)
+        wait_until(follows, "a replica", timeout=60)
 
 
 @contextmanager

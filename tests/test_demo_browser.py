@@ -2,55 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from browser import accessibility_problems
 from conftest import needed
-from servers import ToolMissingError
 from test_demo import Demo, demo
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
-
-@contextmanager
-def chromium() -> Iterator[Browser]:
-    path = shutil.which("chromium") or shutil.which("google-chrome")
-    if not path:
-        raise ToolMissingError("no chromium: install one")
-    if not importlib.util.find_spec("playwright"):
-        raise ToolMissingError("no playwright: pip install playwright")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield browser
-        browser.close()
-
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with needed(), chromium() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+def running(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     with demo(tmp_path_factory.mktemp("demo"), {}) as started:
         yield started
 
@@ -82,11 +47,14 @@ def test_chat_vote_see_the_event(page: Page) -> None:
     expect(fact(page, "revision")).to_have_text("1")
     assert len(fact(page, "trace_id").inner_text()) == 32
 
+    page.get_by_role("button", name="to the point").click()
+    expect(fact(page, "category")).to_have_text("to the point")
     comment = page.get_by_label("Comment on this reply")
     comment.fill("It is this one.")
-    comment.press("Enter")
+    page.locator("message-feedback").get_by_role("button", name="Send").click()
     expect(fact(page, "message")).to_have_text("It is this one.")
-    expect(fact(page, "revision")).to_have_text("2")
+    expect(fact(page, "category")).to_have_text("to the point")
+    expect(fact(page, "revision")).to_have_text("3")
 
     page.reload()
     expect(page.get_by_text("You said “Which trace is this?”.")).to_be_visible()
@@ -99,27 +67,34 @@ def test_chat_vote_see_the_event(page: Page) -> None:
     expect(fact(page, "retracted")).to_have_text("true")
 
 
-def test_what_is_refused_is_rolled_back_and_explained(page: Page) -> None:
+def test_without_a_network_nothing_is_claimed(page: Page) -> None:
     from playwright.sync_api import expect
 
     page.get_by_role("button", name="Can I change my mind?").click()
-    good = page.get_by_role("button", name="Good reply")
     bad = page.get_by_role("button", name="Bad reply")
-    good.click()
-    expect(fact(page, "revision")).to_have_text("1")
-
-    comment = page.get_by_label("Comment on this reply")
-    comment.fill("é" * 2048)
-    comment.press("Enter")
-    expect(page.get_by_text("4095 bytes")).to_be_visible()
-    expect(comment).to_have_value("é" * 2048)
-
+    expect(bad).to_be_visible()
     page.context.set_offline(True)
     bad.click()
     expect(page.get_by_text("The server cannot be reached")).to_be_visible()
-    expect(bad).to_have_attribute("aria-pressed", "false")
-    expect(good).to_have_attribute("aria-pressed", "true")
-    expect(fact(page, "revision")).to_have_text("1")
+    expect(page.get_by_text("LlmFeedbackMessage")).to_be_hidden()
+    page.context.set_offline(False)
+    expect(fact(page, "rating")).to_have_text("bad")
+
+
+@pytest.mark.parametrize("width", [375, 1280])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(page: Page, scheme: Any, width: int) -> None:
+    from playwright.sync_api import expect
+
+    page.set_viewport_size({"width": width, "height": 720})
+    page.emulate_media(color_scheme=scheme)
+    with needed():
+        assert accessibility_problems(page) == []
+    page.get_by_role("button", name="What is a trace ID good for?").click()
+    page.get_by_role("button", name="Good reply").click()
+    expect(fact(page, "rating")).to_have_text("good")
+    assert accessibility_problems(page) == []
+    page.set_viewport_size({"width": 375, "height": 720})
 
 
 def fact(page: Page, name: str) -> Locator:

@@ -399,6 +399,7 @@ def test_store_unavailable():
         ):
             assert refused(response, 503, "store-unavailable")
             assert int(response.headers["Retry-After"]) > 0
+            assert response.headers["Access-Control-Expose-Headers"] == "Retry-After"
     assert events == []
 
 

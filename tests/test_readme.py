@@ -13,12 +13,13 @@ from types import SimpleNamespace
 
 import pytest
 import servers
-from flask import Flask, Response, request, session
+from flask import Flask, Response, render_template, request, session
 from flask_cors import CORS
 from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
 from flask_login import LoginManager, UserMixin, login_user
 from flask_wtf.csrf import CSRFProtect
+from jinja2 import DictLoader
 
 from feedback_blueprint import FeedbackBlueprint
 from feedback_blueprint.testing import capture_feedback
@@ -95,6 +96,25 @@ def test_the_example_by_hand(app, feedback, events, client):
     response = client.post("/job")
     made = response.headers.getlist("X-Message-ID")
     assert made == [response.json["message_id"], "late"]
+
+
+def test_the_example_in_a_template(app, feedback, events):
+    """With the first block of HTML as the template."""
+    html = re.search(r"^```html\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)[1]
+    app.jinja_loader = DictLoader({"reply.html": html})
+    example(
+        "def reply_to",
+        app=app,
+        feedback=feedback,
+        llm=str.upper,
+        request=request,
+        render_template=render_template,
+    )
+    client = app.test_client()
+    response = client.get("/ask?prompt=hi")
+    assert f'message-id="{response.headers["X-Message-ID"]}"' in response.text
+    [script] = re.findall(r'src="(.+?)"', response.text)
+    assert "immutable" in client.get(script).headers["Cache-Control"]
 
 
 @pytest.mark.parametrize("mark", ["session.get", "current_user.get_id"])

@@ -1,6 +1,5 @@
-// The conversation: sends it, streams the reply, keeps it over a reload.
-
-import {loadVotes, Thumbs} from "./thumbs.js";
+// The conversation: sends it, streams the reply, keeps it over a reload. All that it does about
+// feedback is to put a <message-feedback> under each reply, and to show the event of each vote.
 
 const $ = (id) => document.getElementById(id);
 const [log, composer, prompt] = [$("log"), $("composer"), $("prompt")];
@@ -24,20 +23,43 @@ function show(turn) {
   $("welcome").hidden = true;
   const article = element("article", turn.role);
   article.append(
-    element("h3", "hidden", turn.role === "user" ? "You" : "Reply"),
+    element("h2", "hidden", turn.role === "user" ? "You" : "Reply"),
     element("p", "text", turn.content),
   );
   log.append(article);
   return article;
 }
 
-function showThumbs(article, turn) {
+function showFeedback(article, turn) {
   if (turn.note) article.append(element("p", "note", turn.note));
-  if (!turn.messageId) return null;
-  const thumbs = new Thumbs(turn, save);
-  article.append(thumbs.element);
-  return thumbs;
+  if (!turn.messageId) return;
+  article.append($("feedback").content.cloneNode(true));
+  article.querySelector("message-feedback").setAttribute("message-id", turn.messageId);
+  showEvent(article, turn.event);
 }
+
+// What the agent took, attribute by attribute.
+function showEvent(article, event) {
+  if (!event) return null;
+  const {trace_id, rating, ...others} = event;
+  const rows = Object.entries({trace_id, rating, ...others}).flatMap(([name, value]) =>
+    [element("dt", "", name), element("dd", "", value === "" ? '""' : value)]);
+  const details = article.querySelector("details");
+  details.querySelector("dl").replaceChildren(...rows);
+  details.hidden = false;
+  return details;
+}
+
+log.addEventListener("feedback-accepted", ({target, detail}) => {
+  const sent = detail.response.headers.get("X-Feedback-Event");
+  const turn = turns.find((turn) => turn.messageId === detail.messageId);
+  if (!sent || !turn) return;
+  turn.event = JSON.parse(sent);
+  save();
+  const details = showEvent(target.closest("article"), turn.event);
+  details.open = true;
+  details.scrollIntoView({block: "nearest"});
+});
 
 async function ask(content) {
   turns.push({role: "user", content});
@@ -73,7 +95,7 @@ async function ask(content) {
 
   turns.push(turn);
   save();
-  showThumbs(article, turn);
+  showFeedback(article, turn);
   log.removeAttribute("aria-busy");
   stream = null;
   $("send").hidden = !($("stop").hidden = true);
@@ -102,14 +124,8 @@ for (const button of document.querySelectorAll(".questions button")) {
   button.addEventListener("click", () => ask(button.textContent));
 }
 
-const kept = turns.map((turn) => {
+for (const turn of turns) {
   const article = show(turn);
-  return turn.role === "assistant" ? showThumbs(article, turn) : null;
-}).filter(Boolean);
-if (turns.length) toEnd();
-if (kept.length) {
-  loadVotes(kept.map((thumbs) => thumbs.turn.messageId)).then(
-    (votes) => kept.forEach((thumbs) => thumbs.restore(votes.get(thumbs.turn.messageId))),
-    (error) => kept.forEach((thumbs) => thumbs.say(error.message, true)),
-  );
+  if (turn.role === "assistant") showFeedback(article, turn);
 }
+if (turns.length) toEnd();

@@ -1,0 +1,3 @@
+import {texts} from "/llm/feedback/static/feedback.js";
+
+Object.assign(texts, {up: "Gute Antwort", down: "Schlechte Antwort"});
