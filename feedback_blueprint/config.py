@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from .attributes import MAX_TEXT, number_problem, text_problem
 from .errors import ConfigurationError
@@ -18,8 +17,7 @@ MAX_RATINGS = 1000
 RANGE = re.compile(r"range\(\s*(-?\d+)\s*,\s*(-?\d+)\s*\)")
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """What one app configures for one blueprint. Keys are shown with the default prefix.
 
     `FEEDBACK_STORE_URL` (default: a SQLite file in the instance folder)

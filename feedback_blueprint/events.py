@@ -6,7 +6,6 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from .attributes import MAX_ATTRIBUTES, MAX_ENTRIES, MAX_TEXT, split_text
@@ -14,8 +13,7 @@ from .errors import AgentNotRecording
 from .stores import RETRACTED, Message
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(NamedTuple):
     """What became of feedback that was taken.
 
     `accepted` and `retracted`: the agent took the event; `unchanged`: the vote stood already.

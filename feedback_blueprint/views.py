@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import json
 from collections.abc import Callable, Sequence
@@ -39,7 +38,7 @@ class FeedbackView(MethodView):
         fields = read_json()
         votes, raters = self._desk()
         receipt = votes.record(fields, raters)
-        return answer(dataclasses.asdict(receipt), 200 if receipt.status == "unchanged" else 202)
+        return answer(receipt._asdict(), 200 if receipt.status == "unchanged" else 202)
 
     def get(self) -> Response:
         """Read the caller's standing votes back."""
@@ -55,7 +54,7 @@ class FeedbackView(MethodView):
         if len(message_ids) != 1:
             raise Invalid({"message_id": ["Give exactly one."]})
         votes, raters = self._desk()
-        return answer(dataclasses.asdict(votes.retract(message_ids[0], raters)), 202)
+        return answer(votes.retract(message_ids[0], raters)._asdict(), 202)
 
 
 def read_json() -> Any:

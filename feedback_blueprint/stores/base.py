@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, Protocol
 
 from ..findings import Finding
@@ -12,14 +12,15 @@ from ..findings import Finding
 ANYONE = b""
 """The rater of an anonymous visitor, and the owner of a message that anyone may rate."""
 
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
-@dataclass(frozen=True, slots=True)
-class Message:
+
+class Message(NamedTuple):
     """One generated message: `owner` is the hash of the rater it was made for."""
 
     trace_id: str
     owner: bytes = ANYONE
-    context: Mapping[str, Any] = field(default_factory=dict)
+    context: Mapping[str, Any] = NOTHING
     content: str | None = None
 
     def voter(self, raters: Sequence[bytes]) -> bytes | None:
