@@ -16,7 +16,7 @@ FeedbackError
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 
 class FeedbackError(Exception):
@@ -100,17 +100,30 @@ class TooManyRevisions(Refusal):
 class StoreUnavailable(Refusal):
     """The store did not answer in time, or not sensibly.
 
-    The exception's text says why, for the log: it is no business of the caller of a route.
-    `unreachable`: it could not be asked at all, or did not answer in time.
+    The exception's text says why and the `remedy`, for the log: it is no business of the caller of
+    a route. `unreachable`: the whole store, or the part of it that keeps the message, could not be
+    asked at all, or did not answer in time.
     """
 
     status = 503
     code = "store-unavailable"
     retry_after = 1
 
-    def __init__(self, why: str, *, unreachable: bool = False) -> None:
-        super().__init__(why)
+    def __init__(
+        self,
+        why: str,
+        remedy: str = "See its log.",
+        *,
+        unreachable: Literal["whole", "part"] | None = None,
+    ) -> None:
+        super().__init__(f"{why.rstrip('.')}. {remedy}")
+        self.why = why
+        self.remedy = remedy
         self.unreachable = unreachable
+
+    def again(self) -> StoreUnavailable:
+        """Return another like it, to be raised once more."""
+        return StoreUnavailable(self.why, self.remedy, unreachable=self.unreachable)
 
     @property
     def detail(self) -> str:

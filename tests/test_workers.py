@@ -88,18 +88,6 @@ def test_forty_different_votes_at_once_are_forty_revisions_and_events(
         assert sorted(event["revision"] for event in events) == list(range(1, 41))
 
 
-def test_a_crowd_of_greenlets_finds_redis(
-    chat_server: StartServer, new_store_url: Callable[[str], str]
-) -> None:
-    with chat_server(store_url=new_store_url("redis"), worker_class="gevent") as server:
-        messages = at_once(lambda number: chat(server, number), range(300), callers=300)
-        message_ids = [message.headers["X-Message-ID"] for message in messages]
-        assert message_ids.count(None) == 0
-        for status in 202, 200:
-            votes = at_once(lambda each: rate(server, each), message_ids, callers=300)
-            assert Counter(vote.status for vote in votes) == {status: 300}
-
-
 def test_redis_keeps_messages_and_votes_over_a_crash(
     chat_server: StartServer, own_redis: RedisServer
 ) -> None:

@@ -14,17 +14,23 @@ from ..findings import Finding
 from ..logs import Complaints
 from .base import Message, Outcome, Shown, Standing, Store
 
+WHOLE = ""
+"""The part that all keys are in: where it is out, nothing can be reached."""
+
+PATIENCE = 10.0
+"""Seconds after which a caller that was trying again is taken for dead."""
+
 PAUSE = 1.0
 """Seconds between two messages that try to reach a store that is out."""
 
 
 @dataclass
 class Outage:
-    """A part of the store that could not be reached; `asked` while a caller is trying again."""
+    """A part of the store that could not be reached, since when a caller may be trying again."""
 
     why: StoreUnavailable
     until: float
-    asked: bool = False
+    asked_until: float = 0.0
 
 
 class Guard:
@@ -75,7 +81,7 @@ class Guard:
 
     def confirm(self, key: str, voter: bytes, attempt: bytes) -> None:
         """Confirm a vote, if there is anybody to tell."""
-        if not self._out:
+        if not self._out or self._out.keys().isdisjoint((WHOLE, self.store.part_of(key))):
             self.store.confirm(key, voter, attempt)
 
     def read(self, keys: Sequence[str], raters: Sequence[bytes]) -> list[Standing | None]:
@@ -98,34 +104,36 @@ class Guard:
     @contextmanager
     def _asking(self, *keys: str, eager: bool = False) -> Iterator[None]:
         """Let a call through to the store, or refuse it at once; learn from how it ends."""
-        parts = {self.store.part_of(key) for key in keys}
+        parts = {WHOLE, *(self.store.part_of(key) for key in keys)}
         if self._out:
             self._refuse_while_out(parts, eager)
-        unreachable = None
+        failure = None
         try:
             yield
         except StoreUnavailable as error:
-            unreachable = error if error.unreachable else None
-            self._complaints.warn(f"store: {error}", "Feedback cannot be kept. %s", error)
+            failure = error if error.unreachable else None
+            self._complaints.warn(error.remedy, "Feedback cannot be kept. %s", error)
             raise
         finally:
-            if unreachable or self._out:
-                self._learn(parts, unreachable)
+            if failure or self._out:
+                self._learn(parts, failure)
 
     def _refuse_while_out(self, parts: set[str], eager: bool) -> None:
         """Raise for a part that is out; let one caller at a time find out whether it still is."""
         with self._lock:
+            now = time.monotonic()
             out = [self._out[part] for part in parts if part in self._out]
             for outage in out:
-                if outage.asked or (not eager and time.monotonic() < outage.until):
-                    raise StoreUnavailable(str(outage.why))
+                if now < outage.asked_until or (not eager and now < outage.until):
+                    raise outage.why.again()
             for outage in out:
-                outage.asked = True
+                outage.asked_until = now + PATIENCE
 
-    def _learn(self, parts: set[str], unreachable: StoreUnavailable | None) -> None:
+    def _learn(self, parts: set[str], failure: StoreUnavailable | None) -> None:
         with self._lock:
             for part in parts:
-                if unreachable:
-                    self._out[part] = Outage(unreachable, time.monotonic() + PAUSE)
-                else:
-                    self._out.pop(part, None)
+                self._out.pop(part, None)
+            if failure:
+                out = parts - {WHOLE} if failure.unreachable == "part" else {WHOLE}
+                until = time.monotonic() + PAUSE
+                self._out |= {part: Outage(failure, until) for part in out or {WHOLE}}

@@ -7,10 +7,10 @@ a tenth of a whole chat request, to tell the app's owner about calls that are no
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
-from functools import cached_property
 from typing import Any
 
 import redis
@@ -19,7 +19,7 @@ from redis.exceptions import NoScriptError, ResponseError
 from ..errors import ConfigurationError
 from ..findings import Finding
 from .base import Message, Outcome, Shown, Standing
-from .redis_client import FAILURES, Client, client_from_url, one_way, unavailable
+from .redis_client import FAILURES, Client, Shared, client_from_url, one_way, unavailable
 from .redis_layout import AMEND, CONFIRM, VOTE, decode, encode
 
 
@@ -37,9 +37,9 @@ class RedisStore:
                     "RedisStore cannot use a client with decode_responses=True: "
                     "what it keeps is bytes. Give it a client without."
                 )
-            self._client = client
+            self._shared = Shared(lambda: client, math.inf)
         else:
-            self._connect = client
+            self._shared = Shared(client, math.inf)  # a cluster's client connects when it is made
         self._one_way: dict[redis.ConnectionPool, redis.ConnectionPool] = {}
 
     @classmethod
@@ -50,14 +50,13 @@ class RedisStore:
         """
         return cls(client_from_url(url, timeout))
 
-    @cached_property
+    @property
     def _client(self) -> Any:
-        """A cluster's client connects when it is made, so it is made when it is used."""
-        return self._connect()
+        return self._shared.get()
 
     def part_of(self, key: str) -> str:
         """Return the node that keeps `key`, as far as is known without asking."""
-        client = self.__dict__.get("_client")
+        client = self._shared.made
         if isinstance(client, redis.RedisCluster):
             with suppress(*FAILURES):
                 return str(client.get_node_from_key(key).name)

@@ -6,11 +6,12 @@ attempt has a timeout and there are two; nothing connects before it is used.
 
 from __future__ import annotations
 
+import functools
 import math
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import redis
@@ -47,7 +48,7 @@ def client_from_url(url: str, timeout: float) -> Callable[[], Client]:
     scheme, _, kind = urlsplit(url).scheme.partition("+")
     limits: dict[str, Any] = {
         "socket_timeout": timeout,
-        "socket_connect_timeout": timeout,
+        "socket_connect_timeout": timeout / 2,  # there are two, after a read that timed out
         "health_check_interval": 0,
         "retry": _retry(),
         "protocol": 2,  # under 3, maintenance notices of a server relax timeouts to 10 seconds
@@ -63,6 +64,7 @@ def client_from_url(url: str, timeout: float) -> Callable[[], Client]:
 
 
 def _server(url: str, limits: dict[str, Any], timeout: float) -> Callable[[], Client]:
+    str(parse_url(url).get("host", "")).encode("idna")  # as the resolver would
     pool = redis.BlockingConnectionPool.from_url(
         url,
         max_connections=MAX_CONNECTIONS,
@@ -79,7 +81,11 @@ def _cluster(hosts: list[tuple[str, int]], options: dict[str, Any]) -> Callable[
     options.pop("db", None)
     options.pop("health_check_interval")
     nodes = [ClusterNode(host, port) for host, port in hosts]
-    return lambda: redis.RedisCluster(startup_nodes=nodes, require_full_coverage=False, **options)
+    return lambda: redis.RedisCluster(
+        startup_nodes=nodes,
+        require_full_coverage=False,
+        **{"max_connections": MAX_CONNECTIONS} | options,
+    )
 
 
 def _sentinel(
@@ -100,7 +106,9 @@ def _sentinel(
     # Sentinels are asked one after the other, so each is given half the time, and no second try.
     half = {"socket_timeout": timeout / 2, "socket_connect_timeout": timeout / 2, "retry": None}
     sentinel: Any = _Sentinel(hosts, sentinel_kwargs=limits | half | own, **limits | options)
-    return lambda: sentinel.master_for(service, retry_on_error=[errors.ReadOnlyError])
+    return lambda: sentinel.master_for(
+        service, max_connections=MAX_CONNECTIONS, retry_on_error=[errors.ReadOnlyError]
+    )
 
 
 class _Sentinel(Sentinel):
@@ -108,23 +116,40 @@ class _Sentinel(Sentinel):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[no-untyped-call]
-        self._lock = threading.Lock()
-        self._asked_at = -math.inf
-        self._answer: Any = None
+        self._shared: dict[str, Shared] = {}
 
-    def discover_master(self, service_name: str) -> tuple[str, int]:
+    def discover_master(self, service_name: str) -> Any:
         """Return host and port of the primary, or raise what asking for it raised."""
-        with self._lock:
-            if time.monotonic() - self._asked_at > 1:
-                try:
-                    self._answer = super().discover_master(service_name)  # type: ignore[no-untyped-call]
-                except errors.RedisError as error:
-                    self._answer = error
-                self._asked_at = time.monotonic()
-            if isinstance(self._answer, Exception):
-                raise self._answer
-            address: tuple[str, int] = self._answer
-            return address
+        ask = functools.partial(super().discover_master, service_name)
+        return self._shared.setdefault(service_name, Shared(ask, 1)).get()
+
+
+class Shared:
+    """What a function returns, for so many `seconds`, or what it raises, for one second.
+
+    All callers share it: of three hundred that need it at once, one makes it.
+    """
+
+    def __init__(self, make: Callable[[], Any], seconds: float) -> None:
+        self._make = make
+        self._seconds = seconds
+        self._lock = threading.Lock()
+        self._until = -math.inf
+        self.made: Any = None
+
+    def get(self) -> Any:
+        """Return it, made now or before."""
+        if time.monotonic() > self._until:
+            with self._lock:
+                if time.monotonic() > self._until:
+                    try:
+                        self.made, seconds = self._make(), self._seconds
+                    except FAILURES as error:
+                        self.made, seconds = error, 1
+                    self._until = time.monotonic() + seconds
+        if isinstance(self.made, Exception):
+            raise self.made.with_traceback(None)
+        return self.made
 
 
 def _parse(url: str, scheme: str, port: int) -> tuple[list[tuple[str, int]], dict[str, Any]]:
@@ -138,6 +163,7 @@ def _parse(url: str, scheme: str, port: int) -> tuple[list[tuple[str, int]], dic
         address = urlsplit(f"//{host}")
         if not address.hostname:
             raise ValueError("a host without a name")
+        address.hostname.encode("idna")  # as the resolver would
         addresses.append((address.hostname, address.port or port))
     single = f"redis://{credentials}{'@' if credentials else ''}host/?{parts.query}"
     options = parse_url(single)
@@ -180,22 +206,28 @@ REMEDIES: tuple[tuple[type[Exception], str], ...] = (
     (errors.AuthenticationError, "Check the user and the password in its URL."),
     (errors.AuthorizationError, "Check the rights of the user in its URL."),
     (errors.BusyLoadingError, "It is still loading its data: wait."),
-    (errors.TimeoutError, "Check that it is not overloaded, and the network to it."),
+    (errors.TimeoutError, "Check that it is not overloaded, the network, and TLS in its URL."),
     (errors.ConnectionError, "Check that it runs, and its URL: host, port and TLS."),
-    (errors.NoPermissionError, "Grant its user @read, @write, @scripting, @connection."),
+    (errors.NoPermissionError, "Grant its user @read, @write, @scripting and @connection."),
     (errors.OutOfMemoryError, "Raise its maxmemory, or set maxmemory-policy volatile-ttl."),
+    (errors.AskError, "It is one node of a cluster: use redis+cluster:// in the URL."),
     (errors.ReadOnlyError, "Give the URL of the primary, or of the Sentinels."),
+    (errors.MasterDownError, "Its primary is down: give the URL of the Sentinels."),
     (errors.ClusterDownError, "Check the cluster: not all of its slots are served."),
+    (errors.RedisClusterException, "Check that the cluster's nodes run, and its URL."),
 )
 """What to do about an error; the first that fits counts."""
 
 
 def unavailable(error: Exception) -> StoreUnavailable:
     """Say what went wrong and what to do about it; redis-py's own texts hold no passwords."""
+    text = str(error)
     remedy = next((text for kind, text in REMEDIES if isinstance(error, kind)), "See its log.")
-    exhausted = "No connection available" in str(error)
-    unreachable = isinstance(error, (errors.ConnectionError, errors.TimeoutError, OSError))
-    unreachable = unreachable or isinstance(error, errors.RedisClusterException)
-    return StoreUnavailable(
-        f"Redis: {str(error).rstrip('.')}. {remedy}", unreachable=unreachable and not exhausted
-    )
+    unreachable: Literal["whole", "part"] | None = None
+    if isinstance(error, (errors.ConnectionError, errors.TimeoutError, OSError)):
+        # Waiting for one's turn is no outage.
+        crowded = "No connection available" in text or "Too many connections" in text
+        unreachable = None if crowded else "part"
+    elif isinstance(error, errors.RedisClusterException):
+        unreachable = "whole"
+    return StoreUnavailable(f"Redis: {text}", remedy, unreachable=unreachable)

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ..errors import StoreUnavailable
 from ..findings import Finding
@@ -26,6 +26,7 @@ from .sqlite_layout import (
     CONFIRM,
     FIND,
     FIND_VOTE,
+    LOOK,
     SCHEMA,
     STASH,
     VERSION,
@@ -177,7 +178,7 @@ class SQLiteStore:
             self._connection, self._lock, self._pid = None, threading.Lock(), os.getpid()
         deadline = time.monotonic() + self._patience
         if not self._lock.acquire(timeout=self._patience):
-            raise StoreUnavailable("SQLite is busy. Use Redis for so many messages at once.")
+            raise StoreUnavailable("SQLite is busy", "Use Redis for so many messages at once.")
         try:
             if self._connection is None:
                 self._connection = self._open(deadline)
@@ -199,10 +200,13 @@ class SQLiteStore:
         )
         execute = Execute(connection, deadline)
         try:
+            version, tables = execute(LOOK).fetchone()
+            if version != VERSION and tables:
+                raise sqlite3.DatabaseError(f"not a database of ours, version {version}")
             execute("PRAGMA journal_mode = WAL")
             execute("PRAGMA synchronous = NORMAL")
             execute("PRAGMA foreign_keys = ON")
-            if execute("PRAGMA user_version").fetchone() != (VERSION,):
+            if version != VERSION:
                 for statement in SCHEMA:
                     execute(statement)
         except BaseException:
@@ -245,8 +249,7 @@ REMEDIES = {
 
 def _unavailable(path: Path, error: Exception) -> StoreUnavailable:
     text = str(error)
-    remedy = next((remedy for mark, remedy in REMEDIES.items() if mark in text), "")
-    return StoreUnavailable(
-        f"SQLite, {path}: {text}. {remedy or 'Check the file, its folder and its disk.'}",
-        unreachable="locked" in text,
-    )
+    remedies = [remedy for mark, remedy in REMEDIES.items() if mark in text]
+    remedy = remedies[0] if remedies else "Check the file, its folder and its disk."
+    unreachable: Literal["whole"] | None = "whole" if "locked" in text else None
+    return StoreUnavailable(f"SQLite, {path}: {text}", remedy, unreachable=unreachable)

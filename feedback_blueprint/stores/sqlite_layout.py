@@ -40,6 +40,10 @@ SCHEMA = (
     "COMMIT",
 )
 
+LOOK = """
+SELECT user_version, (SELECT count(*) FROM sqlite_master) FROM pragma_user_version
+"""
+
 STASH = """
 INSERT INTO messages VALUES (:key, :expires, :trace_id, :owner, :context, :content)
 ON CONFLICT (key) DO UPDATE SET expires = excluded.expires, trace_id = excluded.trace_id,

@@ -1,0 +1,246 @@
+"""Faults in the middle of traffic: whatever is answered 202 has reached New Relic."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
+
+import pytest
+from collector import Collector
+from conftest import needed
+from proxy import Proxy
+from servers import (
+    Gunicorn,
+    RedisSentinel,
+    RedisServer,
+    Response,
+    StartServer,
+    redis_cluster,
+    wait_until,
+)
+from test_workers import at_once, chat, rate
+
+WORKERS = {"workers": 2, "worker_class": "gthread", "threads": 8}
+METRICS = "Custom/Feedback/"
+
+
+class Traffic:
+    """Users who chat, vote, and send again what was refused: at once, or when they are told to."""
+
+    def __init__(self, server: Gunicorn, collector: Collector) -> None:
+        self.server, self.collector = server, collector
+        self.answers: Counter[tuple[str, int]] = Counter()
+        self.accepted: dict[str, tuple[str, int]] = {}
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+
+    def stash(self, number: int) -> str | None:
+        answer = chat(self.server, number)
+        assert (answer.status, answer.json["reply"]) == (200, f"hello {number}")
+        message_id = answer.headers["X-Message-ID"]
+        with self._lock:
+            self.answers["message", 202 if message_id else 503] += 1
+        return message_id
+
+    def vote(self, message_id: str) -> Response:
+        answer = rate(self.server, message_id)
+        with self._lock:
+            self.answers["vote", answer.status] += 1
+            if answer.status in (200, 202):
+                event = answer.json["feedback_id"], answer.json["revision"]
+                assert self.accepted.setdefault(message_id, event) == event
+        return answer
+
+    def vote_until_taken(self, message_id: str, patient: bool) -> None:
+        deadline = time.monotonic() + 20
+        while (answer := self.vote(message_id)).status == 503:
+            assert time.monotonic() < deadline, answer.text
+            time.sleep(float(answer.headers["Retry-After"]) if patient else 0.02)
+        assert answer.status in (200, 202), answer.text
+
+    @property
+    def taken(self) -> int:
+        return len(self.accepted)
+
+    @property
+    def refused(self) -> int:
+        return self.answers["vote", 503]
+
+    @contextmanager
+    def going_on(self, users: int = 6) -> Iterator[None]:
+        """Inside, so many users chat and vote as long as it takes."""
+
+        def use(user: int) -> None:
+            while not self._over.is_set():
+                message_id = self.stash(user)
+                while message_id and self.vote(message_id).status == 503:
+                    if self._over.wait(0.02):
+                        return
+                self._over.wait(0.01)
+
+        with ThreadPoolExecutor(users) as pool:
+            users_at_it = [pool.submit(use, user) for user in range(users)]
+            try:
+                yield
+            finally:
+                self._over.set()
+            for each in users_at_it:
+                each.result()
+
+    def assert_nothing_lost(self) -> None:
+        """Each vote that was taken has arrived, as what its caller was told it is."""
+
+        def missing() -> dict[str, tuple[str, int]]:
+            found = {
+                (event["message_id"], event["feedback_id"], event["revision"])
+                for event in self.collector.events()
+            }
+            return {k: v for k, v in self.accepted.items() if (k, *v) not in found}
+
+        with suppress(AssertionError):
+            wait_until(lambda: not missing(), "the last votes")
+        assert missing() == {}
+
+    def assert_well(self) -> None:
+        """Each worker makes messages that can be rated, takes votes, and confirms them."""
+        message_ids = at_once(self.stash, range(40))
+        assert None not in message_ids
+        assert {self.vote(message_id).status for message_id in message_ids} == {202}
+        path = "/feedback?message_id=" + "&message_id=".join(message_ids)
+        wait_until(lambda: len(self.server.get(path).json["feedback"]) == 40, "confirmations", 5)
+
+
+# 200 votes, under three faults
+
+
+@pytest.fixture(scope="module")
+def proxy(own_redis: RedisServer) -> Iterator[Proxy]:
+    with Proxy(own_redis.port) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def server(chat_server: StartServer, proxy: Proxy) -> Iterator[Gunicorn]:
+    with chat_server(store_url=f"redis://127.0.0.1:{proxy.port}/0", **WORKERS) as running:
+        yield running
+
+
+Fault = Callable[[RedisServer, Proxy], AbstractContextManager[None]]
+
+FAULTS: dict[str, Fault] = {
+    "frozen": lambda redis, _: redis.frozen(),
+    "killed": lambda redis, _: redis.down(),
+    "cut": lambda _, proxy: proxy.losing_answers(),
+}
+
+
+@pytest.mark.parametrize(("fault", "votes"), [("frozen", 67), ("killed", 67), ("cut", 66)])
+def test_a_vote_refused_and_sent_again_is_never_lost(
+    server: Gunicorn,
+    collector: Collector,
+    own_redis: RedisServer,
+    proxy: Proxy,
+    fault: str,
+    votes: int,
+) -> None:
+    """Half of the users try again at once, the others after what Retry-After says."""
+    traffic = Traffic(server, collector)
+    message_ids = at_once(traffic.stash, range(votes))
+    assert None not in message_ids
+    with ThreadPoolExecutor(votes) as pool:
+        first, second = message_ids[:20], message_ids[20:]
+        under_way = [pool.submit(traffic.vote_until_taken, each, False) for each in first]
+        wait_until(lambda: traffic.taken > 5, "votes before the fault")
+        with FAULTS[fault](own_redis, proxy):
+            under_way += [
+                pool.submit(traffic.vote_until_taken, each, number % 2 == 0)
+                for number, each in enumerate(second)
+            ]
+            wait_until(lambda: traffic.refused >= len(second), "votes refused")
+        for each in under_way:
+            each.result()
+    assert traffic.taken == votes
+    traffic.assert_nothing_lost()
+
+
+def test_what_was_missed_and_refused_can_be_alerted_on(
+    chat_server: StartServer, collector: Collector, proxy: Proxy
+) -> None:
+    collector.clear()
+    with chat_server(store_url=f"redis://127.0.0.1:{proxy.port}/0") as server:
+        traffic = Traffic(server, collector)
+        message_id = traffic.stash(0)
+        assert message_id
+        with proxy.refusing():
+            for number in range(3):
+                assert traffic.stash(number) is None
+            for _ in range(2):
+                assert traffic.vote(message_id).status == 503
+        server.stop()  # an agent that ends sends all it has
+        assert server.log.read_text().count("Feedback cannot be kept") == 1
+    metrics = collector.metrics()
+    assert metrics[METRICS + "StashesMissed"] == 3
+    assert metrics[METRICS + "VotesRefused"] == 2
+
+
+# A failover, a node killed, slots moved
+
+
+def test_a_failover(
+    chat_server: StartServer,
+    collector: Collector,
+    own_sentinel: RedisSentinel,
+    record_property: Callable[[str, object], None],
+) -> None:
+    with chat_server(store_url=own_sentinel.url, **WORKERS) as server:
+        traffic = Traffic(server, collector)
+        with traffic.going_on():
+            wait_until(lambda: traffic.taken > 50, "votes before the failover")
+            primary = own_sentinel.primary
+            primary.kill()
+            own_sentinel.wait_failover(primary)
+            begin, before = time.monotonic(), traffic.taken
+            wait_until(lambda: traffic.taken > before + 50, "votes after the failover")
+            assert time.monotonic() - begin < 5
+        traffic.assert_well()
+        report(traffic, record_property)
+        traffic.assert_nothing_lost()
+
+
+def test_a_node_killed_and_slots_moved(
+    chat_server: StartServer,
+    collector: Collector,
+    tmp_path: Path,
+    record_property: Callable[[str, object], None],
+) -> None:
+    with (
+        needed(),
+        redis_cluster(tmp_path, replicas=True) as cluster,
+        chat_server(store_url=cluster.url, **WORKERS) as server,
+    ):
+        traffic = Traffic(server, collector)
+        with traffic.going_on():
+            wait_until(lambda: traffic.taken > 50, "votes before the slots move")
+            for number in range(20):
+                with cluster.moving(f"key {number}"):
+                    pass
+            node = cluster.nodes[2]
+            node.kill()
+            wait_until(lambda: cluster.node_of_slot(16383) is not node, "a replica in its place")
+            cluster.wait_ok()
+            before = traffic.taken
+            wait_until(lambda: traffic.taken > before + 50, "votes after the node was killed")
+        traffic.assert_well()
+        report(traffic, record_property)
+        traffic.assert_nothing_lost()
+
+
+def report(traffic: Traffic, record_property: Callable[[str, object], None]) -> None:
+    for (what, status), number in sorted(traffic.answers.items()):
+        record_property(f"{what} {status}", number)
+        print(f"{what} {status}: {number}")
