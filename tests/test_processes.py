@@ -62,7 +62,9 @@ def test_workers_of_each_kind_share_a_store(
         assert_two_workers_record(server, collector)
 
 
-@pytest.mark.parametrize(("kind", "workers"), zip(EVERYWHERE, [*WORKERS, "gthread"], strict=True))
+@pytest.mark.parametrize(
+    ("kind", "workers"), list(zip(EVERYWHERE, [*WORKERS, "gthread"], strict=True))
+)
 def test_a_store_used_before_the_fork_serves_every_worker(
     chat_server: StartServer,
     collector: Collector,
