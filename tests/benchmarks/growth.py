@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -37,14 +38,20 @@ def new_key() -> str:
     return f"fb:{secrets.token_urlsafe(16)}"
 
 
-def new_message() -> Message:
-    return Message(secrets.token_hex(16))
+def new_message(*rest: Any) -> Message:
+    return Message(secrets.token_hex(16), *rest)
+
+
+def vote(store: Store, key: str) -> None:
+    attempt = os.urandom(8)
+    store.vote(key, [b""], VOTE, attempt=attempt, instead_of=b"", max_revisions=20)
+    store.confirm(key, b"", attempt)
 
 
 # Filling a store faster than one call at a time
 
 
-def fill_redis(server: RedisServer, url: str, messages: int, ttl: timedelta) -> float:
+def fill_redis(server: RedisServer, url: str, messages: int, ttl: timedelta, *rest: Any) -> float:
     """Bytes that it takes for each message."""
     before = server.info("memory")["used_memory"]
     milliseconds = int(ttl.total_seconds() * 1000)
@@ -53,7 +60,7 @@ def fill_redis(server: RedisServer, url: str, messages: int, ttl: timedelta) -> 
             pipeline = client.pipeline(transaction=False)
             for _ in range(1000):
                 pipeline.execute_command(
-                    "SET", new_key(), encode(new_message()), "PX", milliseconds
+                    "SET", new_key(), encode(new_message(*rest)), "PX", milliseconds
                 )
             pipeline.execute()
     return float(server.info("memory")["used_memory"] - before) / messages
@@ -86,9 +93,7 @@ def time_calls(store: Store, calls: int) -> tuple[float, float]:
         store.stash(key, new_message(), WEEK)
     stashed = time.perf_counter()
     for key in keys:
-        attempt = os.urandom(8)
-        store.vote(key, [b""], VOTE, attempt=attempt, instead_of=b"", max_revisions=20)
-        store.confirm(key, b"", attempt)
+        vote(store, key)
     return (stashed - start) / calls, (time.perf_counter() - stashed) / calls
 
 
@@ -172,6 +177,43 @@ def spread(directory: Path, messages: int) -> list[float]:
         return [node.ask("DBSIZE") * len(cluster.nodes) / messages for node in cluster.nodes]
 
 
+# What sizing needs to know
+
+
+def counters(server: RedisServer) -> tuple[float, ...]:
+    """Bytes in, bytes out, microseconds of CPU and bytes of the append-only file so far."""
+    stats, cpu = server.info("stats"), server.info("cpu")
+    seconds = cpu["used_cpu_user"] + cpu["used_cpu_sys"]
+    file = server.info("persistence")["aof_current_size"]
+    return stats["total_net_input_bytes"], stats["total_net_output_bytes"], seconds * 1e6, file
+
+
+def costs(directory: Path, calls: int) -> Iterator[tuple[str, ...]]:
+    """Rows of a table: what a server is given to do by a stash, and by a vote confirmed."""
+    options = {"append_only": True, "auto_aof_rewrite_percentage": 0}
+    with redis_server(directory, **options) as server:
+        store = RedisStore.from_url(server.url, TIMEOUT)
+        time_calls(store, 1)
+        keys = [new_key() for _ in range(calls)]
+        start = counters(server)
+        for key in keys:
+            store.stash(key, new_message(), WEEK)
+        stashed = counters(server)
+        for key in keys:
+            vote(store, key)
+        voted = counters(server)
+    for what, before, after in (("stash", start, stashed), ("vote", stashed, voted)):
+        cells = (f"{(b - a) / calls:.0f}" for a, b in zip(before, after, strict=True))
+        yield what, *cells
+
+
+def heavier(server: RedisServer, messages: int) -> Iterator[float]:
+    """Bytes of a message with a rater, and with a rater and a context of two entries."""
+    owner, context = os.urandom(16), {"model": "small-1", "prompt_version": 7}
+    for rest in ((owner,), (owner, context)):
+        yield fill_redis(server, server.fresh_url(), messages, WEEK, *rest)
+
+
 # The report
 
 
@@ -189,6 +231,7 @@ def report(sizes: list[int], rounds: int) -> Iterator[str]:
             yield from rows("Redis", compare_sizes(stores, weights, rounds))
             server.ask("FLUSHALL")
             given_back = redis_gives_back(server, sizes[1])
+            owned, rich = heavier(server, sizes[1])
         weights = {}
         stores = {}
         for size in sizes:
@@ -206,6 +249,11 @@ def report(sizes: list[int], rounds: int) -> Iterator[str]:
         )
         shares = ", ".join(f"{share:.3f}" for share in spread(directory / "cluster", 30_000))
         yield f"- Three nodes of a cluster keep {shares} times their third of 30,000 messages."
+        yield f"- In Redis a rater makes it {owned:.0f} bytes a message, a context too {rich:.0f}."
+        yield ""
+        yield "| store | a call | bytes in | bytes out | µs of CPU | bytes of append-only file |"
+        yield "|---|---|---|---|---|---|"
+        yield from rows("Redis", costs(directory / "costs", 3000))
 
 
 def rows(store: str, cells: Iterator[tuple[str, ...]]) -> Iterator[str]:

@@ -116,7 +116,10 @@ class Soak:
     def fail_over(self, _: random.Random) -> None:
         primary = self.sentinel.primary
         self.sentinel.sentinels[0].ask("SENTINEL", "FAILOVER", self.sentinel.service)
-        self.sentinel.wait_failover(primary)
+        try:
+            self.sentinel.wait_failover(primary)
+        except AssertionError:  # a Sentinel may think better of it, and the primary stays
+            print("  no failover", flush=True)
 
     def cut(self, _: random.Random) -> None:
         with suppress(redis.ConnectionError):
