@@ -80,8 +80,10 @@ class FeedbackBlueprint(Blueprint):
             key=f"{self._config_prefix}STORE_URL",
         )
         namespace = "" if self.name == "feedback" else f"{self.name}:"
-        secrets = [app.secret_key, *(app.config.get("SECRET_KEY_FALLBACKS") or ())]
-        if self._rater is not None and not app.secret_key:
+        secrets = []
+        if self._rater is not None:
+            secrets = [app.secret_key, *(app.config.get("SECRET_KEY_FALLBACKS") or ())]
+        if secrets and not app.secret_key:
             raise ConfigurationError(
                 "SECRET_KEY is not set, and a rater is only ever kept as a hash with that key. "
                 "Set SECRET_KEY before the blueprint is registered."
@@ -160,12 +162,12 @@ class FeedbackBlueprint(Blueprint):
     def capture(self) -> Capture:
         """Take along what only this request knows: call `stash` on the result anywhere."""
         announced = request.environ.setdefault(self._announced, []) if has_request_context() else []
-        owner: bytes | None = None
+        votes, owner = self._votes(), None
         try:
             owner = self._raters()[0]
         except Exception:
             log.exception("The rater failed, so a message made here cannot be rated.")
-        return Capture(self._votes(), owner, announced)
+        return Capture(votes, owner, announced)
 
     @property
     def message_id(self) -> str | None:

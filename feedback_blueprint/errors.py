@@ -102,7 +102,7 @@ class StoreUnavailable(Refusal):
 
     The exception's text says why and the `remedy`, for the log: it is no business of the caller of
     a route. `unreachable`: the whole store, or the part of it that keeps the message, could not be
-    asked at all, or did not answer in time.
+    asked at all, or did not answer in time; or it is `crowded`, and this caller's turn never came.
     """
 
     status = 503
@@ -114,7 +114,7 @@ class StoreUnavailable(Refusal):
         why: str,
         remedy: str = "See its log.",
         *,
-        unreachable: Literal["whole", "part"] | None = None,
+        unreachable: Literal["whole", "part", "crowded"] | None = None,
     ) -> None:
         super().__init__(f"{why.rstrip('.')}. {remedy}")
         self.why = why

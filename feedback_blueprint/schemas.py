@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from marshmallow import RAISE, Schema, ValidationError, fields, validate
+from marshmallow import Schema, ValidationError, fields, validate
 
 from .attributes import (
     MAX_COMMENT,
@@ -74,9 +74,6 @@ class MetadataField(fields.Raw):
 
 class FeedbackSchema(Schema):
     """One vote, as `POST /feedback` and `record` take it."""
-
-    class Meta:  # noqa: D106
-        unknown = RAISE
 
     message_id = MessageIDField(required=True)
     rating = RatingField(required=True)

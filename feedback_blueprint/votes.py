@@ -126,11 +126,16 @@ class Votes:
 
     def show(self, message_id: str) -> Shown | None:
         """Return all that is kept of a message, for an operator."""
-        return self._store.show(self._key_prefix + message_id)
+        return self._store.store.show(self._key_prefix + message_id)
 
     def inspect(self) -> list[Finding]:
         """Look at the agent and the store, and make a round trip with a throw-away message."""
         findings = self.agent.inspect()
+        if self._rater_keys:
+            old = len(self._rater_keys) - 1
+            findings.append(
+                Finding("SECRET_KEY", True, f"set, with {old} fallbacks, for the rater")
+            )
         key, rater = self._key_prefix + f"check:{uuid4().hex}", os.urandom(16)
         start = time.perf_counter()
         try:
@@ -142,7 +147,7 @@ class Votes:
             took = (time.perf_counter() - start) * 1000
             ok = outcome.status == "accepted"
             findings.append(Finding("store", ok, f"a message and a vote in {took:.1f} ms"))
-            findings += self._store.inspect()
+            findings += self._store.store.inspect()
         except StoreUnavailable as error:
             findings.append(Finding("store", False, str(error), "See what it says."))
         return findings

@@ -38,6 +38,18 @@ def test_check_prints_json_for_machines(run):
     assert findings["store"]["ok"] is True
 
 
+def test_check_says_that_the_rater_has_its_key(store_url):
+    app = Flask(__name__)
+    app.config.update(
+        SECRET_KEY="hunter2", SECRET_KEY_FALLBACKS=["old"], FEEDBACK_STORE_URL=store_url
+    )
+    app.register_blueprint(FeedbackBlueprint(rater=lambda: "ann"))
+    output = app.test_cli_runner().invoke(args=["feedback", "check"]).output
+    assert "✓ SECRET_KEY" in output
+    assert "1 fallback" in output
+    assert "hunter2" not in output
+
+
 def test_check_leaves_no_message_behind(app, run, feedback):
     run("check")
     [votes] = app.extensions["feedback_blueprint"].values()

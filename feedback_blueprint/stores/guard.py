@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from ..errors import StoreUnavailable
-from ..findings import Finding
 from ..logs import Complaints
-from .base import Message, Outcome, Shown, Standing, Store
+from .base import Message, Outcome, Standing, Store
 
 WHOLE = ""
 """The part that all keys are in: where it is out, nothing can be reached."""
@@ -89,34 +88,20 @@ class Guard:
         with self._asking(*keys, eager=True):
             return self.store.read(keys, raters)
 
-    def part_of(self, key: str) -> str:
-        """Return what keeps `key`."""
-        return self.store.part_of(key)
-
-    def show(self, key: str) -> Shown | None:
-        """Read all that is kept of one message."""
-        return self.store.show(key)
-
-    def inspect(self) -> list[Finding]:
-        """Look at how the store is set up."""
-        return self.store.inspect()
-
     @contextmanager
     def _asking(self, *keys: str, eager: bool = False) -> Iterator[None]:
         """Let a call through to the store, or refuse it at once; learn from how it ends."""
         parts = {WHOLE, *(self.store.part_of(key) for key in keys)}
         if self._out:
             self._refuse_while_out(parts, eager)
-        failure = None
         try:
             yield
         except StoreUnavailable as error:
-            failure = error if error.unreachable else None
             self._complaints.warn(error.remedy, "Feedback cannot be kept. %s", error)
+            self._learn(parts, error)
             raise
-        finally:
-            if failure or self._out:
-                self._learn(parts, failure)
+        if self._out:
+            self._learn(parts, None)
 
     def _refuse_while_out(self, parts: set[str], eager: bool) -> None:
         """Raise for a part that is out; let one caller at a time find out whether it still is."""
@@ -129,11 +114,15 @@ class Guard:
             for outage in out:
                 outage.asked_until = now + PATIENCE
 
-    def _learn(self, parts: set[str], failure: StoreUnavailable | None) -> None:
+    def _learn(self, parts: set[str], error: StoreUnavailable | None) -> None:
         with self._lock:
+            if error and error.unreachable == "crowded":  # nobody asked, so nothing was learned
+                for part in parts & self._out.keys():
+                    self._out[part].asked_until = 0.0
+                return
             for part in parts:
                 self._out.pop(part, None)
-            if failure:
-                out = parts - {WHOLE} if failure.unreachable == "part" else {WHOLE}
+            if error and error.unreachable:
+                out = parts - {WHOLE} if error.unreachable == "part" else {WHOLE}
                 until = time.monotonic() + PAUSE
-                self._out |= {part: Outage(failure, until) for part in out or {WHOLE}}
+                self._out |= {part: Outage(error, until) for part in out or {WHOLE}}

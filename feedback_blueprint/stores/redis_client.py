@@ -223,11 +223,10 @@ def unavailable(error: Exception) -> StoreUnavailable:
     """Say what went wrong and what to do about it; redis-py's own texts hold no passwords."""
     text = str(error)
     remedy = next((text for kind, text in REMEDIES if isinstance(error, kind)), "See its log.")
-    unreachable: Literal["whole", "part"] | None = None
+    unreachable: Literal["whole", "part", "crowded"] | None = None
     if isinstance(error, (errors.ConnectionError, errors.TimeoutError, OSError)):
-        # Waiting for one's turn is no outage.
         crowded = "No connection available" in text or "Too many connections" in text
-        unreachable = None if crowded else "part"
+        unreachable = "crowded" if crowded else "part"
     elif isinstance(error, errors.RedisClusterException):
         unreachable = "whole"
     return StoreUnavailable(f"Redis: {text}", remedy, unreachable=unreachable)

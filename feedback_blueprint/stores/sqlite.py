@@ -164,7 +164,6 @@ class SQLiteStore:
         seen = f"{self._path}: {rows} messages, {self._path.stat().st_size:,} bytes"
         return [
             Finding("SQLite file", damage == "ok", f"{seen}, {damage}", "Move the file away."),
-            Finding("SQLite serves one host", True, "use Redis from the second host on"),
         ]
 
     @contextlib.contextmanager
@@ -178,7 +177,8 @@ class SQLiteStore:
             self._connection, self._lock, self._pid = None, threading.Lock(), os.getpid()
         deadline = time.monotonic() + self._patience
         if not self._lock.acquire(timeout=self._patience):
-            raise StoreUnavailable("SQLite is busy", "Use Redis for so many messages at once.")
+            remedy = "Use Redis for so many messages at once."
+            raise StoreUnavailable("SQLite is busy", remedy, unreachable="crowded")
         try:
             if self._connection is None:
                 self._connection = self._open(deadline)

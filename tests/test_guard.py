@@ -1,0 +1,79 @@
+"""The guard: who finds out that a store is out, and that it is back."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from feedback_blueprint.errors import StoreUnavailable
+from feedback_blueprint.logs import Complaints
+from feedback_blueprint.stores import Guard, Message
+
+
+class Scripted:
+    """A store that ends each call as it is told; `asked` counts the calls that reached it."""
+
+    def __init__(self) -> None:
+        self.error: StoreUnavailable | None = None
+        self.asked = 0
+
+    def part_of(self, key: str) -> str:
+        return key[0]
+
+    def stash(self, *_: object) -> bool:
+        self.asked += 1
+        if self.error:
+            raise self.error
+        return True
+
+
+@pytest.fixture
+def store():
+    return Scripted()
+
+
+@pytest.fixture
+def stash(store):
+    guard = Guard(store, Complaints())
+
+    def stash(key):
+        try:
+            return guard.stash(key, Message("a"), timedelta(1))
+        except StoreUnavailable:
+            return False
+
+    return stash
+
+
+@pytest.mark.parametrize(
+    ("unreachable", "asked"), [(None, 3), ("crowded", 3), ("part", 2), ("whole", 1)]
+)
+def test_what_cannot_be_reached_is_asked_no_more(store, stash, unreachable, asked):
+    store.error = StoreUnavailable("Gone.", unreachable=unreachable)
+    assert [stash("a1"), stash("a2"), stash("b1")] == [False] * 3
+    assert store.asked == asked
+
+
+def test_waiting_for_ones_turn_says_nothing_about_an_outage(store, stash, monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr("feedback_blueprint.stores.guard.time.monotonic", lambda: now[0])
+    store.error = StoreUnavailable("Gone.", unreachable="part")
+    stash("a")
+    now[0] += 2
+    store.error = StoreUnavailable("Full.", unreachable="crowded")
+    stash("a")
+    now[0] -= 1.5
+    assert not stash("a")
+    assert store.asked == 2, "it is still out"
+
+
+def test_a_store_that_answers_again_is_asked_by_all(store, stash, monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr("feedback_blueprint.stores.guard.time.monotonic", lambda: now[0])
+    store.error = StoreUnavailable("Gone.", unreachable="whole")
+    stash("a")
+    store.error = None
+    assert not stash("a")
+    now[0] += 1
+    assert [stash("a"), stash("b"), stash("a")] == [True] * 3
