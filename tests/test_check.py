@@ -1,0 +1,83 @@
+"""`flask feedback check`, run as the app is: under the real agent, on a real Redis."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import servers
+from collector import Collector
+from conftest import needed
+from servers import APPS, RedisServer
+
+
+@pytest.fixture(scope="module")
+def good_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    options = {"maxmemory": "64mb", "maxmemory_policy": "volatile-ttl"}
+    directory = tmp_path_factory.mktemp("redis")
+    with needed(), servers.redis_server(directory, append_only=True, **options) as server:
+        yield server
+
+
+def check(collector: Collector, store_url: str, **settings: Any) -> tuple[int, dict[str, Any]]:
+    """Run the command, and return its exit status and what it found."""
+    environ = collector.environ({"startup_timeout": 10, "ai_monitoring.enabled": True} | settings)
+    environ["FLASK_FEEDBACK_STORE_URL"] = store_url
+    command = [sys.executable, "-m", "newrelic.admin", "run-program", sys.executable, "-m", "flask"]
+    done = subprocess.run(
+        [*command, "--app", "chat", "feedback", "check", "--json"],
+        cwd=APPS,
+        env=servers.environment(environ),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout, done.stderr
+    return done.returncode, {finding["what"]: finding for finding in json.loads(done.stdout)}
+
+
+def test_where_all_is_well_the_exit_status_is_0(
+    collector: Collector, good_redis: RedisServer
+) -> None:
+    status, found = check(collector, good_redis.url)
+    assert [what for what, finding in found.items() if not finding["ok"]] == []
+    assert status == 0
+    assert found["bytes of one value"]["seen"] == "255"
+    assert found.keys() == {
+        *("agent", "registered with New Relic", "high security", "custom events"),
+        *("bytes of one value", "reservoir", "AI monitoring", "startup_timeout"),
+        *("store", "Redis", "memory limit and eviction", "persistence"),
+    }
+
+
+def test_what_is_wrong_is_named_with_its_remedy(
+    collector: Collector, redis_server: RedisServer
+) -> None:
+    wrong = {
+        "startup_timeout": 0,
+        "ai_monitoring.enabled": False,
+        "custom_insights_events.enabled": False,
+        "custom_insights_events.max_attribute_value": 100,
+    }
+    status, found = check(collector, redis_server.fresh_url(), **wrong)
+    assert status == 1
+    bad = {what for what, finding in found.items() if not finding["ok"]}
+    assert bad == {
+        *("custom events", "bytes of one value", "AI monitoring", "startup_timeout"),
+        *("memory limit and eviction", "persistence"),
+    }
+    assert all(found[what]["remedy"] for what in bad)
+
+
+def test_a_new_relic_that_does_not_answer(collector: Collector, tmp_path: Path) -> None:
+    with collector.held():
+        status, found = check(collector, f"sqlite:///{tmp_path}/feedback.db")
+    assert status == 1
+    assert not found["registered with New Relic"]["ok"]
+    assert found["SQLite file"]["ok"]
