@@ -30,7 +30,7 @@ from .findings import Finding
 from .logs import Complaints
 from .schemas import feedback_schema
 from .signals import feedback_recorded
-from .stores import RETRACTED, Guard, Message, Outcome, Shown, Store
+from .stores import RETRACTED, Ballot, Guard, Message, Outcome, Shown, Store
 from .telemetry import Agent, NewRelic
 
 POLL = 0.01
@@ -140,10 +140,7 @@ class Votes:
         start = time.perf_counter()
         try:
             self._store.stash(key, Message("0" * 32, rater), timedelta(seconds=10))
-            attempt = os.urandom(8)
-            outcome = self._store.vote(
-                key, [rater], b"[0]", attempt=attempt, instead_of=b"", max_revisions=1
-            )
+            outcome = self._store.vote(key, [rater], Ballot(b"[0]", os.urandom(8), 1))
             took = (time.perf_counter() - start) * 1000
             ok = outcome.status == "accepted"
             findings.append(Finding("store", ok, f"a message and a vote in {took:.1f} ms"))
@@ -167,7 +164,9 @@ class Votes:
     ) -> Receipt:
         """Let the vote stand, record its event, and only then call it recorded."""
         key, attempt = self._key_prefix + message_id, os.urandom(8)
-        outcome = self._stand(key, vote.pack() if vote else RETRACTED, raters, attempt)
+        packed = vote.pack() if vote else RETRACTED
+        ballot = Ballot(packed, attempt, self.settings.max_revisions)
+        outcome = self._stand(key, raters, ballot)
         message, revision = outcome.message, outcome.revision
         if outcome.status == "unknown" or message is None:
             raise UnknownMessage
@@ -188,27 +187,20 @@ class Votes:
         )
         return receipt
 
-    def _stand(self, key: str, vote: bytes, raters: Sequence[bytes], attempt: bytes) -> Outcome:
+    def _stand(self, key: str, raters: Sequence[bytes], ballot: Ballot) -> Outcome:
         """Ask the store once; again only while another attempt has the same vote under way.
 
         An attempt that is not confirmed within two timeouts was lost on the way, and its event
         with it: its caller was told so, or died. This attempt then takes its place.
         """
-        instead_of, looks_left = b"", 2 * self.settings.store_timeout / POLL
+        looks_left = 2 * self.settings.store_timeout / POLL
         while True:
-            outcome = self._store.vote(
-                key,
-                raters,
-                vote,
-                attempt=attempt,
-                instead_of=instead_of,
-                max_revisions=self.settings.max_revisions,
-            )
+            outcome = self._store.vote(key, raters, ballot)
             if outcome.status != "pending":
                 return outcome
             looks_left -= 1
             if looks_left < 0:
-                instead_of = outcome.attempt
+                ballot = ballot._replace(instead_of=outcome.attempt)
             time.sleep(POLL)
 
 

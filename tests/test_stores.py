@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from servers import SCALED_OUT, STORES, wait_until
 
-from feedback_blueprint.stores import ANYONE, RETRACTED, Message, Store, store_from_url
+from feedback_blueprint.stores import ANYONE, RETRACTED, Ballot, Message, Store, store_from_url
 
 WEEK = timedelta(days=7)
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
@@ -31,14 +31,7 @@ def store(store_url: str) -> Store:
 
 
 def cast(store, vote=b'["good"]', *, raters=(ANYONE,), attempt=None, instead_of=b"", limit=20):
-    return store.vote(
-        "m",
-        raters,
-        vote,
-        attempt=attempt or os.urandom(8),
-        instead_of=instead_of,
-        max_revisions=limit,
-    )
+    return store.vote("m", raters, Ballot(vote, attempt or os.urandom(8), limit, instead_of))
 
 
 def confirm(store, voter, attempt):
@@ -46,7 +39,7 @@ def confirm(store, voter, attempt):
     store.confirm("m", voter, attempt)
     store.stash("settled", Message(TRACE_ID), WEEK)
     own = os.urandom(8)
-    store.vote("settled", [own], b"[0]", attempt=own, instead_of=b"", max_revisions=1)
+    store.vote("settled", [own], Ballot(b"[0]", own, 1))
     store.confirm("settled", own, own)
     wait_until(lambda: not store.read(["settled"], [own])[0].pending, "confirmed")
 

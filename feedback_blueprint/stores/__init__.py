@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from ..errors import ConfigurationError
-from .base import ANYONE, RETRACTED, Message, Outcome, Shown, Standing, Store
+from .base import ANYONE, RETRACTED, Ballot, Message, Outcome, Shown, Standing, Store
 from .guard import Guard
 from .redis import RedisStore
 from .redis_client import SCHEMES
@@ -15,6 +15,7 @@ from .sqlite import SQLiteStore
 __all__ = [
     "ANYONE",
     "RETRACTED",
+    "Ballot",
     "Guard",
     "Message",
     "Outcome",

@@ -33,6 +33,19 @@ class Message(NamedTuple):
         return self.owner if self.owner in raters else None
 
 
+class Ballot(NamedTuple):
+    """A vote to cast: opaque bytes, of which `RETRACTED` is the one that needs an earlier vote.
+
+    `attempt` is unique to the caller's attempt, so that the same ballot may be sent twice. A vote
+    that stands but was never confirmed is taken over from the attempt `instead_of`.
+    """
+
+    vote: bytes
+    attempt: bytes
+    max_revisions: int
+    instead_of: bytes = b""
+
+
 class Outcome(NamedTuple):
     """What became of a vote.
 
@@ -70,8 +83,7 @@ class Shown(NamedTuple):
 class Store(Protocol):
     """Keeps messages, and one vote for each of a message's raters, until the message expires.
 
-    Every method raises `StoreUnavailable` where the store fails, and takes a bounded time. A vote
-    is opaque bytes here; `RETRACTED` is the one that needs an earlier vote.
+    Every method raises `StoreUnavailable` where the store fails, and takes a bounded time.
     """
 
     def part_of(self, key: str) -> str:
@@ -83,21 +95,8 @@ class Store(Protocol):
     def amend(self, key: str, message: Message) -> None:
         """Replace what is kept of a message, where it is kept, and nothing of its votes."""
 
-    def vote(
-        self,
-        key: str,
-        raters: Sequence[bytes],
-        vote: bytes,
-        *,
-        attempt: bytes,
-        instead_of: bytes,
-        max_revisions: int,
-    ) -> Outcome:
-        """Cast a vote in one atomic step: find the message, compare, count the revision.
-
-        `attempt` is unique to the caller's attempt, so that the same call may be sent twice. A
-        vote that stands but was never confirmed is taken over from the attempt `instead_of`.
-        """
+    def vote(self, key: str, raters: Sequence[bytes], ballot: Ballot) -> Outcome:
+        """Cast a vote in one atomic step: find the message, compare, count the revision."""
 
     def confirm(self, key: str, voter: bytes, attempt: bytes) -> None:
         """Note, soon, that the vote was recorded. Nobody waits for this, and it never raises."""

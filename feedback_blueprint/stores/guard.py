@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from ..errors import StoreUnavailable
 from ..logs import Complaints
-from .base import Message, Outcome, Standing, Store
+from .base import Ballot, Message, Outcome, Standing, Store
 
 WHOLE = ""
 """The part that all keys are in: where it is out, nothing can be reached."""
@@ -57,26 +57,10 @@ class Guard:
         with self._asking(key):
             self.store.amend(key, message)
 
-    def vote(
-        self,
-        key: str,
-        raters: Sequence[bytes],
-        vote: bytes,
-        *,
-        attempt: bytes,
-        instead_of: bytes,
-        max_revisions: int,
-    ) -> Outcome:
+    def vote(self, key: str, raters: Sequence[bytes], ballot: Ballot) -> Outcome:
         """Cast a vote."""
         with self._asking(key, eager=True):
-            return self.store.vote(
-                key,
-                raters,
-                vote,
-                attempt=attempt,
-                instead_of=instead_of,
-                max_revisions=max_revisions,
-            )
+            return self.store.vote(key, raters, ballot)
 
     def confirm(self, key: str, voter: bytes, attempt: bytes) -> None:
         """Confirm a vote, if there is anybody to tell."""

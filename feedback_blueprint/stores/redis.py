@@ -18,7 +18,7 @@ from redis.exceptions import NoScriptError, ResponseError
 
 from ..errors import ConfigurationError
 from ..findings import Finding
-from .base import Message, Outcome, Shown, Standing
+from .base import Ballot, Message, Outcome, Shown, Standing
 from .redis_client import FAILURES, Client, Shared, client_from_url, one_way, unavailable
 from .redis_layout import AMEND, CONFIRM, VOTE, decode, encode
 
@@ -79,18 +79,9 @@ class RedisStore:
         """Replace a message, with or without votes."""
         self._run(AMEND, key, encode(message))
 
-    def vote(
-        self,
-        key: str,
-        raters: Sequence[bytes],
-        vote: bytes,
-        *,
-        attempt: bytes,
-        instead_of: bytes,
-        max_revisions: int,
-    ) -> Outcome:
+    def vote(self, key: str, raters: Sequence[bytes], ballot: Ballot) -> Outcome:
         """Cast a vote in one script."""
-        reply = self._run(VOTE, key, attempt, vote, instead_of, max_revisions, *raters)
+        reply = self._run(VOTE, key, *ballot, *raters)
         match reply:
             case [status, revision, message, *pending]:
                 return Outcome(status.decode(), revision, decode(message), *pending)

@@ -16,7 +16,7 @@ from typing import Any
 from .base import Message
 
 VOTE = """
-local attempt, vote, instead_of, limit = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+local vote, attempt, limit, instead_of = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local kind, message = redis.call('TYPE', KEYS[1]).ok
 if kind == 'string' then message = redis.call('GET', KEYS[1])
 elseif kind == 'hash' then message = redis.call('HGET', KEYS[1], 'm') end

@@ -15,11 +15,11 @@ import time
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from ..errors import StoreUnavailable
 from ..findings import Finding
-from .base import RETRACTED, Message, Outcome, Shown, Standing
+from .base import RETRACTED, Ballot, Message, Outcome, Shown, Standing
 from .sqlite_layout import (
     AMEND,
     CLEAN_UP,
@@ -73,48 +73,33 @@ class SQLiteStore:
         with self._connected() as execute:
             execute(AMEND, {"key": key, **row_of(message)})
 
-    def vote(
-        self,
-        key: str,
-        raters: Sequence[bytes],
-        vote: bytes,
-        *,
-        attempt: bytes,
-        instead_of: bytes,
-        max_revisions: int,
-    ) -> Outcome:
+    def vote(self, key: str, raters: Sequence[bytes], ballot: Ballot) -> Outcome:
         """Look, decide, and write if nobody else has in between; else look again."""
         with self._connected() as execute:
-            while True:
-                found = execute(FIND, (key, time.time())).fetchone()
-                message = message_of(found) if found else None
-                voter = message.voter(raters) if message else None
-                if message is None or voter is None:
-                    return Outcome("unknown")
-                held = execute(FIND_VOTE, (key, voter)).fetchone()
-                revision, standing, pending = held or (0, None, None)
-                if standing == vote:
+            while (seen := _look(execute, key, raters)) is not None:
+                message, voter, revision, standing, pending = seen
+                if standing == ballot.vote:
                     if pending is None:
                         return Outcome("unchanged", revision, message)
-                    if pending not in (attempt, instead_of):
+                    if pending not in (ballot.attempt, ballot.instead_of):
                         return Outcome("pending", revision, message, pending)
-                elif standing is None and vote == RETRACTED:
+                elif standing is None and ballot.vote == RETRACTED:
                     return Outcome("unchanged", 0, message)
-                elif revision >= max_revisions:
+                elif revision >= ballot.max_revisions:
                     return Outcome("too-many", revision, message)
-                revision += standing != vote
                 row = {
                     "key": key,
                     "voter": voter,
-                    "revision": revision,
-                    "vote": vote,
-                    "attempt": attempt,
-                    "seen_revision": held[0] if held else 0,
+                    "revision": revision + (standing != ballot.vote),
+                    "vote": ballot.vote,
+                    "attempt": ballot.attempt,
+                    "seen_revision": revision,
                     "seen_attempt": pending,
                 }
                 with contextlib.suppress(sqlite3.IntegrityError):  # the message has just gone
                     if execute(VOTE, row).rowcount == 1:
-                        return Outcome("accepted", revision, message)
+                        return Outcome("accepted", revision + (standing != ballot.vote), message)
+            return Outcome("unknown")
 
     def confirm(self, key: str, voter: bytes, attempt: bytes) -> None:
         """Note that the vote was recorded."""
@@ -123,20 +108,12 @@ class SQLiteStore:
 
     def read(self, keys: Sequence[str], raters: Sequence[bytes]) -> list[Standing | None]:
         """Read each message and the caller's vote."""
-        now = time.time()
-        standings: list[Standing | None] = []
         with self._connected() as execute:
-            for key in keys:
-                found = execute(FIND, (key, now)).fetchone()
-                message = message_of(found) if found else None
-                voter = message.voter(raters) if message else None
-                if message is None or voter is None:
-                    standings.append(None)
-                    continue
-                held = execute(FIND_VOTE, (key, voter)).fetchone()
-                revision, vote, pending = held or (0, None, None)
-                standings.append(Standing(message, revision, vote, pending is not None))
-        return standings
+            looks = [_look(execute, key, raters) for key in keys]
+        return [
+            look and Standing(look.message, look.revision, look.vote, look.pending is not None)
+            for look in looks
+        ]
 
     def show(self, key: str) -> Shown | None:
         """Read all that is kept of one message."""
@@ -236,6 +213,25 @@ class Execute:
                 if "locked" not in str(error) or time.monotonic() > self._deadline:
                     raise
                 time.sleep(random.uniform(0.0005, 0.002))  # noqa: S311
+
+
+class Look(NamedTuple):
+    """A message as one rater sees it; `pending` is the attempt that is still to be confirmed."""
+
+    message: Message
+    voter: bytes
+    revision: int = 0
+    vote: bytes | None = None
+    pending: bytes | None = None
+
+
+def _look(execute: Execute, key: str, raters: Sequence[bytes]) -> Look | None:
+    found = execute(FIND, (key, time.time())).fetchone()
+    message = message_of(found) if found else None
+    voter = message.voter(raters) if message else None
+    if message is None or voter is None:
+        return None
+    return Look(message, voter, *(execute(FIND_VOTE, (key, voter)).fetchone() or ()))
 
 
 REMEDIES = {
