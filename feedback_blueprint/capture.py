@@ -10,6 +10,7 @@ from uuid import UUID
 
 from .attributes import MAX_ENTRIES, attribute_problem, message_id_text
 from .errors import AgentNotRecording, ConfigurationError, StoreUnavailable
+from .logs import quietly
 from .stores import Message
 from .votes import Votes
 
@@ -38,8 +39,10 @@ class Capture:
         content: str | None = None,
     ) -> str | None:
         """Keep a message for rating, as `FeedbackBlueprint.stash` does."""
-        kept = self.keep(message_id, context or {}, content)
-        return kept[0] if kept else None
+        with quietly():
+            kept = self.keep(message_id, context or {}, content)
+            return kept[0] if kept else None
+        return None
 
     def keep(
         self, message_id: MessageID | None, context: Context, content: str | None
@@ -80,15 +83,16 @@ class Capture:
     def _valid(self, context: Context) -> dict[str, Any]:
         """Return the entries that an event can carry, and say in the log what is left out."""
         valid: dict[str, Any] = {}
+        left_out: dict[object, str] = {}
         for name, value in context.items():
-            problem = attribute_problem(name, value)
-            if problem is None and len(valid) == MAX_ENTRIES:
-                problem = f"Over {MAX_ENTRIES} entries."
-            if problem is None:
-                valid[name] = value
+            if problem := attribute_problem(name, value):
+                left_out[name] = problem
+            elif len(valid) == MAX_ENTRIES:
+                left_out[name] = f"Over {MAX_ENTRIES} entries."
             else:
-                text = "Context entry %r is left out. %s"
-                self.votes.complaints.warn(f"context {name!r}", text, name, problem)
+                valid[name] = value
+        if left_out:
+            self.votes.complaints.warn("context", "Of a context is left out: %s", left_out)
         return valid
 
     def _content_to_keep(self, content: object) -> str | None:

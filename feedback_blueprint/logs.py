@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 INTERVAL = 60.0
 """Seconds in which one kind of trouble is logged once."""
 
 log = logging.getLogger(__package__)
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Log what goes wrong in here, and let the answer go on."""
+    try:
+        yield
+    except Exception:
+        log.exception("The message, or something about it, is not kept.")
 
 
 class Complaints:

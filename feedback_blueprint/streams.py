@@ -8,8 +8,9 @@ from types import FunctionType, MethodType
 from typing import Any
 
 from .capture import MessageID
+from .logs import quietly
 from .stores import Message
-from .tracer import Tracer, or_none, quietly
+from .tracer import Tracer, or_none
 
 
 class StreamFunction:

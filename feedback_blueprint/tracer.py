@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import logging
 import secrets
 import sys
 from collections.abc import Callable, Mapping
@@ -13,8 +12,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
 from .capture import Capture, Context, MessageID
-
-log = logging.getLogger(__package__)
+from .logs import quietly
 
 
 class Tracer:
@@ -85,19 +83,6 @@ class Tracer:
         if self.context_of is None:
             return self.context
         return or_none(self.context_of, result) or {}
-
-
-class quietly:  # noqa: N801
-    """Log what goes wrong in here, and let the answer go on."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> bool:
-        if isinstance(error, Exception):
-            log.error("The message, or something about it, is not kept.", exc_info=error)
-            return True
-        return False
 
 
 def or_none(function: Callable[[Any], Any], result: Any) -> Any:
