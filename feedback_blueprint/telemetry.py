@@ -101,41 +101,45 @@ class NewRelic:
         if settings is None:
             remedy = "Check the licence key, the network to New Relic and the agent's log."
             return [present, Finding("registered with New Relic", False, "no", remedy)]
-        events, limit = settings.custom_insights_events, settings.event_harvest_config
-        off = why_custom_events_are_off(settings)
-        capacity, period = limit.harvest_limits.custom_event_data, limit.report_period_ms / 1000
-        return [
-            present,
-            Finding("registered with New Relic", True, application.name),
-            Finding(
-                "high security", not settings.high_security, _on(settings.high_security), off or ""
-            ),
-            Finding("custom events", off is None, _on(off is None), off or ""),
-            Finding(
-                "bytes of one value",
-                events.max_attribute_value >= MAX_TEXT,
-                str(events.max_attribute_value),
-                f"Set custom_insights_events.max_attribute_value to {MAX_TEXT} or more.",
-            ),
-            Finding(
-                "reservoir",
-                capacity > 0,
-                f"{capacity} custom events a process each {period:g} s",
-                "Set event_harvest_config.harvest_limits.custom_event_data above 0.",
-            ),
-            Finding(
-                "AI monitoring",
-                bool(settings.ai_monitoring.enabled),
-                _on(settings.ai_monitoring.enabled),
-                "Set ai_monitoring.enabled = true, to see feedback next to the LLM's own events.",
-            ),
-            Finding(
-                "startup_timeout",
-                local.startup_timeout > 0,
-                f"{local.startup_timeout:g} s",
-                "Set startup_timeout = 10: the first messages of a process have no trace ID else.",
-            ),
-        ]
+        registered = Finding("registered with New Relic", True, application.name)
+        return [present, registered, *_findings(settings, local.startup_timeout)]
+
+
+def _findings(settings: Any, startup_timeout: float) -> list[Finding]:
+    """Judge what the agent agreed on with New Relic."""
+    events, limit = settings.custom_insights_events, settings.event_harvest_config
+    off = why_custom_events_are_off(settings)
+    capacity, period = limit.harvest_limits.custom_event_data, limit.report_period_ms / 1000
+    return [
+        Finding(
+            "high security", not settings.high_security, _on(settings.high_security), off or ""
+        ),
+        Finding("custom events", off is None, _on(off is None), off or ""),
+        Finding(
+            "bytes of one value",
+            events.max_attribute_value >= MAX_TEXT,
+            str(events.max_attribute_value),
+            f"Set custom_insights_events.max_attribute_value to {MAX_TEXT} or more.",
+        ),
+        Finding(
+            "reservoir",
+            capacity > 0,
+            f"{capacity} custom events a process each {period:g} s",
+            "Set event_harvest_config.harvest_limits.custom_event_data above 0.",
+        ),
+        Finding(
+            "AI monitoring",
+            bool(settings.ai_monitoring.enabled),
+            _on(settings.ai_monitoring.enabled),
+            "Set ai_monitoring.enabled = true, to see feedback next to the LLM's own events.",
+        ),
+        Finding(
+            "startup_timeout",
+            startup_timeout > 0,
+            f"{startup_timeout:g} s",
+            "Set startup_timeout = 10: the first messages of a process have no trace ID else.",
+        ),
+    ]
 
 
 def _on(value: object) -> str:
