@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar, overload
 
@@ -16,6 +15,7 @@ from .cli import add_commands
 from .config import Settings
 from .errors import ConfigurationError, Refusal
 from .events import Receipt
+from .logs import log
 from .stores import ANYONE, Store, store_from_url
 from .tracer import Tracer
 from .tracing import trace
@@ -27,8 +27,6 @@ R = TypeVar("R")
 
 EXTENSION = "feedback_blueprint"
 HEADER = "X-Message-ID"
-
-log = logging.getLogger(__package__)
 
 
 class FeedbackBlueprint(Blueprint):

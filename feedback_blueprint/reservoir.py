@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import threading
 import time
@@ -10,11 +9,10 @@ from contextlib import suppress
 from typing import Any
 
 from .errors import AgentNotRecording
+from .logs import log
 
 OUTRANKS = 10.0
 """Added to a vote's sampling priority: the agent's own are at most 2 (`api/transaction.py`)."""
-
-log = logging.getLogger(__package__)
 
 
 class Reservoir:

@@ -180,6 +180,7 @@ class Votes:
         self.agent.record(event)
         self._store.confirm(key, message.voter(raters) or b"", attempt)
         feedback_recorded.send(
+            # Flask's own way to the app behind the proxy, which its types do not know.
             current_app._get_current_object(),  # type: ignore[attr-defined]
             message_id=message_id,
             trace_id=message.trace_id,

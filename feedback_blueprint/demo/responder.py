@@ -62,4 +62,4 @@ def _built_in(prompt: str) -> Iterator[str]:
     )
     for word in text.split(" "):
         yield word + " "
-        time.sleep(0.02)
+        time.sleep(0.02)  # as a model would, so that the page has something to stream

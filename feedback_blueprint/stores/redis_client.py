@@ -50,7 +50,7 @@ def client_from_url(url: str, timeout: float) -> Callable[[], Client]:
         "socket_timeout": timeout,
         "socket_connect_timeout": timeout / 2,  # there are two, after a read that timed out
         "health_check_interval": 0,
-        "retry": _retry(),
+        "retry": Retry(ExponentialWithJitterBackoff(base=0.01, cap=0.05), 1),
         "protocol": 2,  # under 3, maintenance notices of a server relax timeouts to 10 seconds
     }
     if not kind:
@@ -115,7 +115,7 @@ class _Sentinel(Sentinel):
     """Asks for the primary once a second at most; else each of many new connections would."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)  # type: ignore[no-untyped-call]
+        super().__init__(*args, **kwargs)  # type: ignore[no-untyped-call]  # redis-py's own
         self._shared: dict[str, Shared] = {}
 
     def discover_master(self, service_name: str) -> Any:
@@ -147,9 +147,10 @@ class Shared:
                     except FAILURES as error:
                         self.made, seconds = error, 1
                     self._until = time.monotonic() + seconds
-        if isinstance(self.made, Exception):
-            raise self.made.with_traceback(None)
-        return self.made
+        made = self.made
+        if isinstance(made, Exception):
+            raise made.with_traceback(None)  # which would grow with each caller
+        return made
 
 
 def _parse(url: str, scheme: str, port: int) -> tuple[list[tuple[str, int]], dict[str, Any]]:
@@ -171,10 +172,6 @@ def _parse(url: str, scheme: str, port: int) -> tuple[list[tuple[str, int]], dic
     if scheme == "rediss":
         options["ssl"] = True
     return addresses, options
-
-
-def _retry() -> Retry:
-    return Retry(ExponentialWithJitterBackoff(base=0.01, cap=0.05), 1)
 
 
 def one_way(pool: redis.ConnectionPool) -> redis.ConnectionPool:

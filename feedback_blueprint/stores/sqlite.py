@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from ..errors import StoreUnavailable
 from ..findings import Finding
@@ -26,6 +26,7 @@ from .sqlite_layout import (
     CONFIRM,
     FIND,
     FIND_VOTE,
+    FIND_VOTES,
     LOOK,
     SCHEMA,
     STASH,
@@ -61,7 +62,8 @@ class SQLiteStore:
         now = time.time()
         row = {"key": key, "now": now, "expires": now + ttl.total_seconds(), **row_of(message)}
         with self._connected() as execute:
-            if random.random() < 0.05:  # noqa: S311  at 100 a time, more go than come
+            # At 100 a time, more go than come; chance here keeps nothing secret.
+            if random.random() < 0.05:  # noqa: S311
                 execute(CLEAN_UP, (now,))
             if execute(STASH, row).rowcount == 1:
                 return True
@@ -117,19 +119,16 @@ class SQLiteStore:
 
     def show(self, key: str) -> Shown | None:
         """Read all that is kept of one message."""
-        now = time.time()
         with self._connected() as execute:
-            found = execute(FIND, (key, now)).fetchone()
+            found = execute(FIND, (key, time.time())).fetchone()
             if found is None:
                 return None
             message = message_of(found)
             expires = execute("SELECT expires FROM messages WHERE key = ?", (key,)).fetchone()[0]
-            votes = execute(
-                "SELECT voter, revision, vote, attempt FROM votes WHERE key = ?", (key,)
-            )
+            votes = execute(FIND_VOTES, (key,))
             return Shown(
                 message,
-                expires - now,
+                expires - time.time(),
                 {voter: Standing(message, n, vote, a is not None) for voter, n, vote, a in votes},
             )
 
@@ -139,9 +138,7 @@ class SQLiteStore:
             rows = execute("SELECT count(*) FROM messages").fetchone()[0]
             damage = execute("PRAGMA quick_check(1)").fetchone()[0]
         seen = f"{self._path}: {rows} messages, {self._path.stat().st_size:,} bytes"
-        return [
-            Finding("SQLite file", damage == "ok", f"{seen}, {damage}", "Move the file away."),
-        ]
+        return [Finding("SQLite file", damage == "ok", f"{seen}, {damage}", "Move the file away.")]
 
     @contextlib.contextmanager
     def _connected(self) -> Iterator[Execute]:
@@ -212,6 +209,7 @@ class Execute:
             except sqlite3.OperationalError as error:
                 if "locked" not in str(error) or time.monotonic() > self._deadline:
                     raise
+                # By chance, which keeps nothing secret, so that two do not meet again and again.
                 time.sleep(random.uniform(0.0005, 0.002))  # noqa: S311
 
 
@@ -246,7 +244,7 @@ REMEDIES = {
 
 def _unavailable(path: Path, error: Exception) -> StoreUnavailable:
     text = str(error)
-    remedies = [remedy for mark, remedy in REMEDIES.items() if mark in text]
-    remedy = remedies[0] if remedies else "Check the file, its folder and its disk."
-    unreachable: Literal["whole"] | None = "whole" if "locked" in text else None
-    return StoreUnavailable(f"SQLite, {path}: {text}", remedy, unreachable=unreachable)
+    remedies = (remedy for mark, remedy in REMEDIES.items() if mark in text)
+    remedy = next(remedies, "Check the file, its folder and its disk.")
+    why = f"SQLite, {path}: {text}"
+    return StoreUnavailable(why, remedy, unreachable="whole" if "locked" in text else None)

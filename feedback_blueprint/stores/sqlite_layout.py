@@ -68,6 +68,8 @@ FIND_VOTE = """
 SELECT revision, vote, attempt FROM votes WHERE key = ? AND voter = ?
 """
 
+FIND_VOTES = "SELECT voter, revision, vote, attempt FROM votes WHERE key = ?"
+
 VOTE = """
 INSERT INTO votes VALUES (:key, :voter, :revision, :vote, :attempt)
 ON CONFLICT (key, voter) DO UPDATE SET revision = excluded.revision, vote = excluded.vote,
