@@ -10,14 +10,13 @@ from flask.sansio.app import App
 from flask.sansio.blueprints import BlueprintSetupState
 
 from .assets import add_assets
-from .capture import Capture, Context, MessageID, check_context
+from .capture import Capture, Context, MessageID
 from .cli import add_commands
 from .config import Settings
 from .errors import ConfigurationError, Refusal
 from .events import Receipt
-from .logs import log
-from .stores import ANYONE, Store, store_from_url
-from .tracer import Tracer
+from .stores import ANYONE, Store, refuse_what_is_no_store, store_from_url
+from .tracer import Tracer, check_arguments
 from .tracing import trace
 from .views import FeedbackView, problem, refuse_to_shadow
 from .votes import Votes
@@ -54,6 +53,9 @@ class FeedbackBlueprint(Blueprint):
         **blueprint_options: Any,
     ) -> None:
         super().__init__(name, __name__, **blueprint_options)
+        if rater is not None and not callable(rater):
+            raise ConfigurationError(f"rater cannot be {rater!r}. Give a function.")
+        refuse_what_is_no_store(store)
         self._rater = rater
         self._store = store
         self._config_prefix = config_prefix
@@ -133,10 +135,7 @@ class FeedbackBlueprint(Blueprint):
 
         Raises `ConfigurationError` for an argument that can never work.
         """
-        if isinstance(context, Mapping):
-            check_context(context)
-        if message_id is not None and not callable(message_id) and not message_id:
-            raise ConfigurationError("message_id cannot be ''. Name a key of the result.")
+        check_arguments(function, message_id, context, content)
 
         def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
             return trace(Tracer(self.capture, function, message_id, context, content), function)
@@ -161,10 +160,8 @@ class FeedbackBlueprint(Blueprint):
         """Take along what only this request knows: call `stash` on the result anywhere."""
         announced = request.environ.setdefault(self._announced, []) if has_request_context() else []
         votes, owner = self._votes(), None
-        try:
+        with votes.complaints.quietly("The rater failed: a message made here cannot be rated."):
             owner = self._raters()[0]
-        except Exception:
-            log.exception("The rater failed, so a message made here cannot be rated.")
         return Capture(votes, owner, announced)
 
     @property
@@ -226,17 +223,20 @@ class FeedbackBlueprint(Blueprint):
                 f"The blueprint {self.name!r} is not registered on this app. "
                 "Did you forget to call app.register_blueprint()?"
             ) from None
+        except RuntimeError as error:
+            raise RuntimeError(
+                "No app is known here. In a thread or a task, use what capture() returned "
+                "in the request."
+            ) from error
         return votes
 
     def _raters(self) -> Sequence[bytes]:
         """Return the caller's hashes; outside a request nobody can be asked."""
-        if self._rater is None or not has_request_context():
-            return [ANYONE]
-        rater = self._rater()
+        rater = self._rater() if self._rater and has_request_context() else None
         if rater is None:
             return [ANYONE]
         if not isinstance(rater, str):
-            raise TypeError(f"rater must return a str or None, not {rater!r}.")
+            raise TypeError(f"rater must return a str or None, not {rater!r}. Use str() on it.")
         return self._votes().hashes(rater)
 
     def _announce(self, response: Response) -> Response:

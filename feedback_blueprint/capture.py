@@ -9,8 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from .attributes import MAX_ENTRIES, attribute_problem, message_id_text
-from .errors import AgentNotRecording, ConfigurationError, StoreUnavailable
-from .logs import quietly
+from .errors import AgentNotRecording, StoreUnavailable
 from .stores import Message
 from .votes import Votes
 
@@ -39,7 +38,7 @@ class Capture:
         content: str | None = None,
     ) -> str | None:
         """Keep a message for rating, as `FeedbackBlueprint.stash` does."""
-        with quietly():
+        with self.votes.complaints.quietly("A message stashed by hand is not kept."):
             kept = self.keep(message_id, context or {}, content)
             return kept[0] if kept else None
         return None
@@ -99,15 +98,6 @@ class Capture:
         if not self.votes.settings.store_message or not isinstance(content, str):
             return None
         return content.encode(errors="replace").decode()
-
-
-def check_context(context: Context) -> None:
-    """Raise `ConfigurationError` for a context that could never go on an event."""
-    if len(context) > MAX_ENTRIES:
-        raise ConfigurationError(f"context has more than {MAX_ENTRIES} entries. Leave some out.")
-    for name, value in context.items():
-        if problem := attribute_problem(name, value):
-            raise ConfigurationError(f"context cannot hold {name!r}: {value!r}. {problem}")
 
 
 def _why_blind(votes: Votes) -> str:

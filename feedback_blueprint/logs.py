@@ -13,15 +13,6 @@ INTERVAL = 60.0
 log = logging.getLogger(__package__)
 
 
-@contextmanager
-def quietly() -> Iterator[None]:
-    """Log what goes wrong in here, and let the answer go on."""
-    try:
-        yield
-    except Exception:
-        log.exception("The message, or something about it, is not kept.")
-
-
 class Complaints:
     """Logs trouble, each kind of it at most once a minute, with a count of what was left out."""
 
@@ -29,7 +20,7 @@ class Complaints:
         self._next: dict[str, float] = {}
         self._left_out: dict[str, int] = {}
 
-    def warn(self, kind: str, text: str, *args: object) -> None:
+    def warn(self, kind: str, text: str, *args: object, exc_info: bool = False) -> None:
         """Log a warning, unless one of its kind was logged within the last minute."""
         now = time.monotonic()
         if now < self._next.get(kind, 0.0):
@@ -37,4 +28,13 @@ class Complaints:
             return
         self._next[kind] = now + INTERVAL
         left_out = self._left_out.pop(kind, 0)
-        log.warning(text + (f" ({left_out} more like this)" if left_out else ""), *args)
+        text += f" ({left_out} more like this)" if left_out else ""
+        log.warning(text, *args, exc_info=exc_info)
+
+    @contextmanager
+    def quietly(self, text: str, *args: object) -> Iterator[None]:
+        """Log what goes wrong in here, with its traceback, and let the answer go on."""
+        try:
+            yield
+        except Exception as error:
+            self.warn(f"{text} {type(error)}", text, *args, exc_info=True)

@@ -8,9 +8,8 @@ from types import FunctionType, MethodType
 from typing import Any
 
 from .capture import MessageID
-from .logs import quietly
 from .stores import Message
-from .tracer import Tracer, or_none
+from .tracer import Tracer
 
 
 class StreamFunction:
@@ -98,7 +97,7 @@ class Follower:
         self._items: list[Any] | None = None
         self._kept: tuple[str, Message] | None = None
         self._fresh = False
-        with quietly():
+        with tracer.quietly():
             self._capture = tracer.capture()
             if tracer.message_id is None:
                 self._kept = self._capture.keep(minted, tracer.context, None)
@@ -117,7 +116,7 @@ class Follower:
         """Look at an item before it is handed out."""
         if self._fresh:
             self._fresh = False
-            with quietly():
+            with self._tracer.quietly():
                 self._first(item)
         if self._items is not None:
             self._items.append(item)
@@ -138,9 +137,9 @@ class Follower:
         """Keep the content, also of a stream that its reader stopped."""
         if self._items is None or self._kept is None:
             return
-        with quietly():
+        with self._tracer.quietly():
             key, message = self._kept
-            content = or_none(self._tracer.content_of or _joined, self._items)
+            content = self._tracer.ask(self._tracer.content_of or _joined, self._items)
             message = Message(message.trace_id, message.owner, message.context, content)
             self._capture.amend(key, message)
 

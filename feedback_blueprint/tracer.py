@@ -6,13 +6,19 @@ import inspect
 import secrets
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from http import HTTPStatus
 from typing import Any
 
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
+from .attributes import MAX_ENTRIES, attribute_problem
 from .capture import Capture, Context, MessageID
-from .logs import quietly
+from .errors import ConfigurationError
+from .logs import Complaints
+
+STATUSES = {str(status.value) for status in HTTPStatus}
 
 
 class Tracer:
@@ -31,6 +37,8 @@ class Tracer:
         self.context_of = context if callable(context) else None
         self.context = {} if context is None or callable(context) else dict(context)
         self.content_of = content
+        self._name = getattr(function, "__qualname__", repr(function))
+        self._complaints = Complaints()
         self._position = _position_of_message_id(function) if message_id is None else None
 
     def mint(
@@ -67,7 +75,7 @@ class Tracer:
 
     def stash(self, minted: MessageID | None, result: Any) -> None:
         """Stash what a plain function returned, if it is a message."""
-        with quietly():
+        with self.quietly():
             if result is None or _status(result) >= 400:
                 return
             message_id = self.id_of(result) if minted is None else minted
@@ -75,21 +83,49 @@ class Tracer:
                 return
             content = result
             if self.content_of:
-                content = or_none(self.content_of, result)
+                content = self.ask(self.content_of, result)
             self.capture().keep(message_id, self.context_for(result), content)
 
     def context_for(self, result: Any) -> Context:
         """Return the context of a message; what fails costs the context alone."""
         if self.context_of is None:
             return self.context
-        return or_none(self.context_of, result) or {}
+        return self.ask(self.context_of, result) or {}
+
+    def ask(self, function: Callable[[Any], Any], result: Any) -> Any:
+        """Call the app's own function; `None` and a line in the log if it fails."""
+        with self.quietly():
+            return function(result)
+        return None
+
+    def quietly(self) -> AbstractContextManager[None]:
+        """Log what goes wrong in here, and let the answer go on."""
+        return self._complaints.quietly("A message of %s() is not kept, or not whole.", self._name)
 
 
-def or_none(function: Callable[[Any], Any], result: Any) -> Any:
-    """Call the app's own function; `None` and a line in the log if it fails."""
-    with quietly():
-        return function(result)
-    return None
+def check_arguments(function: Any, message_id: Any, context: Any, content: Any) -> None:
+    """Raise `ConfigurationError` for what a decorator can never work with."""
+    if function is not None and not callable(function):
+        raise ConfigurationError(f"{function!r} is no function. Did you mean message_id=?")
+    if not (
+        message_id is None or callable(message_id) or (isinstance(message_id, str) and message_id)
+    ):
+        raise ConfigurationError(
+            f"message_id cannot be {message_id!r}. Name a key of the result, or give a function."
+        )
+    if not (content is None or callable(content)):
+        raise ConfigurationError(f"content cannot be {content!r}. Give a function of the result.")
+    if context is None or callable(context):
+        return
+    if not isinstance(context, Mapping):
+        raise ConfigurationError(
+            f"context cannot be {context!r}. Give a mapping, or a function of the result."
+        )
+    if len(context) > MAX_ENTRIES:
+        raise ConfigurationError(f"context has more than {MAX_ENTRIES} entries. Leave some out.")
+    for name, value in context.items():
+        if problem := attribute_problem(name, value):
+            raise ConfigurationError(f"context cannot hold {name!r}: {value!r}. {problem}")
 
 
 def _status(result: Any) -> int:
@@ -99,12 +135,9 @@ def _status(result: Any) -> int:
     if isinstance(result, HTTPException):
         return result.code or 500
     if isinstance(result, tuple) and len(result) in (2, 3):
-        status = result[1]
-        if isinstance(status, int):
-            return status
-        if isinstance(status, str):
-            return int(status.split()[0])
-        return _status(result[0])
+        number = str(result[1]).partition(" ")[0]
+        # A reply with its 512 tokens, or with its model, is no response.
+        return int(number) if number in STATUSES else _status(result[0])
     return 200
 
 

@@ -264,6 +264,11 @@ def test_a_good_value_is_read(key, value, expected):
         ("STORE_URL", "sqlite://host/path"),
         ("STORE_URL", "redis://localhost:port/0"),
         ("STORE_URL", "redis://localhost:6379/0?socket_timeout=soon"),
+        ("STORE_URL", "redis://localhost:6379/zero"),
+        ("STORE_URL", "redis://localhost:6379/0?colour=red"),
+        ("STORE_URL", "redis+cluster://localhost:6379?colour=red"),
+        ("STORE_URL", "redis+sentinel://localhost:26379/primary/0?colour=red"),
+        ("STORE_URL", "redis+sentinel://localhost:26379/primary/0?sentinel_colour=red"),
     ],
 )
 def test_a_bad_value_is_named_with_its_key_and_a_remedy(key, value):
@@ -283,6 +288,14 @@ def test_no_password_is_in_an_error():
 def test_a_rater_needs_a_secret_key():
     with pytest.raises(ConfigurationError, match="SECRET_KEY"):
         make_app(FeedbackBlueprint(rater=lambda: "ann"))
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"rater": "ann"}, {"store": "redis://localhost"}, {"store": object()}]
+)
+def test_what_is_no_rater_and_no_store_is_refused(arguments):
+    with pytest.raises(ConfigurationError, match="Give "):
+        FeedbackBlueprint(**arguments)
 
 
 def test_the_prefix_of_the_keys_can_be_chosen():

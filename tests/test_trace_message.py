@@ -256,6 +256,12 @@ def test_what_a_view_returns_is_a_message(feedback, call, result):
     assert response.text == "reply"
 
 
+@pytest.mark.parametrize("beside", ["gpt-4o", "", 12, 512, 0.5, None, True, ["a"]])
+def test_a_second_result_that_is_no_status_does_not_matter(feedback, call, beside):
+    traced = feedback.trace_message(lambda: ("reply", beside))
+    assert len(ids(call(lambda: traced()[0]))) == 1
+
+
 def test_a_redirect_is_a_message_too(feedback, call):
     assert len(ids(call(feedback.trace_message(lambda: redirect("/done"))))) == 1
 
@@ -504,10 +510,28 @@ def test_context_that_fails_costs_neither_answer_nor_rating(feedback, call, kept
     assert "KeyError" in caplog.text
 
 
-@pytest.mark.parametrize("context", [{"rating": 1}, {"a": []}, {f"k{n}": n for n in range(17)}])
+@pytest.mark.parametrize(
+    "context", [{"rating": 1}, {"a": []}, {f"k{n}": n for n in range(17)}, "model", 5]
+)
 def test_constant_context_is_checked_when_decorating(feedback, context):
     with pytest.raises(ConfigurationError, match="context"):
         feedback.trace_message(context=context)
+
+
+@pytest.mark.parametrize("message_id", ["", 5, {}])
+def test_a_message_id_that_names_nothing_is_refused_when_decorating(feedback, message_id):
+    with pytest.raises(ConfigurationError, match="message_id"):
+        feedback.trace_message(message_id=message_id)
+
+
+def test_an_argument_without_its_name_is_refused_when_decorating(feedback):
+    with pytest.raises(ConfigurationError, match="message_id="):
+        feedback.trace_message("id")
+
+
+def test_content_that_is_no_function_is_refused_when_decorating(feedback):
+    with pytest.raises(ConfigurationError, match="content"):
+        feedback.trace_message(content="text")
 
 
 @pytest.fixture
@@ -631,6 +655,15 @@ def test_without_a_store_the_answer_is_untouched(store, function, caplog):
     assert caplog.records
 
 
+@pytest.mark.parametrize("store", [BrokenStore(), BuggyStore()])
+def test_without_a_store_stashing_by_hand_returns_none(store, caplog):
+    feedback, app = FeedbackBlueprint(store=store), Flask(__name__)
+    app.register_blueprint(feedback)
+    with capture_feedback(app), app.app_context():
+        assert feedback.stash() is None
+    assert caplog.records
+
+
 def test_on_an_app_without_the_blueprint_the_answer_is_untouched(feedback, caplog):
     other = Flask(__name__)
     other.get("/x")(feedback.trace_message(lambda: "reply"))
@@ -638,8 +671,14 @@ def test_on_an_app_without_the_blueprint_the_answer_is_untouched(feedback, caplo
     assert "register_blueprint" in caplog.text
 
 
-def test_without_any_app_the_answer_is_untouched():
-    assert FeedbackBlueprint().trace_message(lambda: "reply")() == "reply"
+@pytest.mark.parametrize("function", KINDS)
+def test_without_any_app_the_answer_is_untouched_and_one_line_names_the_remedy(function, caplog):
+    traced = FeedbackBlueprint().trace_message(function)
+    for _ in range(3):
+        assert run(traced)
+    [record] = caplog.records
+    assert function.__name__ in record.message
+    assert "capture()" in caplog.text
 
 
 @pytest.mark.parametrize("rater", [lambda: 1 / 0, lambda: 5])

@@ -24,6 +24,7 @@ __all__ = [
     "Shown",
     "Standing",
     "Store",
+    "refuse_what_is_no_store",
     "store_from_url",
 ]
 
@@ -50,8 +51,18 @@ def store_from_url(url: str | None, *, timeout: float, instance_path: str, key: 
         f"{key} cannot be {without_password(url)!r}. Give redis://host:port/db, rediss://..., "
         "unix:///path, redis+cluster://host:port,host:port, "
         "redis+sentinel://host:port,host:port/service/db, sqlite:///file "
-        "or sqlite:////path/to/file (not :memory:, which every worker would have to itself)."
+        "or sqlite:////path/to/file (not :memory:, which every worker would have to itself). "
+        "Options after a ? are redis-py's."
     )
+
+
+def refuse_what_is_no_store(store: object) -> None:
+    """Raise `ConfigurationError` for a URL or a client in place of a store."""
+    if store is not None and not hasattr(store, "stash"):
+        raise ConfigurationError(
+            f"store cannot be a {type(store).__name__}. "
+            "Give RedisStore(client), or set FEEDBACK_STORE_URL instead."
+        )
 
 
 def without_password(url: str) -> str:

@@ -7,10 +7,11 @@ attempt has a timeout and there are two; nothing connects before it is used.
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -64,7 +65,12 @@ def client_from_url(url: str, timeout: float) -> Callable[[], Client]:
 
 
 def _server(url: str, limits: dict[str, Any], timeout: float) -> Callable[[], Client]:
-    str(parse_url(url).get("host", "")).encode("idna")  # as the resolver would
+    options = parse_url(url)
+    _refuse_unknown(options, {"path", "connection_class", "timeout"}, redis.Redis)
+    parts = urlsplit(url)
+    if parts.scheme != "unix" and parts.path.strip("/") and "db" not in options:
+        raise ValueError("a database is a number, and redis-py would take another name for 0")
+    str(options.get("host", "")).encode("idna")  # as the resolver would
     pool = redis.BlockingConnectionPool.from_url(
         url,
         max_connections=MAX_CONNECTIONS,
@@ -78,6 +84,7 @@ def _server(url: str, limits: dict[str, Any], timeout: float) -> Callable[[], Cl
 
 
 def _cluster(hosts: list[tuple[str, int]], options: dict[str, Any]) -> Callable[[], Client]:
+    _refuse_unknown(options, set(), redis.RedisCluster, redis.Redis)
     options.pop("db", None)
     options.pop("health_check_interval")
     nodes = [ClusterNode(host, port) for host, port in hosts]
@@ -101,6 +108,7 @@ def _sentinel(
     options["db"] = int(db or 0)
     prefix = "sentinel_"
     own = {k.removeprefix(prefix): options.pop(k) for k in list(options) if k.startswith(prefix)}
+    _refuse_unknown(own | options, set(), redis.Redis)
     if options.get("ssl"):
         own["ssl"] = True
     # Sentinels are asked one after the other, so each is given half the time, and no second try.
@@ -109,6 +117,13 @@ def _sentinel(
     return lambda: sentinel.master_for(
         service, max_connections=MAX_CONNECTIONS, retry_on_error=[errors.ReadOnlyError]
     )
+
+
+def _refuse_unknown(options: Iterable[str], known: set[str], *clients: Callable[..., Any]) -> None:
+    """Raise for an option that redis-py would refuse with a `TypeError`, once it connects."""
+    known = known.union(*(inspect.signature(client).parameters for client in clients))
+    if unknown := set(options) - known:
+        raise ValueError(f"unknown options: {unknown}")
 
 
 class _Sentinel(Sentinel):
