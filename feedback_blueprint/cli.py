@@ -27,7 +27,8 @@ def add_commands(group: click.Group, votes: Callable[[], Votes]) -> None:
         """Look at the agent, the store and the settings; exit with 1 where something is wrong."""
         findings = votes().inspect()
         if as_json:
-            click.echo(json.dumps([finding._asdict() for finding in findings], indent=2))
+            shown = [f._replace(remedy="" if f.ok else f.remedy)._asdict() for f in findings]
+            click.echo(json.dumps(shown, indent=2))
         else:
             click.echo(table(findings))
         if not all(finding.ok for finding in findings):
@@ -69,7 +70,7 @@ def description(shown: Shown, ttl: float) -> str:
     message, expires_in, votes = shown
     lines = [
         f"trace ID   {message.trace_id}",
-        f"age        {ttl - expires_in:.0f} s, if FEEDBACK_TTL was then what it is now",
+        f"age        {ttl - expires_in:.0f} s, by today's FEEDBACK_TTL",
         f"time left  {expires_in:.0f} s",
         f"rater      {message.owner.hex() or 'anyone'}",
         *(f"context    {name} = {value!r}" for name, value in message.context.items()),

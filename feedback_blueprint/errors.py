@@ -94,7 +94,7 @@ class TooManyRevisions(Refusal):
     code = "too-many-revisions"
 
     def __init__(self, limit: int) -> None:
-        super().__init__(f"This vote has been changed {limit} times, which is the limit.")
+        super().__init__(f"This vote has had {limit} revisions, which is the limit.")
 
 
 class StoreUnavailable(Refusal):

@@ -14,6 +14,8 @@ from .reservoir import Reservoir
 
 ARGUMENTS = ("trace_id", "rating", "category", "message")
 
+KEY = "NEW_RELIC_LICENSE_KEY (or NEW_RELIC_CONFIG_FILE, or NEW_RELIC_DEVELOPER_MODE=true) set"
+
 METRICS = "Custom/Feedback/"
 
 REGISTRATION = 10.0
@@ -92,7 +94,7 @@ class NewRelic:
             "agent",
             bool(local.enabled and local.monitor_mode),
             f"version {newrelic.version}",
-            "Run this under newrelic-admin run-program, as the app, with monitor_mode on.",
+            f"Run this under newrelic-admin run-program, with {KEY}, and monitor_mode on.",
         )
         if not present.ok:
             return [present]
@@ -183,7 +185,8 @@ def _why_no_transaction() -> str:
         return (
             "The New Relic agent is not running in this process: "
             "start the app with newrelic-admin run-program, or call newrelic.agent.initialize() "
-            "before importing flask, and leave monitor_mode (NEW_RELIC_MONITOR_MODE) on."
+            f"before importing flask, with {KEY}, "
+            "and leave monitor_mode (NEW_RELIC_MONITOR_MODE) on."
         )
     if not application.active:
         return (

@@ -146,7 +146,7 @@ class Votes:
             findings.append(Finding("store", ok, f"a message and a vote in {took:.1f} ms"))
             findings += self._store.store.inspect()
         except StoreUnavailable as error:
-            findings.append(Finding("store", False, str(error), "See what it says."))
+            findings.append(Finding("store", False, error.why, error.remedy))
         return findings
 
     @contextmanager

@@ -156,6 +156,18 @@ def test_the_example_of_a_scale(store_url):
     assert events[0]["score"] == 1
 
 
+def test_the_example_of_a_second_blueprint(app, client):
+    names = {"app": app, "FeedbackBlueprint": FeedbackBlueprint}
+    app.config["REVIEWS_STORE_URL"] = app.config["FEEDBACK_STORE_URL"]
+    reviews = example("REVIEWS_", **names).reviews
+    app.get("/review")(lambda: str(reviews.stash()))
+    with capture_feedback(app) as events:
+        body = {"message_id": client.get("/review").text, "rating": "good"}
+        assert client.post("/feedback", json=body).status_code == 404
+        assert client.post("/reviews/feedback", json=body).status_code == 202
+    assert len(events) == 1
+
+
 def test_the_example_of_neighbours(app, feedback):
     app.config["SECRET_KEY"] = "k"
     names = {"Limiter": Limiter, "CORS": CORS, "CSRFProtect": CSRFProtect}
