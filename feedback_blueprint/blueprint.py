@@ -183,7 +183,7 @@ class FeedbackBlueprint(Blueprint):
         metadata: Mapping[str, Any] | None = None,
     ) -> Receipt: ...
 
-    def record(
+    def record(  # pyright: ignore[reportIncompatibleMethodOverride]  # Flask names no arguments
         self,
         message_id: MessageID | Callable[[BlueprintSetupState], None],
         rating: str | int | None = None,
@@ -235,7 +235,7 @@ class FeedbackBlueprint(Blueprint):
         rater = self._rater() if self._rater and has_request_context() else None
         if rater is None:
             return [ANYONE]
-        if not isinstance(rater, str):
+        if not isinstance(rater, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # apps may be untyped
             raise TypeError(f"rater must return a str or None, not {rater!r}. Use str() on it.")
         return self._votes().hashes(rater)
 

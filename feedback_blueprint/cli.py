@@ -50,7 +50,7 @@ def add_commands(group: click.Group, votes: Callable[[], Votes]) -> None:
     @group.command()
     def dashboard() -> None:
         """Print a New Relic dashboard over the feedback, as JSON to import there."""
-        text = files(__package__).joinpath("dashboard.json").read_text(encoding="utf-8")
+        text = files("feedback_blueprint").joinpath("dashboard.json").read_text(encoding="utf-8")
         click.echo(text, nl=False)
 
 

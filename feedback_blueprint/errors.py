@@ -18,6 +18,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
+Unreachable = Literal["whole", "part", "crowded"]
+
 
 class FeedbackError(Exception):
     """The root of this tree."""
@@ -107,19 +109,19 @@ class StoreUnavailable(Refusal):
 
     status = 503
     code = "store-unavailable"
-    retry_after = 1
+    retry_after: int | None = 1
 
     def __init__(
         self,
         why: str,
         remedy: str = "See its log.",
         *,
-        unreachable: Literal["whole", "part", "crowded"] | None = None,
+        unreachable: Unreachable | None = None,
     ) -> None:
         super().__init__(f"{why.rstrip('.')}. {remedy}")
         self.why = why
         self.remedy = remedy
-        self.unreachable = unreachable
+        self.unreachable: Unreachable | None = unreachable
 
     def again(self) -> StoreUnavailable:
         """Return another like it, to be raised once more."""
@@ -136,7 +138,7 @@ class AgentNotRecording(Refusal):
 
     status = 503
     code = "agent-not-recording"
-    retry_after = 5
+    retry_after: int | None = 5
 
     def __init__(self, why: str, *, retry_after: int | None = None) -> None:
         super().__init__(why)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 INTERVAL = 60.0
@@ -32,7 +32,7 @@ class Complaints:
         log.warning(text, *args, exc_info=exc_info)
 
     @contextmanager
-    def quietly(self, text: str, *args: object) -> Iterator[None]:
+    def quietly(self, text: str, *args: object) -> Generator[None]:
         """Log what goes wrong in here, with its traceback, and let the answer go on."""
         try:
             yield

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from blinker import Namespace
+from blinker import NamedSignal, Namespace
 
-feedback_recorded = Namespace().signal(
+feedback_recorded: NamedSignal = Namespace().signal(
     "feedback-recorded",
     doc="""Sent after each event that the agent took, retractions included.
 

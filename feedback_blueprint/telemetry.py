@@ -27,21 +27,26 @@ class Agent(Protocol):
 
     def trace_id(self) -> str | None:
         """Return the trace ID of the running transaction, whatever text it is, or `None`."""
+        ...
 
     def check(self) -> int:
         """Return how many bytes of one text value the agent keeps.
 
         Raises `AgentNotRecording`, with cause and remedy, if an event would be dropped now.
         """
+        ...
 
     def record(self, event: Mapping[str, Any]) -> None:
         """Hand one `LlmFeedbackMessage` to the agent, given all its attributes."""
+        ...
 
     def count(self, name: str) -> None:
         """Add one to a metric, wherever the agent can."""
+        ...
 
     def inspect(self) -> list[Finding]:
         """Look at how the agent is set up, for an operator."""
+        ...
 
 
 class NewRelic:
@@ -98,7 +103,7 @@ class NewRelic:
         )
         if not present.ok:
             return [present]
-        application = newrelic.agent.register_application(timeout=REGISTRATION)
+        application: Any = newrelic.agent.register_application(timeout=REGISTRATION)
         settings = application.settings
         if settings is None:
             remedy = "Check the licence key, the network to New Relic and the agent's log."

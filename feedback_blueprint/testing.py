@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from typing import Any
 
 from flask import Flask
@@ -15,7 +15,7 @@ from .findings import Finding
 
 
 @contextlib.contextmanager
-def capture_feedback(app: Flask) -> Iterator[list[dict[str, Any]]]:
+def capture_feedback(app: Flask) -> Generator[list[dict[str, Any]]]:
     """Collect the events that would be recorded, in a list of their attributes.
 
     Needs no agent and no account: inside the `with` block every call has a trace ID and every

@@ -34,8 +34,8 @@ class Tracer:
     ) -> None:
         self.capture = capture
         self.message_id = message_id
-        self.context_of = context if callable(context) else None
-        self.context = {} if context is None or callable(context) else dict(context)
+        self.context_of: Callable[[Any], Context] | None = context if callable(context) else None
+        self.context: Context = {} if context is None or callable(context) else dict(context)
         self.content_of = content
         self._name = getattr(function, "__qualname__", repr(function))
         self._complaints = Complaints()

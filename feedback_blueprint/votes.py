@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -52,7 +52,7 @@ class Votes:
     ) -> None:
         self.settings = settings
         self.agent: Agent = NewRelic()
-        self.complaints = Complaints()
+        self.complaints: Complaints = Complaints()
         self._store = Guard(store, self.complaints)
         self._rater_keys = [_rater_key(secret) for secret in secrets if secret]
         self._key_prefix = settings.key_prefix + namespace
@@ -74,7 +74,7 @@ class Votes:
     def record(self, fields: Mapping[str, Any], raters: Sequence[bytes]) -> Receipt:
         """Take one vote: `fields` is the body of `POST /feedback`."""
         try:
-            loaded = self._schema.load(fields)
+            loaded: Any = self._schema.load(fields)
         except ValidationError as error:
             raise Invalid(error.messages_dict) from error
         message_id = loaded.pop("message_id")
@@ -150,7 +150,7 @@ class Votes:
         return findings
 
     @contextmanager
-    def _counting_refusals(self) -> Iterator[None]:
+    def _counting_refusals(self) -> Generator[None]:
         try:
             yield
         except (AgentNotRecording, StoreUnavailable) as error:
@@ -181,7 +181,7 @@ class Votes:
         self._store.confirm(key, message.voter(raters) or b"", attempt)
         feedback_recorded.send(
             # Flask's own way to the app behind the proxy, which its types do not know.
-            current_app._get_current_object(),  # type: ignore[attr-defined]
+            current_app._get_current_object(),  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
             message_id=message_id,
             trace_id=message.trace_id,
             attributes=event,

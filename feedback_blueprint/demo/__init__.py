@@ -55,7 +55,8 @@ def create_app() -> Flask:
         match request.get_json():
             case {"messages": [*_, {"role": "user", "content": str()}] as messages}:
                 return Response(stream_with_context(answer(messages)), mimetype="text/plain")
-        raise BadRequest("Send messages, the last of them the user's.")
+            case _:
+                raise BadRequest("Send messages, the last of them the user's.")
 
     @app.after_request
     def secure(response: Response) -> Response:

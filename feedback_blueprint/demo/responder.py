@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 ANSWERS = {
@@ -30,9 +30,9 @@ PROMPT = (
 )
 USES_OPENAI = bool(os.environ.get("OPENAI_API_KEY") or os.environ.get("OPENAI_BASE_URL"))
 MODEL = (os.environ.get("OPENAI_MODEL") or "gpt-4o-mini") if USES_OPENAI else "built-in responder"
-FACTS = {"model": MODEL, "prompt_version": 1}
+FACTS: dict[str, str | int] = {"model": MODEL, "prompt_version": 1}
 
-Messages = list[dict[str, str]]
+Messages = Sequence[Mapping[str, str]]
 """A conversation as the OpenAI API has it: `role` and `content` of each turn."""
 
 

@@ -88,27 +88,35 @@ class Store(Protocol):
 
     def part_of(self, key: str) -> str:
         """Return what keeps `key` and can be out on its own, such as a cluster's node; no I/O."""
+        ...
 
     def stash(self, key: str, message: Message, ttl: timedelta) -> bool:
         """Keep a message; `False` where the key holds another one already."""
+        ...
 
     def amend(self, key: str, message: Message) -> None:
         """Replace what is kept of a message, where it is kept, and nothing of its votes."""
+        ...
 
     def vote(self, key: str, raters: Sequence[bytes], ballot: Ballot) -> Outcome:
         """Cast a vote in one atomic step: find the message, compare, count the revision."""
+        ...
 
     def confirm(self, key: str, voter: bytes, attempt: bytes) -> None:
         """Note, soon, that the vote was recorded. Nobody waits for this, and it never raises."""
+        ...
 
     def read(self, keys: Sequence[str], raters: Sequence[bytes]) -> list[Standing | None]:
         """Read messages and the caller's votes in one round trip; `None` for an unknown one."""
+        ...
 
     def show(self, key: str) -> Shown | None:
         """Read all that is kept of one message, for an operator."""
+        ...
 
     def inspect(self) -> list[Finding]:
         """Look at how the store is set up, for an operator; raises `StoreUnavailable`."""
+        ...
 
 
 RETRACTED = b"null"

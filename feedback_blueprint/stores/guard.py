@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -73,7 +73,7 @@ class Guard:
             return self.store.read(keys, raters)
 
     @contextmanager
-    def _asking(self, *keys: str, eager: bool = False) -> Iterator[None]:
+    def _asking(self, *keys: str, eager: bool = False) -> Generator[None]:
         """Let a call through to the store, or refuse it at once; learn from how it ends."""
         parts = {WHOLE, *(self.store.part_of(key) for key in keys)}
         if self._out:

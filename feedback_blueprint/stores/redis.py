@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
@@ -59,7 +59,8 @@ class RedisStore:
         client = self._shared.made
         if isinstance(client, redis.RedisCluster):
             with suppress(*FAILURES):
-                return str(client.get_node_from_key(key).name)
+                node: Any = client.get_node_from_key(key)
+                return str(node.name)
         return ""
 
     def stash(self, key: str, message: Message, ttl: timedelta) -> bool:
@@ -85,14 +86,16 @@ class RedisStore:
         match reply:
             case [status, revision, message, *pending]:
                 return Outcome(status.decode(), revision, decode(message), *pending)
-        return Outcome("unknown")
+            case _:
+                return Outcome("unknown")
 
     def confirm(self, key: str, voter: bytes, attempt: bytes) -> None:
         """Send the confirmation, and do not read an answer."""
         with suppress(*FAILURES):
             client = self._client
             if isinstance(client, redis.RedisCluster):
-                client = client.get_redis_connection(client.get_node_from_key(key))
+                node: Any = client.get_node_from_key(key)
+                client = client.get_redis_connection(node)
             pool = client.connection_pool
             sender = self._one_way.get(pool) or self._one_way.setdefault(pool, one_way(pool))
             connection: Any = sender.get_connection()
@@ -164,7 +167,7 @@ class RedisStore:
                 return self._client.eval(script, 1, key, *arguments)
 
     @contextmanager
-    def _errors(self) -> Iterator[None]:
+    def _errors(self) -> Generator[None]:
         """Turn everything that redis-py raises into our own error."""
         try:
             yield

@@ -12,7 +12,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urlsplit
 
 import redis
@@ -23,7 +23,7 @@ from redis.connection import parse_url
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
-from ..errors import StoreUnavailable
+from ..errors import StoreUnavailable, Unreachable
 
 Client = redis.Redis | redis.RedisCluster
 
@@ -87,11 +87,12 @@ def _cluster(hosts: list[tuple[str, int]], options: dict[str, Any]) -> Callable[
     _refuse_unknown(options, set(), redis.RedisCluster, redis.Redis)
     options.pop("db", None)
     options.pop("health_check_interval")
+    options.setdefault("max_connections", MAX_CONNECTIONS)
     nodes = [ClusterNode(host, port) for host, port in hosts]
     return lambda: redis.RedisCluster(
         startup_nodes=nodes,
         require_full_coverage=False,
-        **{"max_connections": MAX_CONNECTIONS} | options,
+        **options,
     )
 
 
@@ -235,7 +236,7 @@ def unavailable(error: Exception) -> StoreUnavailable:
     """Say what went wrong and what to do about it; redis-py's own texts hold no passwords."""
     text = str(error)
     remedy = next((text for kind, text in REMEDIES if isinstance(error, kind)), "See its log.")
-    unreachable: Literal["whole", "part", "crowded"] | None = None
+    unreachable: Unreachable | None = None
     if isinstance(error, (errors.ConnectionError, errors.TimeoutError, OSError)):
         crowded = "No connection available" in text or "Too many connections" in text
         unreachable = "crowded" if crowded else "part"

@@ -12,7 +12,7 @@ import random
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -141,7 +141,7 @@ class SQLiteStore:
         return [Finding("SQLite file", damage == "ok", f"{seen}, {damage}", "Move the file away.")]
 
     @contextlib.contextmanager
-    def _connected(self) -> Iterator[Execute]:
+    def _connected(self) -> Generator[Execute]:
         """Lend this process's one connection, and close it after any error.
 
         More than one would not be faster: SQLite writes for one at a time.
