@@ -1,16 +1,20 @@
-"""Type-checked and never run: decorated functions keep their signatures."""
+"""Type-checked and never run: the decorator keeps the signature of each kind of function.
+
+Each wrong call names the error that it must be for mypy and pyright: the one that finds none fails.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from typing import Protocol, TypeVar
 from uuid import UUID
 
-from flask import Flask, session
 from typing_extensions import assert_type
 
 from feedback_blueprint import FeedbackBlueprint
 
-feedback = FeedbackBlueprint(rater=lambda: session.get("user"), url_prefix="/llm")
+T = TypeVar("T")
+feedback = FeedbackBlueprint()
 
 
 @feedback.trace_message
@@ -18,20 +22,45 @@ def plain(prompt: str, *, message_id: str = "") -> dict[str, str]:
     return {"message_id": message_id, "reply": prompt}
 
 
-@feedback.trace_message(message_id="id", context={"model": "m", "temperature": 0.5})
-async def coroutine(prompt: str) -> str:
+@feedback.trace_message
+async def coroutine(prompt: str, *, message_id: str = "") -> str:
     return prompt
 
 
-@feedback.trace_message(message_id=lambda item: UUID(item), context=lambda item: {"n": len(item)})
-def generator(prompt: str) -> Generator[str, int, bool]:
+@feedback.trace_message
+def generator(prompt: str, *, message_id: str = "") -> Generator[str, int, bool]:
     yield prompt
     return True
 
 
-@feedback.trace_message(content=lambda items: "".join(items))
-async def async_generator(prompt: str) -> AsyncIterator[str]:
+@feedback.trace_message
+async def async_generator(prompt: str, *, message_id: str = "") -> AsyncGenerator[str, int]:
     yield prompt
+
+
+@feedback.trace_message(message_id="id", context={"model": "m", "temperature": 0.5})
+def plain_with_arguments(prompt: str) -> dict[str, str]:
+    return {"id": prompt}
+
+
+@feedback.trace_message(message_id=lambda reply: reply["id"])
+async def coroutine_with_arguments(prompt: str) -> dict[str, int]:
+    return {"id": len(prompt)}
+
+
+@feedback.trace_message(message_id=lambda item: UUID(item), context=lambda item: {"n": len(item)})
+def generator_with_arguments(prompt: str) -> Iterator[str]:
+    yield prompt
+
+
+@feedback.trace_message(content=lambda items: "".join(items))
+async def async_generator_with_arguments(prompt: str) -> AsyncIterator[str]:
+    yield prompt
+
+
+@feedback.trace_message()
+def generic(prompt: T, *more: T) -> list[T]:
+    return [prompt, *more]
 
 
 class Bot:
@@ -39,19 +68,65 @@ class Bot:
     def answer(self, prompt: str) -> Iterator[str]:
         yield prompt
 
+    @feedback.trace_message(message_id="id")
+    async def think(self, prompt: str) -> dict[str, str]:
+        return {"id": prompt}
 
-async def check() -> None:
+    @classmethod
+    @feedback.trace_message
+    def greet(cls, prompt: str) -> str:
+        return prompt
+
+
+class Chat(Protocol):
+    def __call__(self, prompt: str, *, message_id: str = ...) -> dict[str, str]: ...
+
+
+def serve(chat: Chat) -> None:
+    chat("hi")
+
+
+async def results() -> None:
     assert_type(plain("hi"), dict[str, str])
-    assert_type(await coroutine("hi"), str)
-    assert_type(generator("hi"), Generator[str, int, bool])
-    assert_type(async_generator("hi"), AsyncIterator[str])
+    assert_type(await coroutine("hi", message_id="m"), str)
+    assert_type(generator(prompt="hi"), Generator[str, int, bool])
+    assert_type(async_generator("hi"), AsyncGenerator[str, int])
+    assert_type(plain_with_arguments("hi"), dict[str, str])
+    assert_type(await coroutine_with_arguments("hi"), dict[str, int])
+    assert_type(generator_with_arguments("hi"), Iterator[str])
+    assert_type(async_generator_with_arguments("hi"), AsyncIterator[str])
+    assert_type(generic(1, 2), list[int])
     assert_type(Bot().answer("hi"), Iterator[str])
-    assert_type(feedback.stash(5), str | None)
-    assert_type(feedback.capture().stash(UUID(int=1)), str | None)
-    assert_type(feedback.message_id, str | None)
-    assert_type(feedback.record("m", "good").revision, int)
-    assert_type(feedback.retract("m").status == "retracted", bool)
-    plain(5)  # type: ignore[arg-type]
-    plain("hi", model="m")  # type: ignore[call-arg]
-    feedback.trace_message(message_id=5)  # type: ignore[call-overload]
-    Flask(__name__).register_blueprint(feedback)
+    assert_type(await Bot().think("hi"), dict[str, str])
+    assert_type(Bot.greet("hi"), str)
+    serve(plain)
+
+
+async def wrong_calls() -> None:
+    plain()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    plain("hi", "m")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    plain("hi", model="m")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    plain(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await coroutine(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    generator(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    async_generator(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    plain_with_arguments(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await coroutine_with_arguments(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    generator_with_arguments(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    async_generator_with_arguments(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Bot().answer(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await Bot().think(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Bot.greet(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    serve(coroutine)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    serve(generator)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await plain("hi")  # type: ignore[misc]  # pyright: ignore[reportGeneralTypeIssues]
+
+
+def wrong_arguments() -> None:
+    feedback.trace_message(5)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+    feedback.trace_message(message_id=5)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+    feedback.trace_message(context="m")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+    feedback.trace_message(context={5: "m"})  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
+    feedback.trace_message(context=len)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    feedback.trace_message(content=len)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    feedback.trace_message(model="m")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
