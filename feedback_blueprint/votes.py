@@ -30,7 +30,8 @@ from .findings import Finding
 from .logs import Complaints
 from .schemas import feedback_schema
 from .signals import feedback_recorded
-from .stores import RETRACTED, Ballot, Guard, Message, Outcome, Shown, Store
+from .stores import RETRACTED, Ballot, Confirmation, Guard, Message, Outcome, Shown, Store
+from .stores.outbox import MOMENT
 from .telemetry import Agent, NewRelic
 
 POLL = 0.01
@@ -100,7 +101,7 @@ class Votes:
         feedback, rateable = [], []
         keys = [self._key_prefix + message_id for message_id in message_ids]
         standings = self._store.read(keys, raters)
-        for _ in range(5):  # a vote under way is confirmed at once, or has been lost
+        for _ in range(round(2 * MOMENT / POLL)):  # confirmed by then, or lost on the way
             if not any(standing and standing.pending for standing in standings):
                 break
             time.sleep(POLL)
@@ -178,7 +179,7 @@ class Votes:
         receipt = Receipt(message_id, identity, revision, "accepted" if vote else "retracted")
         event = event_of(receipt, vote, message, self.settings.ratings, limit)
         self.agent.record(event)
-        self._store.confirm(key, message.voter(raters) or b"", attempt)
+        self._store.confirm(Confirmation(key, message.voter(raters) or b"", attempt))
         feedback_recorded.send(
             # Flask's own way to the app behind the proxy, which its types do not know.
             current_app._get_current_object(),  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
@@ -191,10 +192,11 @@ class Votes:
     def _stand(self, key: str, raters: Sequence[bytes], ballot: Ballot) -> Outcome:
         """Ask the store once; again only while another attempt has the same vote under way.
 
-        An attempt that is not confirmed within two timeouts was lost on the way, and its event
-        with it: its caller was told so, or died. This attempt then takes its place.
+        An attempt that is not confirmed within two timeouts, and the moment that a confirmation
+        waits, was lost on the way, and its event with it: its caller was told so, or died. This
+        attempt then takes its place.
         """
-        looks_left = 2 * self.settings.store_timeout / POLL
+        looks_left = 2 * (self.settings.store_timeout + MOMENT) / POLL
         while True:
             outcome = self._store.vote(key, raters, ballot)
             if outcome.status != "pending":

@@ -13,7 +13,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from servers import SCALED_OUT, STORES, wait_until
 
-from feedback_blueprint.stores import ANYONE, RETRACTED, Ballot, Message, Store, store_from_url
+from feedback_blueprint.stores import (
+    ANYONE,
+    RETRACTED,
+    Ballot,
+    Confirmation,
+    Message,
+    Store,
+    store_from_url,
+)
 
 WEEK = timedelta(days=7)
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
@@ -35,13 +43,7 @@ def cast(store, vote=b'["good"]', *, raters=(ANYONE,), attempt=None, instead_of=
 
 
 def confirm(store, voter, attempt):
-    """Confirm, and wait until every confirmation so far has arrived."""
-    store.confirm("m", voter, attempt)
-    store.stash("settled", Message(TRACE_ID), WEEK)
-    own = os.urandom(8)
-    store.vote("settled", [own], Ballot(b"[0]", own, 1))
-    store.confirm("settled", own, own)
-    wait_until(lambda: not store.read(["settled"], [own])[0].pending, "confirmed")
+    store.confirm([Confirmation("m", voter, attempt)])
 
 
 def cast_and_confirm(store, vote=b'["good"]', **kwargs):

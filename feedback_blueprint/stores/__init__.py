@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from ..errors import ConfigurationError
-from .base import ANYONE, RETRACTED, Ballot, Message, Outcome, Shown, Standing, Store
+from .base import ANYONE, RETRACTED, Ballot, Confirmation, Message, Outcome, Shown, Standing, Store
 from .guard import Guard
 from .redis import RedisStore
 from .redis_client import SCHEMES
@@ -16,6 +16,7 @@ __all__ = [
     "ANYONE",
     "RETRACTED",
     "Ballot",
+    "Confirmation",
     "Guard",
     "Message",
     "Outcome",

@@ -46,6 +46,14 @@ class Ballot(NamedTuple):
     instead_of: bytes = b""
 
 
+class Confirmation(NamedTuple):
+    """That the event of a vote, as `attempt` cast it, was recorded."""
+
+    key: str
+    voter: bytes
+    attempt: bytes
+
+
 class Outcome(NamedTuple):
     """What became of a vote.
 
@@ -102,8 +110,8 @@ class Store(Protocol):
         """Cast a vote in one atomic step: find the message, compare, count the revision."""
         ...
 
-    def confirm(self, key: str, voter: bytes, attempt: bytes) -> None:
-        """Note, soon, that the vote was recorded. Nobody waits for this, and it never raises."""
+    def confirm(self, confirmations: Sequence[Confirmation]) -> None:
+        """Note that votes were recorded. Nobody waits for this, and it never raises."""
         ...
 
     def read(self, keys: Sequence[str], raters: Sequence[bytes]) -> list[Standing | None]:

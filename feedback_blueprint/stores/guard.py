@@ -11,7 +11,8 @@ from datetime import timedelta
 
 from ..errors import StoreUnavailable
 from ..logs import Complaints
-from .base import Ballot, Message, Outcome, Standing, Store
+from .base import Ballot, Confirmation, Message, Outcome, Standing, Store
+from .outbox import send_soon
 
 WHOLE = ""
 """The part that all keys are in: where it is out, nothing can be reached."""
@@ -62,10 +63,9 @@ class Guard:
         with self._asking(key, eager=True):
             return self.store.vote(key, raters, ballot)
 
-    def confirm(self, key: str, voter: bytes, attempt: bytes) -> None:
-        """Confirm a vote, if there is anybody to tell."""
-        if not self._out or self._out.keys().isdisjoint((WHOLE, self.store.part_of(key))):
-            self.store.confirm(key, voter, attempt)
+    def confirm(self, confirmation: Confirmation) -> None:
+        """Confirm a vote, soon."""
+        send_soon(self.store.confirm, confirmation)
 
     def read(self, keys: Sequence[str], raters: Sequence[bytes]) -> list[Standing | None]:
         """Read messages and votes."""

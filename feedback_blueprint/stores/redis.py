@@ -18,8 +18,8 @@ from redis.exceptions import NoScriptError, ResponseError
 
 from ..errors import ConfigurationError
 from ..findings import Finding
-from .base import Ballot, Message, Outcome, Shown, Standing
-from .redis_client import FAILURES, Client, Shared, client_from_url, one_way, unavailable
+from .base import Ballot, Confirmation, Message, Outcome, Shown, Standing
+from .redis_client import FAILURES, Client, Shared, client_from_url, unavailable
 from .redis_layout import AMEND, CONFIRM, VOTE, decode, encode
 
 
@@ -40,7 +40,6 @@ class RedisStore:
             self._shared = Shared(lambda: client, math.inf)
         else:
             self._shared = Shared(client, math.inf)  # a cluster's client connects when it is made
-        self._one_way: dict[redis.ConnectionPool, redis.ConnectionPool] = {}
 
     @classmethod
     def from_url(cls, url: str, timeout: float) -> RedisStore:
@@ -89,21 +88,13 @@ class RedisStore:
             case _:
                 return Outcome("unknown")
 
-    def confirm(self, key: str, voter: bytes, attempt: bytes) -> None:
-        """Send the confirmation, and do not read an answer."""
+    def confirm(self, confirmations: Sequence[Confirmation]) -> None:
+        """Note that votes were recorded, in one round trip."""
         with suppress(*FAILURES):
-            client = self._client
-            if isinstance(client, redis.RedisCluster):
-                node: Any = client.get_node_from_key(key)
-                client = client.get_redis_connection(node)
-            pool = client.connection_pool
-            sender = self._one_way.get(pool) or self._one_way.setdefault(pool, one_way(pool))
-            connection: Any = sender.get_connection()
-            try:
-                command = connection.pack_command("EVAL", CONFIRM, 1, key, b"p" + voter, attempt)
-                connection.send_packed_command(command)  # send_command is the agent's to trace
-            finally:
-                sender.release(connection)
+            pipeline: Any = self._client.pipeline(transaction=False)
+            for key, voter, attempt in confirmations:
+                pipeline.execute_command("EVAL", CONFIRM, 1, key, b"p" + voter, attempt)
+            pipeline.execute(raise_on_error=False)
 
     def read(self, keys: Sequence[str], raters: Sequence[bytes]) -> list[Standing | None]:
         """Ask for each key both ways, as a string and as a hash: it is one of them, or neither."""

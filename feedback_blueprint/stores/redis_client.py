@@ -190,28 +190,6 @@ def _parse(url: str, scheme: str, port: int) -> tuple[list[tuple[str, int]], dic
     return addresses, options
 
 
-def one_way(pool: redis.ConnectionPool) -> redis.ConnectionPool:
-    """Make a pool like `pool`, of connections that read no replies after the handshake.
-
-    `CLIENT REPLY OFF` spares a round trip. Where a server refuses it, its answers pile up unread,
-    which makes redis-py reconnect before the next use: slower, and still right.
-    """
-
-    def connect(connection: Any) -> None:
-        connection.on_connect()
-        connection.send_command("CLIENT", "REPLY", "OFF")
-
-    kwargs = {
-        name: value
-        for name, value in pool.connection_kwargs.items()
-        if not name.startswith(("maint_", "oss_", "orig_"))  # of no use without replies
-    }
-    kwargs |= {"protocol": 2, "redis_connect_func": connect}
-    return redis.ConnectionPool(
-        connection_class=pool.connection_class, max_connections=MAX_CONNECTIONS, **kwargs
-    )
-
-
 FAILURES = (errors.RedisError, errors.RedisClusterException, OSError)
 """All that redis-py raises."""
 

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from ..errors import StoreUnavailable
 from ..findings import Finding
-from .base import RETRACTED, Ballot, Message, Outcome, Shown, Standing
+from .base import RETRACTED, Ballot, Confirmation, Message, Outcome, Shown, Standing
 from .sqlite_layout import (
     AMEND,
     CLEAN_UP,
@@ -103,10 +103,11 @@ class SQLiteStore:
                         return Outcome("accepted", revision + (standing != ballot.vote), message)
             return Outcome("unknown")
 
-    def confirm(self, key: str, voter: bytes, attempt: bytes) -> None:
-        """Note that the vote was recorded."""
+    def confirm(self, confirmations: Sequence[Confirmation]) -> None:
+        """Note that votes were recorded."""
         with contextlib.suppress(StoreUnavailable), self._connected() as execute:
-            execute(CONFIRM, (key, voter, attempt))
+            for confirmation in confirmations:
+                execute(CONFIRM, confirmation)
 
     def read(self, keys: Sequence[str], raters: Sequence[bytes]) -> list[Standing | None]:
         """Read each message and the caller's vote."""

@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from servers import RedisServer, redis_cluster, redis_server, wait_until
 
-from feedback_blueprint.stores import Ballot, Message, RedisStore, SQLiteStore, Store
+from feedback_blueprint.stores import Ballot, Confirmation, Message, RedisStore, SQLiteStore, Store
 from feedback_blueprint.stores.redis_layout import encode
 from feedback_blueprint.stores.sqlite_layout import STASH
 
@@ -45,7 +45,7 @@ def new_message(*rest: Any) -> Message:
 def vote(store: Store, key: str) -> None:
     attempt = os.urandom(8)
     store.vote(key, [b""], Ballot(VOTE, attempt, 20))
-    store.confirm(key, b"", attempt)
+    store.confirm([Confirmation(key, b"", attempt)])
 
 
 # Filling a store faster than one call at a time

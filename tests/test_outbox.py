@@ -1,0 +1,98 @@
+"""Confirmations are sent together, soon, by whoever has them, whatever becomes of it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from servers import wait_until
+
+from feedback_blueprint.stores import Ballot, Confirmation, Message, SQLiteStore
+from feedback_blueprint.stores.outbox import send_soon
+
+CONFIRMATIONS = [Confirmation(f"key {number}", b"voter", b"attempt") for number in range(100)]
+WEEK = timedelta(days=7)
+
+
+@pytest.fixture
+def voted(tmp_path: Path) -> SQLiteStore:
+    """A store with a vote that is to be confirmed."""
+    store = SQLiteStore(tmp_path / "feedback.sqlite3", timeout=2)
+    store.stash("m", Message("t"), WEEK)
+    store.vote("m", [b""], Ballot(b"[1]", b"attempt", 20))
+    return store
+
+
+def pending(store: SQLiteStore) -> bool:
+    [standing] = store.read(["m"], [b""])
+    assert standing
+    return standing.pending
+
+
+def test_confirmations_wait_for_each_other():
+    batches: list[list[Confirmation]] = []
+    for confirmation in CONFIRMATIONS:
+        send_soon(batches.append, confirmation)
+    wait_until(lambda: sum(map(len, batches)) == 100, "all")
+    assert [each for batch in batches for each in batch] == CONFIRMATIONS
+    assert len(batches) < 10
+
+
+def test_each_store_gets_its_own():
+    one: list[Confirmation] = []
+    other: list[Confirmation] = []
+    send_soon(one.extend, CONFIRMATIONS[0])
+    send_soon(other.extend, CONFIRMATIONS[1])
+    wait_until(lambda: one and other, "both")
+    assert (one, other) == (CONFIRMATIONS[:1], CONFIRMATIONS[1:2])
+
+
+def test_a_store_that_fails_does_not_stop_the_others(caplog):
+    sent: list[Confirmation] = []
+    for confirmation in CONFIRMATIONS[:2]:
+        send_soon(lambda _: 1 / 0, confirmation)
+        send_soon(sent.extend, confirmation)
+        wait_until(lambda each=confirmation: each in sent, "it")
+    assert caplog.text.count("not confirmed") == 1
+
+
+def test_where_no_thread_can_be_had_it_is_sent_at_once(monkeypatch):
+    def refuse(self: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("feedback_blueprint.stores.outbox._outbox", None)
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    sent: list[Confirmation] = []
+    send_soon(sent.extend, CONFIRMATIONS[0])
+    assert sent == CONFIRMATIONS[:1]
+
+
+def test_a_forked_process_sends_its_own(voted):
+    assert pending(voted)
+    send_soon(lambda _: None, CONFIRMATIONS[0])  # so that there is a thread, here
+    child = os.fork()
+    if child == 0:
+        send_soon(voted.confirm, Confirmation("m", b"", b"attempt"))
+        threading.Event().wait(30)
+    try:
+        wait_until(lambda: not pending(voted), "the child's confirmation")
+    finally:
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+
+
+def test_a_process_that_ends_sends_what_it_has(voted, tmp_path):
+    code = f"""
+from pathlib import Path
+from feedback_blueprint.stores import Confirmation, SQLiteStore
+from feedback_blueprint.stores.outbox import send_soon
+store = SQLiteStore(Path({str(tmp_path / "feedback.sqlite3")!r}), timeout=2)
+send_soon(store.confirm, Confirmation("m", b"", b"attempt"))
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert not pending(voted)
