@@ -28,7 +28,7 @@ from collector import Collector
 from picture import Bar, draw
 from servers import RedisServer, environment, gunicorn, redis_server
 
-from feedback_blueprint.stores import Message
+from feedback_blueprint.stores import ANYONE, Ballot, Message
 from feedback_blueprint.stores.redis_layout import CONFIRM, VOTE, encode
 
 HERE = Path(__file__).parent
@@ -173,10 +173,10 @@ def bytes_per_message(redis: RedisServer, keys: int) -> tuple[float, float, floa
         return [("SET", key, encode(Message(next(trace_ids))), "PX", WEEK * 1000, "NX")]
 
     def rate(key: str) -> list[tuple[object, ...]]:
-        attempt = os.urandom(8)
+        ballot = Ballot(vote, os.urandom(8), 20)
         return [
-            ("EVALSHA", vote_script, 1, key, attempt, vote, b"", 20, b""),
-            ("EVALSHA", confirm_script, 1, key, b"p", attempt),
+            ("EVALSHA", vote_script, 1, key, *ballot, ANYONE),
+            ("EVALSHA", confirm_script, 1, key, b"p" + ANYONE, ballot.attempt),
         ]
 
     with redis.client() as client:
@@ -299,7 +299,7 @@ def report(arguments: argparse.Namespace) -> Iterator[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="half a minute, to see that it works")
-    parser.add_argument("--seconds", type=float, default=150, help="of requests")
+    parser.add_argument("--seconds", type=float, default=90, help="of requests")
     parser.add_argument("--requests", type=int, default=100, help="of each kind, app and round")
     parser.add_argument("--keys", type=int, default=1_000_000, help="in Redis, to weigh them")
     parser.add_argument("--rounds", type=int, default=11, help="of start-up and latency")
