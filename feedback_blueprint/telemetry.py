@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 import newrelic.agent
+from newrelic.api.transaction import current_transaction  # the agent.py one counts its calls
 
 from .attributes import MAX_TEXT
 from .errors import AgentNotRecording
@@ -62,7 +63,7 @@ class NewRelic:
 
     def check(self) -> int:
         """Look at each of the agent's reasons to drop an event without a word."""
-        transaction = newrelic.agent.current_transaction()
+        transaction = current_transaction()
         if transaction is None:
             raise AgentNotRecording(_why_no_transaction())
         if why := why_custom_events_are_off(transaction.settings):
@@ -78,7 +79,7 @@ class NewRelic:
 
     def record(self, event: Mapping[str, Any]) -> None:
         """Call `record_llm_feedback_event`."""
-        transaction = newrelic.agent.current_transaction()
+        transaction = current_transaction()
         if transaction is None:
             raise AgentNotRecording(_why_no_transaction())
         arguments = {name: event.get(name) for name in ARGUMENTS}
@@ -180,7 +181,7 @@ def why_custom_events_are_off(settings: Any) -> str | None:
 
 def _why_no_transaction() -> str:
     """Name the cause, and what to do about it."""
-    if newrelic.agent.current_transaction(active_only=False) is not None:
+    if current_transaction(active_only=False) is not None:
         return (
             "This transaction is ignored or has ended, so its events are dropped: "
             "do not let the agent ignore this route."

@@ -22,6 +22,7 @@ MAX_BODY = 64 * 1024
 MAX_MESSAGES = 100
 """Messages that one GET may ask for."""
 
+
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 

@@ -36,8 +36,8 @@ class Message(NamedTuple):
 class Ballot(NamedTuple):
     """A vote to cast: opaque bytes, of which `RETRACTED` is the one that needs an earlier vote.
 
-    `attempt` is unique to the caller's attempt, so that the same ballot may be sent twice. A vote
-    that stands but was never confirmed is taken over from the attempt `instead_of`.
+    `attempt`, 8 bytes, is unique to the caller's attempt, so that the same ballot may be sent
+    twice. A vote that stands but was never confirmed is taken over from the attempt `instead_of`.
     """
 
     vote: bytes

@@ -82,11 +82,14 @@ class RedisStore:
     def vote(self, key: str, raters: Sequence[bytes], ballot: Ballot) -> Outcome:
         """Cast a vote in one script."""
         reply = self._run(VOTE, key, *ballot, *raters)
-        match reply:
-            case [status, revision, message, *pending]:
-                return Outcome(status.decode(), revision, decode(message), *pending)
-            case _:
-                return Outcome("unknown")
+        if reply is None:
+            return Outcome("unknown")
+        status, revision, message = reply.split(b" ", 2)
+        attempt = b""
+        if status == b"pending":
+            length = len(ballot.attempt)
+            attempt, message = message[:length], message[length:]
+        return Outcome(status.decode(), int(revision), decode(message), attempt)
 
     def confirm(self, confirmations: Sequence[Confirmation]) -> None:
         """Note that votes were recorded, in one round trip."""

@@ -20,7 +20,7 @@ local vote, attempt, limit, instead_of = ARGV[1], ARGV[2], tonumber(ARGV[3]), AR
 local kind, message = redis.call('TYPE', KEYS[1]).ok
 if kind == 'string' then message = redis.call('GET', KEYS[1])
 elseif kind == 'hash' then message = redis.call('HGET', KEYS[1], 'm') end
-if not message then return {'unknown'} end
+if not message then return end
 
 local voter
 if message:byte(1) == 1 then voter = ARGV[5]
@@ -28,7 +28,7 @@ else
   local owner = message:sub(18, 33)
   for i = 5, #ARGV do if ARGV[i] == owner then voter = owner end end
 end
-if not voter then return {'unknown'} end
+if not voter then return end
 
 local revision, standing = 0, nil
 local held = kind == 'hash' and redis.call('HGET', KEYS[1], 'v' .. voter)
@@ -39,15 +39,15 @@ end
 
 if standing == vote then
   local pending = redis.call('HGET', KEYS[1], 'p' .. voter)
-  if not pending then return {'unchanged', revision, message} end
+  if not pending then return 'unchanged ' .. revision .. ' ' .. message end
   if pending ~= attempt and pending ~= instead_of then
-    return {'pending', revision, message, pending}
+    return 'pending ' .. revision .. ' ' .. pending .. message
   end
   redis.call('HSET', KEYS[1], 'p' .. voter, attempt)
-  return {'accepted', revision, message}
+  return 'accepted ' .. revision .. ' ' .. message
 end
-if not standing and vote == 'null' then return {'unchanged', 0, message} end
-if revision >= limit then return {'too-many', revision, message} end
+if not standing and vote == 'null' then return 'unchanged 0 ' .. message end
+if revision >= limit then return 'too-many ' .. revision .. ' ' .. message end
 
 if kind == 'string' then
   local ttl = redis.call('PTTL', KEYS[1])
@@ -56,7 +56,7 @@ if kind == 'string' then
   if ttl > 0 then redis.call('PEXPIRE', KEYS[1], ttl) end
 end
 redis.call('HSET', KEYS[1], 'v' .. voter, (revision + 1) .. ' ' .. vote, 'p' .. voter, attempt)
-return {'accepted', revision + 1, message}
+return 'accepted ' .. (revision + 1) .. ' ' .. message
 """
 
 CONFIRM = """
