@@ -64,7 +64,7 @@ class FeedbackBlueprint(Blueprint):
         self.add_url_rule("/feedback", view_func=view)
         self.register_error_handler(Refusal, problem)
         add_assets(self)
-        add_commands(self.cli, self._votes)
+        add_commands(self, self._votes)
 
     def register(self, app: App, options: dict[str, Any]) -> None:
         """Read and check the app's configuration; nothing is opened or sent yet.

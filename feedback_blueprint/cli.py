@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from importlib.resources import files
 
 import click
+from flask import Blueprint, current_app
 from flask.cli import with_appcontext
 
 from .errors import StoreUnavailable
@@ -16,8 +17,9 @@ from .stores import Shown
 from .votes import Votes
 
 
-def add_commands(group: click.Group, votes: Callable[[], Votes]) -> None:
+def add_commands(blueprint: Blueprint, votes: Callable[[], Votes]) -> None:
     """Add the commands to the blueprint's group, which bears its name."""
+    group = blueprint.cli
     group.help = "See how feedback is doing."
 
     @group.command()
@@ -52,6 +54,16 @@ def add_commands(group: click.Group, votes: Callable[[], Votes]) -> None:
         """Print a New Relic dashboard over the feedback, as JSON to import there."""
         text = files("feedback_blueprint").joinpath("dashboard.json").read_text(encoding="utf-8")
         click.echo(text, nl=False)
+
+    @group.command()
+    @with_appcontext
+    def openapi() -> None:
+        """Print an OpenAPI description of the routes, as this app configures them."""
+        try:
+            from .openapi import document
+        except ModuleNotFoundError as error:
+            raise click.ClickException("Install feedback-blueprint[openapi].") from error
+        click.echo(json.dumps(document(current_app, blueprint, votes().settings), indent=2))
 
 
 def table(findings: Sequence[Finding]) -> str:

@@ -18,9 +18,9 @@ LAYERS = [
     {"stores"},
     {"events"},
     {"votes"},
-    {"capture", "views", "cli", "assets"},
-    {"tracer"},
-    {"streams"},
+    {"capture", "views", "assets"},
+    {"openapi", "tracer"},
+    {"cli", "streams"},
     {"tracing"},
     {"blueprint"},
     {"", "testing"},
@@ -32,6 +32,7 @@ EXCEPTIONS = {("demo", "demo.responder"), ("demo.__main__", "demo")}
 """Neighbours in one layer, where one knows the other and not the other way round."""
 
 ONLY = {
+    "apispec": {"openapi"},
     "newrelic": {"telemetry"},
     "redis": {"stores.redis", "stores.redis_client"},
     "sqlite3": {"stores.sqlite"},

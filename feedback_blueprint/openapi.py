@@ -1,0 +1,150 @@
+"""The routes as an OpenAPI document, made from the schema that every vote is checked with."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import re
+from collections.abc import Sequence
+from operator import attrgetter
+from typing import Any
+
+from apispec import APISpec
+from apispec.ext.marshmallow import MarshmallowPlugin
+from flask import Blueprint, Flask
+
+from . import __version__, errors
+from .attributes import MAX_ENTRIES, MAX_INT, MAX_TEXT, MIN_INT, NAME, RESERVED
+from .config import Settings
+from .schemas import MessageIDField, MetadataField, RatingField, TextField, feedback_schema
+from .views import MAX_MESSAGES, FeedbackView
+
+# `\s` of a JSON Schema does not know the last five, and a text of nothing else is blank here.
+NOT_BLANK = {"pattern": r"[^\s\x1c-\x1f\x85]"}
+LABEL = {"maxLength": MAX_TEXT, **NOT_BLANK}
+IN_64_BITS = {"minimum": MIN_INT, "maximum": MAX_INT}
+ENTRY_NAME = {
+    "maxLength": MAX_TEXT,
+    "pattern": f"^({NAME.pattern})$",
+    "not": {"pattern": f"^({RESERVED.pattern})$"},
+}
+ENTRY_VALUE = {"type": ["string", "number", "boolean"], "maxLength": MAX_TEXT, **IN_64_BITS}
+UNITS = "Text is limited in bytes of UTF-8. `maxLength`, in characters, is the most that can fit."
+
+TEXT, OR_NULL = {"type": "string"}, {"type": ["string", "null"]}
+TEXTS = {"type": "array", "items": TEXT}
+NAMED = {"message_id": TEXT, "feedback_id": TEXT, "revision": {"type": "integer", "minimum": 1}}
+BY_FIELD = {"anyOf": [TEXTS, {"type": "object", "additionalProperties": TEXTS}]}
+
+READING = [errors.Invalid, errors.StoreUnavailable]
+VOTING = [*READING, errors.UnknownMessage, errors.TooManyRevisions, errors.AgentNotRecording]
+SENDING = [*VOTING, errors.MalformedJSON, errors.TooLarge, errors.NotJSON]
+
+
+def document(app: Flask, blueprint: Blueprint, settings: Settings) -> dict[str, Any]:
+    """Describe the blueprint's routes, at each place where `app` has them."""
+    plugin = MarshmallowPlugin()
+    spec = APISpec("Feedback", __version__, "3.1.0", [plugin], info={"description": UNITS})
+    converter: Any = plugin.converter  # the spec made it, which its types do not know
+    converter.add_attribute_function(limits)
+    feedback = feedback_schema(settings.ratings, settings.categories)
+    spec.components.schema("Feedback", schema=feedback)
+    # The title is Python's phrase for the status, which changes from version to version.
+    spec.components.schema("Problem", whole(type=TEXT, title=TEXT, detail=TEXT))
+    names = [name for name, registered in app.blueprints.items() if registered is blueprint]
+    for rule in itertools.chain(*(app.url_map.iter_rules(f"{name}.feedback") for name in names)):
+        path = re.sub(r"<(?:[^<>]*:)?([^<>:]+)>", r"{\1}", rule.rule)
+        variables = [
+            {"in": "path", "name": variable, "required": True, "schema": TEXT}
+            for variable in sorted(rule.arguments)
+        ]
+        spec.path(path, operations=operations(), parameters=variables)
+    return spec.to_dict()
+
+
+def limits(
+    _: object,
+    field: MessageIDField | RatingField | TextField | MetadataField,
+    ret: dict[str, Any],
+) -> dict[str, Any]:
+    """Say what a field takes; `ret` is what apispec says, an `enum` maybe, which says it all."""
+    said: dict[str, Any]
+    match field:
+        case MessageIDField():
+            types, said = ["string", "integer"], LABEL
+        case RatingField():
+            types, said = ["string", "integer"], LABEL | IN_64_BITS
+        case TextField():
+            types, said = ["string"], {"maxLength": field.max_bytes}
+            said |= {} if field.blank else NOT_BLANK
+        case MetadataField():
+            types, said = ["object"], {"maxProperties": MAX_ENTRIES, "propertyNames": ENTRY_NAME}
+            said["additionalProperties"] = ENTRY_VALUE
+    types += ["null"] if field.allow_none else []
+    return {"type": types, "description": told(type(field)), **({} if "enum" in ret else said)}
+
+
+def operations() -> dict[str, Any]:
+    """Describe what can be done at `/feedback`."""
+    body = {"required": True, "content": {"application/json": {"schema": "Feedback"}}}
+    one = {"in": "query", "name": "message_id", "required": True, "schema": TEXT}
+    many = one | {"schema": TEXTS | {"minItems": 1, "maxItems": MAX_MESSAGES}}
+    # A vote can be from before the app declared its ratings.
+    rating, said = {"type": ["string", "integer"]}, {"category": OR_NULL, "message": OR_NULL}
+    votes = {"type": "array", "items": whole(**NAMED, rating=rating, **said)}
+    read = answer("The standing votes, and what can be rated.", feedback=votes, rateable=TEXTS)
+    unchanged, accepted, retracted = (
+        answer(description, **NAMED, status={"const": status})
+        for description, status in (
+            ("The same vote stood already.", "unchanged"),
+            ("The agent took the event.", "accepted"),
+            ("The agent took the event.", "retracted"),
+        )
+    )
+    post, get, delete = FeedbackView.post, FeedbackView.get, FeedbackView.delete
+    return {
+        "post": operation(post, SENDING, {200: unchanged, 202: accepted}, requestBody=body),
+        "get": operation(get, READING, {200: read}, parameters=[many]),
+        "delete": operation(delete, VOTING, {202: retracted}, parameters=[one]),
+    }
+
+
+def operation(
+    view: object, refusals: Sequence[type[errors.Refusal]], answers: dict[int, Any], **request: Any
+) -> dict[str, Any]:
+    """Describe one method."""
+    responses, by_status = dict(answers), attrgetter("status")
+    for status, alike in itertools.groupby(sorted(refusals, key=by_status), by_status):
+        responses[status] = problem(status, list(alike))
+    return {"summary": told(view), **request, "responses": responses}
+
+
+def answer(description: str, **properties: Any) -> dict[str, Any]:
+    """Describe an answer that is no refusal."""
+    media = {"application/json": {"schema": whole(**properties)}}
+    return {"description": description, "content": media}
+
+
+def problem(status: int, refusals: Sequence[type[errors.Refusal]]) -> dict[str, Any]:
+    """Describe the problem document that some refusals share."""
+    own: dict[str, Any] = {"status": {"const": status}}
+    own["code"] = {"enum": [refusal.code for refusal in refusals]}
+    if errors.Invalid in refusals:
+        own["errors"] = {"type": "object", "additionalProperties": BY_FIELD}
+    media = {"application/problem+json": {"schema": {"allOf": ["Problem", whole(**own)]}}}
+    description = " ".join(map(told, refusals))
+    described: dict[str, Any] = {"description": description, "content": media}
+    if any(refusal.retry_after for refusal in refusals):
+        seconds = {"description": "Seconds.", "schema": {"type": "integer", "minimum": 1}}
+        described["headers"] = {"Retry-After": seconds | {"required": True}}
+    return described
+
+
+def whole(**properties: Any) -> dict[str, Any]:
+    """Describe an object that has all of these properties."""
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+def told(documented: object) -> str:
+    """Return what a class or function says of itself, in its first line."""
+    return (inspect.getdoc(documented) or "").partition("\n")[0]
