@@ -1,0 +1,78 @@
+"""What a message and a vote ask of Redis: one round trip each, of one server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import timedelta
+
+import pytest
+from servers import RedisCluster, RedisServer
+
+from feedback_blueprint.stores import ANYONE, Ballot, Confirmation, Message, store_from_url
+
+SCRIPTS = {"EVAL", "EVALSHA"}
+
+Watch = Callable[[], list[str]]
+
+
+@contextmanager
+def watched(server: RedisServer) -> Iterator[Watch]:
+    """Ask which commands clients have sent since it was last asked."""
+    with server.client() as client, client.monitor() as monitor:
+        client.ping()  # to be connected
+
+        def seen() -> list[str]:
+            client.echo("end of watch")
+            names = []
+            while (command := monitor.next_command())["command"] != "ECHO end of watch":
+                if command["client_type"] != "lua":
+                    names.append(command["command"].split(" ")[0])
+            return names
+
+        seen()
+        yield seen
+
+
+@pytest.fixture
+def store_url(redis_server: RedisServer) -> str:
+    return redis_server.fresh_url()
+
+
+def test_a_message_is_one_command_and_a_vote_is_one(app, client, events, redis_server):
+    def chat() -> dict[str, str]:
+        return {"message_id": client.get("/chat").json["message_id"], "rating": "good"}
+
+    assert client.post("/feedback", json=chat()).status_code == 202  # connects, loads the script
+    with watched(redis_server) as seen:
+        bodies = [chat() for _ in range(3)]
+        assert [name for name in seen() if name != "EVAL"] == ["SET"] * 3
+        for body in bodies:
+            assert client.post("/feedback", json=body).status_code == 202
+        assert [name for name in seen() if name != "EVAL"] == ["EVALSHA"] * 3
+
+
+def test_confirmations_share_a_round_trip(redis_server):
+    store = store_from_url(redis_server.fresh_url(), timeout=2, instance_path="", key="KEY")
+    store.confirm([Confirmation("connects", b"", b"attempt.")])
+    with watched(redis_server) as seen:
+        store.confirm([Confirmation(f"m{n}", b"", b"attempt.") for n in range(20)])
+        assert seen() == ["EVAL"] * 20
+
+
+def test_a_message_in_a_cluster_is_served_by_one_node(redis_cluster: RedisCluster):
+    store = store_from_url(redis_cluster.fresh_url(), timeout=2, instance_path="", key="KEY")
+
+    def serve(key: str) -> None:
+        store.stash(key, Message("t"), timedelta(days=1))
+        store.vote(key, [ANYONE], Ballot(b"[1]", b"attempt.", 20))
+        store.confirm([Confirmation(key, ANYONE, b"attempt.")])
+        store.read([key], [ANYONE])
+
+    serve("for the client to learn what there is")
+    with ExitStack() as stack:
+        nodes = {node: stack.enter_context(watched(node)) for node in redis_cluster.nodes}
+        for key in "abcdef":
+            serve(key)
+            asked = {node for node, seen in nodes.items() if {"SET", "GET", *SCRIPTS} & {*seen()}}
+            assert asked == {redis_cluster.node_of(key)}
