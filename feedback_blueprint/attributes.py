@@ -59,7 +59,7 @@ def attribute_problem(name: object, value: object) -> str | None:
     if not NAME.fullmatch(name):
         return "Name: use letters, digits, _ and . and begin with a letter or _."
     if RESERVED.fullmatch(name):
-        return "Name: reserved."
+        return "Name: reserved for an attribute of the event."
     if isinstance(value, bool):
         return None
     if isinstance(value, (int, float)):

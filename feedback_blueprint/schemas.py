@@ -75,6 +75,8 @@ class MetadataField(fields.Raw):
 class FeedbackSchema(Schema):
     """One vote, as `POST /feedback` and `record` take it."""
 
+    error_messages = {"type": "Send an object."}  # noqa: RUF012  # as marshmallow declares it
+
     message_id = MessageIDField(required=True)
     rating = RatingField(required=True)
     category = TextField(MAX_TEXT, allow_none=True, load_default=None)
