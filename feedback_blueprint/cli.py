@@ -19,8 +19,13 @@ from .votes import Votes
 
 def add_commands(blueprint: Blueprint, votes: Callable[[], Votes]) -> None:
     """Add the commands to the blueprint's group, which bears its name."""
-    group = blueprint.cli
-    group.help = "See how feedback is doing."
+    blueprint.cli.help = "See how feedback is doing."
+    _add_looks(blueprint.cli, votes)
+    _add_documents(blueprint, votes)
+
+
+def _add_looks(group: click.Group, votes: Callable[[], Votes]) -> None:
+    """Add what looks at the agent and the store."""
 
     @group.command()
     @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -49,13 +54,17 @@ def add_commands(blueprint: Blueprint, votes: Callable[[], Votes]) -> None:
             raise click.ClickException("There is no such message: never made, or expired.")
         click.echo(description(shown, votes().settings.ttl.total_seconds()))
 
-    @group.command()
+
+def _add_documents(blueprint: Blueprint, votes: Callable[[], Votes]) -> None:
+    """Add what prints files for others to read."""
+
+    @blueprint.cli.command()
     def dashboard() -> None:
         """Print a New Relic dashboard over the feedback, as JSON to import there."""
         text = files("feedback_blueprint").joinpath("dashboard.json").read_text(encoding="utf-8")
         click.echo(text, nl=False)
 
-    @group.command()
+    @blueprint.cli.command()
     @with_appcontext
     def openapi() -> None:
         """Print an OpenAPI description of the routes, as this app configures them."""

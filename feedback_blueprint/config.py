@@ -61,9 +61,7 @@ class Settings(NamedTuple):
                 refuse(key, value, remedy)
 
         return cls(
-            store_url=read(
-                "STORE_URL", None, _optional_str, "Give a URL such as redis://localhost:6379/0."
-            ),
+            store_url=read("STORE_URL", None, _optional_str, "Give a URL: redis://localhost/0."),
             ttl=read(
                 "TTL",
                 timedelta(days=7),

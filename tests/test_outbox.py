@@ -58,7 +58,7 @@ def test_a_store_that_fails_does_not_stop_the_others(caplog):
         send_soon(lambda _: 1 / 0, confirmation)
         send_soon(sent.extend, confirmation)
         wait_until(lambda each=confirmation: each in sent, "it")
-    assert caplog.text.count("not confirmed") == 1
+    assert caplog.text.count("are not confirmed") == 1
 
 
 def test_where_no_thread_can_be_had_it_is_sent_at_once(monkeypatch):

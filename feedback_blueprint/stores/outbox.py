@@ -25,9 +25,10 @@ class Outbox:
         self.pid = os.getpid()
         self._waiting: deque[tuple[Send, Confirmation]] = deque()
         self._filled = threading.Event()
+        self._sending = threading.Lock()
         self._complaints = Complaints()
         threading.Thread(target=self._run, name="feedback-outbox", daemon=True).start()
-        atexit.register(self._send_all)
+        atexit.register(self._end)
 
     def put(self, send: Send, confirmation: Confirmation) -> None:
         """Leave a confirmation to be sent with `send`, and do not wait."""
@@ -41,13 +42,21 @@ class Outbox:
             self._send_all()
 
     def _send_all(self) -> None:
-        batches: dict[Send, list[Confirmation]] = defaultdict(list)
-        while self._waiting:
-            send, confirmation = self._waiting.popleft()
-            batches[send].append(confirmation)
-        for send, confirmations in batches.items():
-            with self._complaints.quietly("Votes are not confirmed, and may be recorded twice."):
-                send(confirmations)
+        with self._sending:
+            batches: dict[Send, list[Confirmation]] = defaultdict(list)
+            while self._waiting:
+                send, confirmation = self._waiting.popleft()
+                batches[send].append(confirmation)
+            for send, confirmations in batches.items():
+                with self._complaints.quietly(
+                    "Votes that are not confirmed may be recorded twice."
+                ):
+                    send(confirmations)
+
+    def _end(self) -> None:
+        """Send the rest, or wait for the thread to; a fork has the parent's outbox, and its own."""
+        if self.pid == os.getpid():
+            self._send_all()
 
 
 _outbox: Outbox | None = None
