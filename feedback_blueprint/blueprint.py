@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar, overload
 
 from flask import Blueprint, Response, current_app, has_request_context, request
@@ -15,7 +15,8 @@ from .cli import add_commands
 from .config import Settings
 from .errors import ConfigurationError, Refusal
 from .events import Receipt
-from .stores import ANYONE, Store, refuse_what_is_no_store, store_from_url
+from .raters import Raters
+from .stores import Store, refuse_what_is_no_store, store_from_url
 from .tracer import Tracer, check_arguments
 from .tracing import trace
 from .views import FeedbackView, problem, refuse_to_shadow
@@ -39,8 +40,19 @@ class FeedbackBlueprint(Blueprint):
     needs the app's `SECRET_KEY`: only a keyed hash is ever stored or sent.
 
     `store` is a ready store, used instead of `FEEDBACK_STORE_URL`. `config_prefix` comes before
-    each configuration key; `feedback_blueprint.config.Settings` lists them. Everything else goes
-    to `flask.Blueprint`.
+    each key of the app's configuration, and everything else goes to `flask.Blueprint`. The keys,
+    with the default prefix:
+
+    - `FEEDBACK_STORE_URL` (a SQLite file in the instance folder): where all is kept:
+      `redis://`, `rediss://`, `unix://`, `redis+cluster://h1:p,h2:p`,
+      `redis+sentinel://h1:p,h2:p/service/db`, `sqlite:///path` or `sqlite:////absolute/path`
+    - `FEEDBACK_TTL` (7 days): how long a message can be rated, in seconds or as a `timedelta`
+    - `FEEDBACK_KEY_PREFIX` (`"fb:"`): put before every key in the store
+    - `FEEDBACK_STORE_TIMEOUT` (0.25): seconds of one attempt to reach the store, of at most two
+    - `FEEDBACK_RATINGS` (any): a mapping of rating to score, or a `range`, scored from 0 to 1
+    - `FEEDBACK_CATEGORIES` (any): a list of those allowed
+    - `FEEDBACK_STORE_MESSAGE` (off): also keep the message's text next to its trace ID
+    - `FEEDBACK_MAX_REVISIONS` (20): votes of one rater on one message, with changes and retractions
     """
 
     def __init__(
@@ -60,7 +72,7 @@ class FeedbackBlueprint(Blueprint):
         self._store = store
         self._config_prefix = config_prefix
         self._announced = f"{EXTENSION}.{name}.announced"
-        view = FeedbackView.as_view("feedback", lambda: (self._votes(), self._raters()))
+        view = FeedbackView.as_view("feedback", self._votes)
         self.add_url_rule("/feedback", view_func=view)
         self.register_error_handler(Refusal, problem)
         add_assets(self)
@@ -80,20 +92,13 @@ class FeedbackBlueprint(Blueprint):
             key=f"{self._config_prefix}STORE_URL",
         )
         namespace = "" if self.name == "feedback" else f"{self.name}:"
-        secrets = []
-        if self._rater is not None:
-            secrets = [app.secret_key, *(app.config.get("SECRET_KEY_FALLBACKS") or ())]
-        if secrets and not app.secret_key:
-            raise ConfigurationError(
-                "SECRET_KEY is not set, and a rater is only ever kept as a hash with that key. "
-                "Set SECRET_KEY before the blueprint is registered."
-            )
+        raters = Raters(self._rater, app.config)
         before = list(app.url_map.iter_rules())
         super().register(app, options)
         refuse_to_shadow(before, list(app.url_map.iter_rules())[len(before) :])
         registered = app.extensions.setdefault(EXTENSION, {})
         if self not in registered:
-            registered[self] = Votes(settings, store, namespace, secrets)
+            registered[self] = Votes(settings, store, namespace, raters)
             # after_app_request() would have the agent trace this in each request of the host app.
             app.after_request_funcs.setdefault(None, []).append(self._announce)
 
@@ -161,7 +166,7 @@ class FeedbackBlueprint(Blueprint):
         announced = request.environ.setdefault(self._announced, []) if has_request_context() else []
         votes, owner = self._votes(), None
         with votes.complaints.quietly("The rater failed: a message made here cannot be rated."):
-            owner = self._raters()[0]
+            owner = votes.raters.of_caller()[0]
         return Capture(votes, owner, announced)
 
     @property
@@ -206,14 +211,16 @@ class FeedbackBlueprint(Blueprint):
             "message": message,
             "metadata": metadata,
         }
-        return self._votes().record(fields, self._raters())
+        votes = self._votes()
+        return votes.record(fields, votes.raters.of_caller())
 
     def retract(self, message_id: MessageID) -> Receipt:
         """Take the current rater's vote back, as `DELETE /feedback` does.
 
         Raises `UnknownMessage` where there is none, or any other `Refusal`.
         """
-        return self._votes().retract(str(message_id), self._raters())
+        votes = self._votes()
+        return votes.retract(str(message_id), votes.raters.of_caller())
 
     def _votes(self) -> Votes:
         try:
@@ -229,15 +236,6 @@ class FeedbackBlueprint(Blueprint):
                 "in the request."
             ) from error
         return votes
-
-    def _raters(self) -> Sequence[bytes]:
-        """Return the caller's hashes; outside a request nobody can be asked."""
-        rater = self._rater() if self._rater and has_request_context() else None
-        if rater is None:
-            return [ANYONE]
-        if not isinstance(rater, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # apps may be untyped
-            raise TypeError(f"rater must return a str or None, not {rater!r}. Use str() on it.")
-        return self._votes().hashes(rater)
 
     def _announce(self, response: Response) -> Response:
         """Tell the frontend the IDs of the messages in this response."""

@@ -18,26 +18,7 @@ RANGE = re.compile(r"range\(\s*(-?\d+)\s*,\s*(-?\d+)\s*\)")
 
 
 class Settings(NamedTuple):
-    """What one app configures for one blueprint. Keys are shown with the default prefix.
-
-    `FEEDBACK_STORE_URL` (default: a SQLite file in the instance folder)
-        Where messages and votes are kept: `redis://`, `rediss://`, `unix://`, `sqlite:///path`
-        (relative to the instance folder) or `sqlite:////absolute/path`.
-    `FEEDBACK_TTL` (7 days)
-        How long a message can be rated: seconds or a `timedelta`.
-    `FEEDBACK_KEY_PREFIX` (`"fb:"`)
-        Put before every key in the store.
-    `FEEDBACK_STORE_TIMEOUT` (0.25)
-        Seconds that one attempt to reach the store may take.
-    `FEEDBACK_RATINGS` (any)
-        A mapping of rating to score, or a `range` of integers, scored evenly from 0 to 1.
-    `FEEDBACK_CATEGORIES` (any)
-        The allowed categories.
-    `FEEDBACK_STORE_MESSAGE` (off)
-        Also keep the message's text next to its trace ID.
-    `FEEDBACK_MAX_REVISIONS` (20)
-        How often one rater may vote on one message, changes and retractions included.
-    """
+    """What one app configures for one blueprint: see `FeedbackBlueprint`."""
 
     store_url: str | None
     ttl: timedelta

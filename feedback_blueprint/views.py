@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, NoReturn
 
@@ -29,22 +29,20 @@ def _refuse_constant(name: str) -> NoReturn:
 
 JSON = json.JSONDecoder(parse_constant=_refuse_constant)
 
-Desk = Callable[[], tuple[Votes, Sequence[bytes]]]
-
 
 class FeedbackView(MethodView):
-    """The one resource, `/feedback`. `desk` returns the app's votes and the caller's hashes."""
+    """The one resource, `/feedback`, of the app whose `votes` are asked for."""
 
     init_every_request = False
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, votes: Callable[[], Votes]) -> None:
+        self._votes = votes
 
     def post(self) -> Response:
         """Vote."""
         fields = read_json()
-        votes, raters = self._desk()
-        receipt = votes.record(fields, raters)
+        votes = self._votes()
+        receipt = votes.record(fields, votes.raters.of_caller())
         return answer(receipt._asdict(), 200 if receipt.status == "unchanged" else 202)
 
     def get(self) -> Response:
@@ -52,16 +50,16 @@ class FeedbackView(MethodView):
         message_ids = request.args.getlist("message_id")
         if not 0 < len(message_ids) <= MAX_MESSAGES:
             raise Invalid({"message_id": [f"Give one to {MAX_MESSAGES} of them."]})
-        votes, raters = self._desk()
-        return answer(votes.read(message_ids, raters), 200)
+        votes = self._votes()
+        return answer(votes.read(message_ids, votes.raters.of_caller()), 200)
 
     def delete(self) -> Response:
         """Retract a vote."""
         message_ids = request.args.getlist("message_id")
         if len(message_ids) != 1:
             raise Invalid({"message_id": ["Give exactly one."]})
-        votes, raters = self._desk()
-        return answer(votes.retract(message_ids[0], raters)._asdict(), 202)
+        votes = self._votes()
+        return answer(votes.retract(message_ids[0], votes.raters.of_caller())._asdict(), 202)
 
 
 def read_json() -> Any:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import os
 import time
 from collections.abc import Generator, Mapping, Sequence
@@ -13,7 +11,6 @@ from typing import Any
 from uuid import uuid4
 
 from flask import current_app
-from itsdangerous import Signer
 from marshmallow import ValidationError
 
 from .attributes import MAX_TEXT, text_problem
@@ -28,6 +25,7 @@ from .errors import (
 from .events import Receipt, Vote, event_of, feedback_id, refuse_what_would_be_cut
 from .findings import Finding
 from .logs import Complaints
+from .raters import Raters
 from .schemas import feedback_schema
 from .signals import feedback_recorded
 from .stores import RETRACTED, Ballot, Confirmation, Guard, Message, Outcome, Shown, Store
@@ -49,20 +47,15 @@ class Votes:
         settings: Settings,
         store: Store,
         namespace: str,
-        secrets: Sequence[str | bytes | None],
+        raters: Raters,
     ) -> None:
         self.settings = settings
+        self.raters = raters
         self.agent: Agent = NewRelic()
         self.complaints: Complaints = Complaints()
         self._store = Guard(store, self.complaints)
-        self._rater_keys = [_rater_key(secret) for secret in secrets if secret]
         self._key_prefix = settings.key_prefix + namespace
         self._schema = feedback_schema(settings.ratings, settings.categories)
-
-    def hashes(self, rater: str) -> list[bytes]:
-        """Return how a rater is kept: keyed with each of the app's secrets, the current first."""
-        name = rater.encode(errors="surrogatepass")
-        return [hmac.digest(key, name, "sha256")[:16] for key in self._rater_keys]
 
     def stash(self, message_id: str, message: Message) -> bool:
         """Keep a message; `False` where another one has the ID already."""
@@ -131,12 +124,7 @@ class Votes:
 
     def inspect(self) -> list[Finding]:
         """Look at the agent and the store, and make a round trip with a throw-away message."""
-        findings = self.agent.inspect()
-        if self._rater_keys:
-            old = len(self._rater_keys) - 1
-            findings.append(
-                Finding("SECRET_KEY", True, f"set, with {old} fallbacks, for the rater")
-            )
+        findings = [*self.agent.inspect(), *self.raters.inspect()]
         key, rater = self._key_prefix + f"check:{uuid4().hex}", os.urandom(16)
         start = time.perf_counter()
         try:
@@ -205,8 +193,3 @@ class Votes:
             if looks_left < 0:
                 ballot = ballot._replace(instead_of=outcome.attempt)
             time.sleep(POLL)
-
-
-def _rater_key(secret: str | bytes) -> bytes:
-    salt = b"feedback_blueprint.rater"
-    return Signer(secret, salt, key_derivation="hmac", digest_method=hashlib.sha256).derive_key()

@@ -16,7 +16,7 @@ LAYERS = [
     {"stores.redis_client", "stores.guard", "stores.sqlite"},
     {"stores.redis"},
     {"stores"},
-    {"events"},
+    {"events", "raters"},
     {"votes"},
     {"capture", "views", "assets"},
     {"openapi", "tracer"},

@@ -93,7 +93,7 @@ def test_only_a_hash_of_the_rater_is_stored_or_sent(app, visitor, events):
     message_id = ann.get("/chat").text
     ann.post("/feedback", json={"message_id": message_id, "rating": "good"})
     [votes] = app.extensions["feedback_blueprint"].values()
-    [owner] = votes.hashes("ann@example.com")
+    [owner] = votes.raters.hashes("ann@example.com")
     [standing] = votes._store.read([f"fb:{message_id}"], [owner])
     assert standing.message.owner == owner
     assert len(owner) == 16
@@ -108,7 +108,7 @@ def test_the_hash_is_keyed_with_the_secret(store_url):
         app.secret_key = key
         other = FeedbackBlueprint("other", rater=session_rater)
         app.register_blueprint(other, url_prefix="/other")
-        hashes.append(app.extensions["feedback_blueprint"][other].hashes("ann"))
+        hashes.append(app.extensions["feedback_blueprint"][other].raters.hashes("ann"))
     assert hashes[0] != hashes[1]
 
 

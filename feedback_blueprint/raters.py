@@ -1,0 +1,62 @@
+"""Who votes: the app's rater, known from here on by keyed hashes alone."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from flask import has_request_context
+from itsdangerous import Signer
+
+from .errors import ConfigurationError
+from .findings import Finding
+from .stores import ANYONE
+
+
+class Raters:
+    """Asks the app who is voting: with `rater`, or nobody, where all are anonymous.
+
+    A hash is keyed with the app's `SECRET_KEY`, and those that it had before are honoured. Raises
+    `ConfigurationError` where there is a rater and no key.
+    """
+
+    def __init__(self, rater: Callable[[], Any] | None, config: Mapping[str, Any]) -> None:
+        self._rater = rater
+        self._keys: list[bytes] = []
+        if rater is None:
+            return
+        if not config["SECRET_KEY"]:
+            raise ConfigurationError(
+                "SECRET_KEY is not set, and a rater is only ever kept as a hash with that key. "
+                "Set SECRET_KEY before the blueprint is registered."
+            )
+        secrets = [config["SECRET_KEY"], *(config.get("SECRET_KEY_FALLBACKS") or ())]
+        self._keys = [_key(secret) for secret in secrets if secret]
+
+    def of_caller(self) -> Sequence[bytes]:
+        """Return the caller's hashes, the current first; outside a request nobody can be asked."""
+        rater = self._rater() if self._rater and has_request_context() else None
+        if rater is None:
+            return [ANYONE]
+        if not isinstance(rater, str):
+            raise TypeError(f"rater must return a str or None, not {rater!r}. Use str() on it.")
+        return self.hashes(rater)
+
+    def hashes(self, rater: str) -> list[bytes]:
+        """Return how a rater is kept: keyed with each of the app's secrets, the current first."""
+        name = rater.encode(errors="surrogatepass")
+        return [hmac.digest(key, name, "sha256")[:16] for key in self._keys]
+
+    def inspect(self) -> list[Finding]:
+        """Tell an operator of the keys."""
+        if not self._keys:
+            return []
+        seen = f"set, with {len(self._keys) - 1} fallbacks, for the rater"
+        return [Finding("SECRET_KEY", True, seen)]
+
+
+def _key(secret: str | bytes) -> bytes:
+    salt = b"feedback_blueprint.rater"
+    return Signer(secret, salt, key_derivation="hmac", digest_method=hashlib.sha256).derive_key()
