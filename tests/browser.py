@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from servers import ToolMissingError
+from processes import ToolMissingError
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

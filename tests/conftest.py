@@ -8,26 +8,28 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import servers
 from browser import chromium
+from certificates import Certificate, issue_certificate
 from collector import Collector
 from flask import Flask
 from flask.testing import FlaskClient
-from servers import (
-    Certificate,
-    Gunicorn,
-    RedisCluster,
-    RedisSentinel,
-    RedisServer,
-    StartServer,
-    ToolMissingError,
-)
+from gunicorn_server import Gunicorn, StartServer
+from processes import ToolMissingError, tail
+from redis_cluster import RedisCluster
+from redis_sentinel import RedisSentinel
+from redis_server import RedisServer
 
 from feedback_blueprint import FeedbackBlueprint
 from feedback_blueprint.testing import capture_feedback
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
+
+#: The kinds of store that every promise is tested on.
+STORES = ("sqlite", "redis")
+
+#: The contract of a store is tested on these, too.
+SCALED_OUT = ("cluster", "sentinel")
 
 
 @contextmanager
@@ -47,7 +49,7 @@ def needed() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """A Redis that all tests share, a database each: never frozen, never ended."""
-    with needed(), servers.redis_server(tmp_path_factory.mktemp("redis")) as server:
+    with needed(), RedisServer(tmp_path_factory.mktemp("redis")) as server:
         yield server
 
 
@@ -55,7 +57,7 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 def own_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """A Redis with an append-only file, for one file of tests to freeze, kill and start again."""
     directory = tmp_path_factory.mktemp("redis")
-    with needed(), servers.redis_server(directory, append_only=True) as server:
+    with needed(), RedisServer(directory, append_only=True) as server:
         yield server
 
 
@@ -63,7 +65,7 @@ def own_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]
 def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
     """A cluster of three that tests share one after the other; no node is ever frozen or ended."""
     directory = tmp_path_factory.mktemp("cluster")
-    with needed(), servers.redis_cluster(directory, cluster_node_timeout=30_000) as cluster:
+    with needed(), RedisCluster(directory, cluster_node_timeout=30_000) as cluster:
         yield cluster
 
 
@@ -71,21 +73,21 @@ def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisClu
 def redis_sentinel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisSentinel]:
     """A Sentinel trio that all tests share, a database each: the primary stays what it is."""
     directory = tmp_path_factory.mktemp("sentinel")
-    with needed(), servers.redis_sentinel(directory, down_after_ms=30_000) as sentinel:
+    with needed(), RedisSentinel(directory, down_after_ms=30_000) as sentinel:
         yield sentinel
 
 
 @pytest.fixture
 def own_sentinel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisSentinel]:
     """A Sentinel trio for one test to have a failover."""
-    with needed(), servers.redis_sentinel(tmp_path_factory.mktemp("sentinel")) as sentinel:
+    with needed(), RedisSentinel(tmp_path_factory.mktemp("sentinel")) as sentinel:
         yield sentinel
 
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
     """What the servers that talk TLS show."""
-    return servers.certificate(tmp_path_factory.mktemp("certificate"))
+    return issue_certificate(tmp_path_factory.mktemp("certificate"))
 
 
 @pytest.fixture(scope="session")
@@ -104,7 +106,7 @@ def new_store_url(
     return new
 
 
-@pytest.fixture(params=servers.STORES)
+@pytest.fixture(params=STORES)
 def store_url(request: pytest.FixtureRequest, new_store_url: Callable[[str], str]) -> str:
     """An empty store, of each kind in turn."""
     return new_store_url(request.param)
@@ -139,7 +141,7 @@ def chat_server(
         environ = collector.environ(settings) if options.get("agent", True) else {}
         environ["FLASK_FEEDBACK_STORE_URL"] = store_url or new_store_url("sqlite")
         directory = tmp_path_factory.mktemp("gunicorn")
-        return servers.gunicorn(app, directory, env=environ | dict(env or {}), **options)
+        return Gunicorn(app, directory, env=environ | dict(env or {}), **options)
 
     return start
 
@@ -194,5 +196,5 @@ def pytest_runtest_makereport(
     report = yield
     if report.failed:
         for server in Gunicorn.running:
-            report.sections.append(("gunicorn's log", servers.tail(server.log)))
+            report.sections.append(("gunicorn's log", tail(server.log)))
     return report

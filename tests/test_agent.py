@@ -14,7 +14,9 @@ from typing import Any
 
 import pytest
 from collector import Collector, Event
-from servers import Gunicorn, Response, StartServer, wait_until
+from gunicorn_server import Gunicorn, StartServer
+from http_client import Response
+from processes import wait_until
 
 numbers = count(1)
 

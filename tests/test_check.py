@@ -10,17 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import servers
 from collector import Collector
 from conftest import needed
-from servers import APPS, RedisServer
+from gunicorn_server import APPS
+from processes import environment
+from redis_server import RedisServer
 
 
 @pytest.fixture(scope="module")
 def good_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     options = {"maxmemory": "64mb", "maxmemory_policy": "volatile-ttl"}
     directory = tmp_path_factory.mktemp("redis")
-    with needed(), servers.redis_server(directory, append_only=True, **options) as server:
+    with needed(), RedisServer(directory, append_only=True, **options) as server:
         yield server
 
 
@@ -32,7 +33,7 @@ def check(collector: Collector, store_url: str, **settings: Any) -> tuple[int, d
     done = subprocess.run(
         [*command, "--app", "chat", "feedback", "check", "--json"],
         cwd=APPS,
-        env=servers.environment(environ),
+        env=environment(environ),
         capture_output=True,
         text=True,
         timeout=60,

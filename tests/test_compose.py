@@ -16,16 +16,9 @@ import pytest
 import redis
 import yaml
 from conftest import needed
-from servers import (
-    Client,
-    RedisServer,
-    ToolMissingError,
-    environment,
-    free_port,
-    redis_binary,
-    tail,
-    wait_until,
-)
+from http_client import Client
+from processes import ToolMissingError, environment, free_port, tail, wait_until
+from redis_server import RedisServer, redis_binary
 
 from feedback_blueprint.stores import store_from_url
 

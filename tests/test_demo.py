@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 from collector import Collector
+from http_client import Client, Response
 from openai_server import REPLY, openai_server
-from servers import Client, Response, environment, free_port, tail, wait_until
+from processes import environment, free_port, tail, wait_until
 
 ROOT = Path(__file__).parent.parent
 PROMPT = {"messages": [{"role": "user", "content": "What is a trace ID good for?"}]}

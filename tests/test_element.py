@@ -15,7 +15,8 @@ import pytest
 from browser import accessibility_problems
 from collector import Collector
 from conftest import needed
-from servers import Gunicorn, StartServer, wait_until
+from gunicorn_server import Gunicorn, StartServer
+from processes import wait_until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Locator, Page, Request, Route

@@ -7,7 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 from collector import Collector
-from servers import Gunicorn, RedisServer, Response, StartServer, wait_until
+from gunicorn_server import Gunicorn, StartServer
+from http_client import Response
+from processes import wait_until
+from redis_server import RedisServer
 
 
 @pytest.fixture(scope="module")

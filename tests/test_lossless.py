@@ -13,16 +13,13 @@ from pathlib import Path
 import pytest
 from collector import Collector
 from conftest import needed
+from gunicorn_server import Gunicorn, StartServer
+from http_client import Response
+from processes import wait_until
 from proxy import Proxy
-from servers import (
-    Gunicorn,
-    RedisSentinel,
-    RedisServer,
-    Response,
-    StartServer,
-    redis_cluster,
-    wait_until,
-)
+from redis_cluster import RedisCluster
+from redis_sentinel import RedisSentinel
+from redis_server import RedisServer
 from test_workers import at_once, chat, rate
 
 WORKERS = {"workers": 2, "worker_class": "gthread", "threads": 8}
@@ -220,7 +217,7 @@ def test_a_node_killed_and_slots_moved(
 ) -> None:
     with (
         needed(),
-        redis_cluster(tmp_path, replicas=True) as cluster,
+        RedisCluster(tmp_path, replicas=True) as cluster,
         chat_server(store_url=cluster.url, **WORKERS) as server,
     ):
         traffic = Traffic(server, collector)

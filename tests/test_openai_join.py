@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 from collector import Collector
+from gunicorn_server import Gunicorn, StartServer
 from openai_server import REPLY, openai_server
-from servers import Gunicorn, StartServer
 
 
 @pytest.fixture(scope="module")

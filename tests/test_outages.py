@@ -22,19 +22,14 @@ from typing import Any
 
 import pytest
 import redis
+from certificates import Certificate
 from conftest import needed
 from flask import Flask
+from processes import free_port, wait_until
 from proxy import Proxy
-from servers import (
-    Certificate,
-    RedisCluster,
-    RedisServer,
-    free_port,
-    redis_cluster,
-    redis_sentinel,
-    redis_server,
-    wait_until,
-)
+from redis_cluster import RedisCluster
+from redis_sentinel import RedisSentinel
+from redis_server import RedisServer
 
 from feedback_blueprint import FeedbackBlueprint
 from feedback_blueprint.errors import ConfigurationError
@@ -157,7 +152,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, users: Path) -> Iterator[Site
     directory = tmp_path_factory.mktemp("redis")
     with (
         needed(),
-        redis_server(directory, append_only=True, aclfile=users) as server,
+        RedisServer(directory, append_only=True, aclfile=users) as server,
         Proxy(server.port) as proxy,
     ):
         yield Site(server, proxy, users)
@@ -168,7 +163,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, users: Path) -> Iterator[R
     """A cluster of which each node can be out while the others serve."""
     directory = tmp_path_factory.mktemp("cluster")
     options = {"append_only": True, "aclfile": users, "cluster_require_full_coverage": "no"}
-    with needed(), redis_cluster(directory, **options) as running:
+    with needed(), RedisCluster(directory, **options) as running:
         yield running
 
 
@@ -237,7 +232,7 @@ def has_no_slots(site: Site) -> Iterator[None]:
     with tempfile.TemporaryDirectory() as directory:
         options = {"cluster_enabled": "yes", "cluster_port": free_port(), "databases": 1}
         with (
-            redis_server(Path(directory), aclfile=site.users, **options) as server,
+            RedisServer(Path(directory), aclfile=site.users, **options) as server,
             site.proxy.to(server.port),
         ):
             yield
@@ -336,7 +331,7 @@ def secure(
     tmp_path_factory: pytest.TempPathFactory, certificate: Certificate, users: Path
 ) -> Iterator[RedisServer]:
     directory = tmp_path_factory.mktemp("secure")
-    with needed(), redis_server(directory, tls=certificate, aclfile=users) as server:
+    with needed(), RedisServer(directory, tls=certificate, aclfile=users) as server:
         yield server
 
 
@@ -374,11 +369,11 @@ def test_a_certificate_of_nobody_known(
 def test_tls(kind: str, certificate: Certificate, tmp_path: Path) -> None:
     with ExitStack() as stack, needed():
         if kind == "server":
-            url = stack.enter_context(redis_server(tmp_path, tls=certificate)).url
+            url = stack.enter_context(RedisServer(tmp_path, tls=certificate)).url
         elif kind == "cluster":
-            url = stack.enter_context(redis_cluster(tmp_path, size=1, tls=certificate)).url
+            url = stack.enter_context(RedisCluster(tmp_path, size=1, tls=certificate)).url
         else:
-            url = stack.enter_context(redis_sentinel(tmp_path, sentinels=1, tls=certificate)).url
+            url = stack.enter_context(RedisSentinel(tmp_path, sentinels=1, tls=certificate)).url
         chat = Chat(url)
         with capture_feedback(chat.app) as events:
             message_id = chat.chat()
@@ -454,14 +449,14 @@ def test_a_slot_that_moves(cluster: RedisCluster, complaints: Callable[[], list[
 
 def test_a_primary(users: Path, complaints: Callable[[], list[str]], tmp_path: Path) -> None:
     """For less time than a failover takes."""
-    with needed(), redis_sentinel(tmp_path, down_after_ms=30_000, aclfile=users) as sentinel:
+    with needed(), RedisSentinel(tmp_path, down_after_ms=30_000, aclfile=users) as sentinel:
         chat = Chat(with_password(sentinel.url))
         suffer(chat, sentinel.primary.frozen(), complaints, "Check that")
 
 
 @pytest.mark.parametrize("fault", ["frozen", "down"])
 def test_all_sentinels(complaints: Callable[[], list[str]], tmp_path: Path, fault: str) -> None:
-    with needed(), redis_sentinel(tmp_path, down_after_ms=30_000) as sentinel:
+    with needed(), RedisSentinel(tmp_path, down_after_ms=30_000) as sentinel:
 
         @contextmanager
         def struck() -> Iterator[None]:
@@ -476,7 +471,7 @@ def test_all_sentinels(complaints: Callable[[], list[str]], tmp_path: Path, faul
 def test_who_has_a_primary_needs_no_sentinel(
     complaints: Callable[[], list[str]], tmp_path: Path
 ) -> None:
-    with needed(), redis_sentinel(tmp_path) as sentinel:
+    with needed(), RedisSentinel(tmp_path) as sentinel:
         chat = Chat(sentinel.url)
         with capture_feedback(chat.app):
             message_id = chat.chat()

@@ -10,7 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from servers import wait_until
+from processes import wait_until
 
 from feedback_blueprint.stores import Ballot, Confirmation, Message, SQLiteStore
 from feedback_blueprint.stores.outbox import send_soon

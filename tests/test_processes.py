@@ -13,7 +13,9 @@ from socket import create_server
 
 import pytest
 from collector import Collector
-from servers import SCALED_OUT, STORES, Gunicorn, StartServer, wait_until
+from conftest import SCALED_OUT, STORES
+from gunicorn_server import Gunicorn, StartServer
+from processes import wait_until
 from test_workers import at_once, chat, rate
 
 EVERYWHERE = STORES + SCALED_OUT

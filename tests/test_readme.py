@@ -12,7 +12,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import servers
 from flask import Flask, Response, render_template, request, session
 from flask_cors import CORS
 from flask_limiter import Limiter
@@ -20,6 +19,7 @@ from flask_limiter.util import get_remote_address
 from flask_login import LoginManager, UserMixin, login_user
 from flask_wtf.csrf import CSRFProtect
 from jinja2 import DictLoader
+from processes import free_port
 
 from feedback_blueprint import FeedbackBlueprint
 from feedback_blueprint.testing import capture_feedback
@@ -215,7 +215,7 @@ def test_the_demo_command_serves_a_chat(tmp_path):
     """The tests' command cannot run itself: `.ci/run` takes it from here and runs it."""
     checkout = tmp_path / "checkout"
     shutil.copytree(ROOT, checkout, ignore=shutil.ignore_patterns(".*", "__pycache__"))
-    environ = os.environ | {"PORT": str(servers.free_port()), "PYTHONUNBUFFERED": "1"}
+    environ = os.environ | {"PORT": str(free_port()), "PYTHONUNBUFFERED": "1"}
     command = COMMANDS[0].replace("python3", sys.executable, 1)
     process = subprocess.Popen(
         ["bash", "-c", command],

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 from collector import Collector
-from servers import Gunicorn, wait_until
+from gunicorn_server import Gunicorn
+from processes import wait_until
 
 from feedback_blueprint.errors import AgentNotRecording
 from feedback_blueprint.telemetry import Reservoir

@@ -7,7 +7,8 @@ from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 
 import pytest
-from servers import RedisCluster, RedisServer
+from redis_cluster import RedisCluster
+from redis_server import RedisServer
 
 from feedback_blueprint.stores import ANYONE, Ballot, Confirmation, Message, store_from_url
 

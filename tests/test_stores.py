@@ -9,9 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
+from conftest import SCALED_OUT, STORES
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from servers import SCALED_OUT, STORES, wait_until
+from processes import wait_until
 
 from feedback_blueprint.stores import (
     ANYONE,

@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 from collector import Collector
-from servers import STORES, Gunicorn, RedisServer, Response, StartServer
+from conftest import STORES
+from gunicorn_server import Gunicorn, StartServer
+from http_client import Response
+from redis_server import RedisServer
 
 FOUR: dict[str, Any] = {"workers": 4, "options": ["--preload"]}
 

@@ -25,8 +25,10 @@ from uuid import uuid4
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from collector import Collector
+from gunicorn_server import Gunicorn
 from picture import Bar, draw
-from servers import RedisServer, environment, gunicorn, redis_server
+from processes import environment
+from redis_server import RedisServer
 
 from feedback_blueprint.stores import ANYONE, Ballot, Message
 from feedback_blueprint.stores.redis_layout import CONFIRM, VOTE, encode
@@ -123,7 +125,7 @@ def apps(directory: Path, redis: RedisServer) -> Iterator[dict[str, int]]:
                 "BENCHMARK_FILE": str(directory / name / "feedback.sqlite3"),
             }
             options = [f"--pythonpath={HERE}"]
-            app = gunicorn(f"benchmarked:{name}", directory / name, env=env, options=options)
+            app = Gunicorn(f"benchmarked:{name}", directory / name, env=env, options=options)
             ports[name] = stack.enter_context(app).port
         yield ports
 
@@ -244,7 +246,7 @@ def latency(directory: Path, redis: RedisServer, rounds: int) -> tuple[list, Rat
 def report(arguments: argparse.Namespace) -> Iterator[str]:
     load_before = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as directory, ExitStack() as stack:
-        redis = stack.enter_context(redis_server(Path(directory, "redis")))
+        redis = stack.enter_context(RedisServer(Path(directory, "redis")))
         requests = arguments.requests
         took, rounds = throughput(Path(directory), redis, arguments.seconds, requests)
         calls, p99 = latency(Path(directory), redis, arguments.rounds)

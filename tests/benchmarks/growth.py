@@ -23,7 +23,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from servers import RedisServer, redis_cluster, redis_server, wait_until
+from processes import wait_until
+from redis_cluster import RedisCluster
+from redis_server import RedisServer
 
 from feedback_blueprint.stores import Ballot, Confirmation, Message, RedisStore, SQLiteStore, Store
 from feedback_blueprint.stores.redis_layout import encode
@@ -170,7 +172,7 @@ def sqlite_gives_back(path: Path, messages: int) -> tuple[int, int, int, float]:
 
 def spread(directory: Path, messages: int) -> list[float]:
     """Messages of each of three nodes, over a third of all."""
-    with redis_cluster(directory) as cluster:
+    with RedisCluster(directory) as cluster:
         store = RedisStore.from_url(cluster.url, TIMEOUT)
         for _ in range(messages):
             store.stash(new_key(), new_message(), WEEK)
@@ -191,7 +193,7 @@ def counters(server: RedisServer) -> tuple[float, ...]:
 def costs(directory: Path, calls: int) -> Iterator[tuple[str, ...]]:
     """Rows of a table: what a server is given to do by a stash, and by a vote confirmed."""
     options = {"append_only": True, "auto_aof_rewrite_percentage": 0}
-    with redis_server(directory, **options) as server:
+    with RedisServer(directory, **options) as server:
         store = RedisStore.from_url(server.url, TIMEOUT)
         time_calls(store, 1)
         keys = [new_key() for _ in range(calls)]
@@ -222,7 +224,7 @@ def report(sizes: list[int], rounds: int) -> Iterator[str]:
     yield "|---|---|---|---|---|"
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
-        with redis_server(directory / "redis") as server:
+        with RedisServer(directory / "redis") as server:
             urls = {size: server.fresh_url() for size in sizes}
             weights = {size: fill_redis(server, urls[size], size, WEEK) for size in sizes}
             stores: dict[int, Store] = {

@@ -19,8 +19,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import test_outages as tests
+from certificates import issue_certificate
 from proxy import Proxy
-from servers import certificate, redis_cluster, redis_sentinel, redis_server
+from redis_cluster import RedisCluster
+from redis_sentinel import RedisSentinel
+from redis_server import RedisServer
 from test_outages import Chat, Site
 
 from feedback_blueprint.testing import capture_feedback
@@ -86,17 +89,17 @@ def all_of(servers: list[tests.RedisServer]) -> AbstractContextManager[object]:
 def cases(directory: Path) -> Iterator[dict[str, tuple[str, Callable[[], object]]]]:
     users = directory / "users.acl"
     users.write_text(tests.USERS)
-    authority = certificate(directory)
+    authority = issue_certificate(directory)
     with ExitStack() as stack:
         enter = stack.enter_context
-        server = enter(redis_server(directory / "redis", append_only=True, aclfile=users))
+        server = enter(RedisServer(directory / "redis", append_only=True, aclfile=users))
         site = Site(server, enter(Proxy(server.port)), users)
         found: dict[str, tuple[str, Callable[[], object]]] = {
             name: (site.url, lambda fault=fault: fault(site))
             for name, (fault, _) in tests.FAULTS.items()
         }
         found["killed"] = (site.url, server.down)
-        secure = enter(redis_server(directory / "tls", tls=authority, aclfile=users))
+        secure = enter(RedisServer(directory / "tls", tls=authority, aclfile=users))
         tls = enter(Proxy(secure.port))
         url = tests.with_password(secure.url).replace(str(secure.port), str(tls.port))
         found["TLS to a plain port"] = (url, lambda: tls.to(server.port))
@@ -104,13 +107,13 @@ def cases(directory: Path) -> Iterator[dict[str, tuple[str, Callable[[], object]
         nowhere = site.url.replace("127.0.0.1", "redis.invalid")
         found[UNENDING] = (nowhere, ExitStack)
         partial = {"append_only": True, "cluster_require_full_coverage": "no"}
-        sentinel = enter(redis_sentinel(directory / "sentinel", down_after_ms=60_000))
+        sentinel = enter(RedisSentinel(directory / "sentinel", down_after_ms=60_000))
         found["Sentinel: primary frozen"] = (sentinel.url, sentinel.primary.frozen)
         found["Sentinel: all frozen from the start"] = (
             sentinel.url,
             lambda: all_of(sentinel.sentinels),
         )
-        cluster = enter(redis_cluster(directory / "cluster", **partial))
+        cluster = enter(RedisCluster(directory / "cluster", **partial))
         found["cluster: one of three frozen"] = (cluster.url, cluster.nodes[0].frozen)
         found["cluster: one of three killed"] = (cluster.url, cluster.nodes[0].down)
         found["cluster: all frozen"] = (cluster.url, lambda: all_of(cluster.servers))

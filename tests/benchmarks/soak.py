@@ -24,7 +24,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import redis
 from collector import Collector, Event
-from servers import Gunicorn, RedisSentinel, Response, gunicorn, redis_sentinel, wait_until
+from gunicorn_server import Gunicorn
+from http_client import Response
+from processes import wait_until
+from redis_sentinel import RedisSentinel
 
 USERS = 8
 PATIENCE = 30  # seconds that a user tries to have a vote taken
@@ -166,8 +169,8 @@ def run(minutes: float, seed: int, directory: Path) -> int:
     workers = {"workers": 2, "worker_class": "gthread", "threads": 8}
     with (
         Collector(directory / "collector") as collector,
-        redis_sentinel(directory / "sentinel", append_only=True, down_after_ms=1000) as sentinel,
-        gunicorn(
+        RedisSentinel(directory / "sentinel", append_only=True, down_after_ms=1000) as sentinel,
+        Gunicorn(
             "chat:app",
             directory / "gunicorn",
             env=collector.environ() | {"FLASK_FEEDBACK_STORE_URL": sentinel.url},

@@ -1,0 +1,55 @@
+"""A small HTTP client for servers on this machine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from http.client import HTTPConnection, HTTPMessage
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Response:
+    status: int
+    headers: HTTPMessage
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def text(self) -> str:
+        return self.body.decode()
+
+
+@dataclass
+class Client:
+    """One connection a request, so that any worker may answer."""
+
+    port: int
+    timeout: float = 20
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        data: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Response:
+        """Send `data` as JSON, or as it is where it is `bytes`."""
+        body = data if data is None or isinstance(data, bytes) else json.dumps(data).encode()
+        sent = {**self.headers, **({"Content-Type": "application/json"} if body else {})}
+        with closing(HTTPConnection("127.0.0.1", self.port, timeout=self.timeout)) as connection:
+            connection.request(method, path, body, sent | dict(headers or {}))
+            answer = connection.getresponse()
+            return Response(answer.status, answer.headers, answer.read())
+
+    def get(self, path: str, **options: Any) -> Response:
+        return self.request("GET", path, **options)
+
+    def post(self, path: str, data: Any = None, **options: Any) -> Response:
+        return self.request("POST", path, data, **options)

@@ -1,0 +1,92 @@
+"""Real processes for tests, ended by process id, whatever happens; and what to wait for."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class ToolMissingError(Exception):
+    """Something that cannot be installed with pip is not on this machine."""
+
+
+def wait_until(condition: Callable[[], Any], what: str, timeout: float = 15) -> Any:
+    """The condition's first true value; for what can only be asked, not awaited."""
+    deadline = time.monotonic() + timeout
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {timeout} s: {what}")
+        time.sleep(0.01)
+    return value
+
+
+def free_port() -> int:
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Group(subprocess.Popen[bytes]):
+    """A process and its children: they do not outlive the tests, whatever ends those."""
+
+    def __init__(self, command: Sequence[str], **options: Any) -> None:
+        super().__init__(command, start_new_session=True, **options)
+        # This one reads until we are gone, even if we are killed
+        self._guard = subprocess.Popen(
+            ["/bin/sh", "-c", f"read _; kill -9 -{self.pid}"],
+            stdin=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def end(self) -> None:
+        """Kill what is left of it, frozen or not."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self.wait()
+        self._guard.kill()
+        self._guard.communicate()
+
+
+class Server:
+    """What a test starts, and kills in the end: `with RedisServer(directory) as server`."""
+
+    def start(self) -> None:
+        """Start it, and wait until it serves."""
+        raise NotImplementedError
+
+    def kill(self) -> None:
+        """End it at once, as a crash would."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.kill()
+
+
+def environment(extra: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment without settings that would leak into a server, plus `extra`."""
+    foreign = ("NEW_RELIC_", "FLASK_", "GUNICORN_", "OPENAI_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    return kept | {"PYTHONUNBUFFERED": "1"} | dict(extra)
+
+
+def tail(log: Path, lines: int = 40) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
