@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -18,6 +19,7 @@ from processes import ToolMissingError, tail
 from redis_cluster import RedisCluster
 from redis_sentinel import RedisSentinel
 from redis_server import RedisServer
+from werkzeug.test import TestResponse
 
 from feedback_blueprint import FeedbackBlueprint
 from feedback_blueprint.testing import capture_feedback
@@ -183,6 +185,18 @@ def events(app: Flask) -> Iterator[list[dict[str, Any]]]:
 def message_id(events: list[dict[str, Any]], client: FlaskClient) -> str:
     """A message that can be rated."""
     return client.get("/chat").json["message_id"]
+
+
+@pytest.fixture
+def post(client: FlaskClient, message_id: str) -> Callable[..., TestResponse]:
+    """Vote on the message; `raw` is sent as it is."""
+
+    def post(raw: str | bytes | None = None, **fields: Any) -> TestResponse:
+        if raw is None:
+            raw = json.dumps({"message_id": message_id, "rating": "good"} | fields)
+        return client.post("/feedback", data=raw, content_type="application/json")
+
+    return post
 
 
 # What a failed test shows

@@ -1,0 +1,41 @@
+"""Votes from Python, and the signal that tells Python of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from feedback_blueprint import errors
+from feedback_blueprint.signals import feedback_recorded
+
+
+def test_record_and_retract_do_what_the_routes_do(app, feedback, events):
+    with app.test_request_context():
+        message_id = feedback.stash()
+        receipt = feedback.record(message_id, "good", "c", "m", {"a": 1})
+        assert (receipt.status, receipt.revision) == ("accepted", 1)
+        assert feedback.record(message_id, "good", "c", "m", {"a": 1}).status == "unchanged"
+        assert feedback.retract(message_id).status == "retracted"
+        with pytest.raises(errors.UnknownMessage):
+            feedback.retract(message_id)
+        with pytest.raises(errors.Invalid) as invalid:
+            feedback.record(message_id, True)
+        with pytest.raises(errors.UnknownMessage):
+            feedback.retract("half \ud800")
+    assert list(invalid.value.errors) == ["rating"]
+    assert [event["revision"] for event in events] == [1, 2]
+
+
+def test_the_signal_tells_of_each_event(app, feedback, post, client, events, message_id):
+    seen = []
+
+    def receive(sender, **told):
+        seen.append((sender, told))
+
+    with feedback_recorded.connected_to(receive):
+        post()
+        post()
+        client.delete(f"/feedback?message_id={message_id}")
+    assert [sender for sender, _ in seen] == [app, app]
+    assert [told["attributes"] for _, told in seen] == events
+    assert {told["message_id"] for _, told in seen} == {message_id}
+    assert {told["trace_id"] for _, told in seen} == {events[0]["trace_id"]}

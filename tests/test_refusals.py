@@ -1,0 +1,232 @@
+"""Every refusal of the routes: what is sent, what is unknown, what is down."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from broken_store import BrokenStore
+from flask import Flask, request
+from problems import refused
+
+from feedback_blueprint import FeedbackBlueprint, errors
+from feedback_blueprint.testing import capture_feedback
+
+RESERVED = [
+    *("trace_id", "rating", "category", "message", "message_2", "message_17", "message_id"),
+    *("feedback_id", "revision", "score", "retracted", "id", "timestamp", "type"),
+    *("ingest_source", "eventType", "accountId", "appId", "appName", "entityGuid", "host"),
+    *("realAgentId", "nr.guid"),
+]
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "",
+        "{",
+        "nul",
+        "{'a': 1}",
+        b"\xff",
+        '{"a": NaN}',
+        '{"a": -Infinity}',
+        "[" * 60000,
+        "1" * 5000,
+    ],
+)
+def test_malformed_json(post, raw):
+    assert refused(post(raw), 400, "malformed-json")
+
+
+@pytest.mark.parametrize("content_type", [None, "text/plain", "application/x-www-form-urlencoded"])
+def test_not_json(client, content_type):
+    response = client.post("/feedback", data="{}", content_type=content_type)
+    assert refused(response, 415, "not-json")
+
+
+def test_a_json_content_type_with_parameters_is_fine(client, message_id):
+    body = json.dumps({"message_id": message_id, "rating": 1})
+    for content_type in "application/json; charset=utf-8", "application/vnd.api+json":
+        response = client.post("/feedback", data=body, content_type=content_type)
+        assert response.status_code in (200, 202)
+
+
+def test_too_large(post, client):
+    assert refused(post(" " * 65537), 413, "too-large")
+    assert refused(post(" " * 65536), 400, "malformed-json")
+
+
+def test_too_large_for_an_app_that_read_it_first(app, client):
+    app.before_request(lambda: request.get_data() and None)
+    response = client.post("/feedback", data=" " * 65537, content_type="application/json")
+    assert refused(response, 413, "too-large")
+
+
+def test_too_large_for_a_smaller_limit_of_the_app(app, post):
+    app.config["MAX_CONTENT_LENGTH"] = 100
+    assert refused(post(" " * 101), 413, "too-large")
+
+
+@pytest.mark.parametrize("raw", ["[]", "null", "5", '"text"', "{}"])
+def test_not_an_object_or_an_empty_one(post, raw):
+    response = post(raw)
+    assert refused(response, 422, "invalid")
+    assert response.json["errors"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("rating", None),
+        ("rating", True),
+        ("rating", 1.5),
+        ("rating", 1.0),
+        ("rating", ""),
+        ("rating", " \t"),
+        ("rating", "x" * 256),
+        ("rating", "é" * 128),
+        ("rating", "\ud800"),
+        ("rating", 2**63),
+        ("rating", -(2**63) - 1),
+        ("rating", ["good"]),
+        ("message_id", None),
+        ("message_id", ""),
+        ("message_id", True),
+        ("message_id", 1.5),
+        ("message_id", "x" * 256),
+        ("message_id", "\udfff"),
+        ("message_id", {}),
+        ("category", ""),
+        ("category", 5),
+        ("category", "x" * 256),
+        ("category", "a\ud800b"),
+        ("message", 5),
+        ("message", ["m"]),
+        ("message", "x" * 4096),
+        ("message", "é" * 2048),
+        ("message", "\ud83d"),
+        ("metadata", []),
+        ("metadata", "text"),
+        ("metadata", {f"k{n}": n for n in range(17)}),
+        ("metadata", {"a": {}}),
+        ("metadata", {"a": []}),
+        ("metadata", {"a": None}),
+        ("metadata", {"a": "x" * 256}),
+        ("metadata", {"a": "\ud800"}),
+        ("metadata", {"a": 2**63}),
+        ("metadata", {"a": -(2**63) - 1}),
+        ("metadata", {"": 1}),
+        ("metadata", {"1a": 1}),
+        ("metadata", {"a b": 1}),
+        ("metadata", {"a-b": 1}),
+        ("metadata", {"é": 1}),
+        ("metadata", {"a" * 256: 1}),
+        ("metadata", {"a\n": 1}),
+        ("metadata", {"\ud800": 1}),
+        *(("metadata", {name: 1}) for name in RESERVED),
+        ("extra", 1),
+    ],
+)
+def test_what_does_not_fit_is_named_by_its_field(post, events, client, message_id, field, value):
+    response = post(**{field: value})
+    assert refused(response, 422, "invalid")
+    assert list(response.json["errors"]) == [field]
+    assert events == []
+    assert post().json["revision"] == 1, "a refusal leaves no trace"
+
+
+def test_numbers_too_large_for_a_float_are_refused(post):
+    response = post('{"message_id": "m", "rating": 1, "metadata": {"a": 1e999}}')
+    assert refused(response, 422, "invalid")
+
+
+def test_an_unknown_message(post, events):
+    assert refused(post(message_id="nowhere"), 404, "unknown-message")
+    assert events == []
+
+
+def test_too_many_revisions(post, events):
+    for number in range(20):
+        assert post(rating=number).status_code == 202
+    assert refused(post(rating=20), 429, "too-many-revisions")
+    assert post(rating=19).status_code == 200
+    assert len(events) == 20
+
+
+def test_store_unavailable():
+    app, store = Flask(__name__), BrokenStore(errors.StoreUnavailable("Gone."))
+    app.register_blueprint(FeedbackBlueprint(store=store))
+    client = app.test_client()
+    with capture_feedback(app) as events:
+        for response in (
+            client.post("/feedback", json={"message_id": "m", "rating": 1}),
+            client.get("/feedback?message_id=m"),
+            client.delete("/feedback?message_id=m"),
+        ):
+            assert refused(response, 503, "store-unavailable")
+            assert int(response.headers["Retry-After"]) > 0
+            assert response.headers["Access-Control-Expose-Headers"] == "Retry-After"
+    assert events == []
+
+
+def test_agent_not_recording_keeps_nothing(app, client, feedback):
+    with capture_feedback(app):
+        message_id = client.get("/chat").json["message_id"]
+    body = {"message_id": message_id, "rating": "good"}
+    for response in (
+        client.post("/feedback", json=body),
+        client.delete(f"/feedback?message_id={message_id}"),
+    ):
+        assert refused(response, 503, "agent-not-recording")
+        assert int(response.headers["Retry-After"]) > 0
+        assert "newrelic-admin" in response.json["detail"]
+    with capture_feedback(app):
+        assert client.post("/feedback", json=body).json["revision"] == 1
+
+
+def test_an_agent_that_fails_does_not_lose_the_vote(app, client, events, message_id, monkeypatch):
+    body = {"message_id": message_id, "rating": "good"}
+    [votes] = app.extensions["feedback_blueprint"].values()
+    app.config["PROPAGATE_EXCEPTIONS"] = False
+    with monkeypatch.context() as patch:
+        patch.setattr(votes.agent, "record", lambda _: 1 / 0)
+        assert client.post("/feedback", json=body).status_code == 500
+    response = client.post("/feedback", json=body)
+    assert (response.status_code, response.json["revision"]) == (202, 1)
+    assert len(events) == 1
+
+
+def test_the_host_apps_errors_are_left_alone(client):
+    assert client.get("/nowhere").mimetype == "text/html"
+    assert client.put("/feedback").status_code == 405
+    assert client.put("/feedback").mimetype == "text/html"
+
+
+# Low limits of the agent
+
+
+@pytest.mark.parametrize(
+    ("limit", "fields", "status"),
+    [
+        (100, {"message": "x" * 300}, 202),
+        (100, {"message": "x" * 4095}, 503),
+        (100, {"rating": "x" * 101}, 503),
+        (100, {"metadata": {"a": "x" * 101}}, 503),
+        (31, {}, 503),
+        (2, {"message": "👍"}, 503),
+        (4095, {"message": "x" * 4095}, 202),
+    ],
+)
+def test_an_agent_that_would_cut_a_vote_is_named(
+    app, post, events, monkeypatch, limit, fields, status
+):
+    [votes] = app.extensions["feedback_blueprint"].values()
+    monkeypatch.setattr(votes.agent, "check", lambda: limit)
+    response = post(**fields)
+    assert response.status_code == status
+    if status == 503:
+        assert "max_attribute_value" in response.json["detail"]
+        assert events == []
+    else:
+        comment = "".join(str(events[0].get(f"message_{n}", "")) for n in range(2, 60))
+        assert events[0]["message"] + comment == fields["message"]

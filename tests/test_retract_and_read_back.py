@@ -1,0 +1,65 @@
+"""A vote is taken back, and read back."""
+
+from __future__ import annotations
+
+import pytest
+from problems import refused
+
+
+def test_a_vote_can_be_retracted_and_cast_again(post, client, events, message_id):
+    url = f"/feedback?message_id={message_id}"
+    first = post(category="c", message="m").json
+    answer = client.delete(url)
+    assert answer.status_code == 202
+    assert answer.json == first | {"revision": 2, "status": "retracted"}
+    assert events[1] == events[0] | {
+        "rating": "retracted",
+        "category": "",
+        "message": "",
+        "retracted": True,
+        "revision": 2,
+    }
+    assert refused(client.delete(url), 404, "unknown-message")
+    assert post().json["revision"] == 3
+    assert events[2]["retracted"] is False
+    assert len(events) == 3
+
+
+def test_without_a_vote_there_is_nothing_to_retract(client, events, message_id):
+    assert refused(client.delete(f"/feedback?message_id={message_id}"), 404, "unknown-message")
+    assert refused(client.delete("/feedback?message_id=nowhere"), 404, "unknown-message")
+    assert events == []
+
+
+@pytest.mark.parametrize("query", ["", "?message_id=a&message_id=b", "?id=a"])
+def test_retracting_takes_exactly_one_message(client, query):
+    assert refused(client.delete(f"/feedback{query}"), 422, "invalid")
+
+
+def test_votes_are_read_back_in_the_order_asked(client, post, message_id):
+    other = client.get("/chat").json["message_id"]
+    receipt = post(rating=0, category="c", message="m", metadata={"a": 1}).json
+    response = client.get(f"/feedback?message_id={other}&message_id=no&message_id={message_id}")
+    assert response.status_code == 200
+    assert response.headers["Cache-Control"] == "no-store"
+    del receipt["status"]
+    assert response.json == {
+        "feedback": [receipt | {"rating": 0, "category": "c", "message": "m"}],
+        "rateable": [other, message_id],
+    }
+
+
+def test_a_retracted_vote_is_not_read_back(client, post, message_id):
+    post()
+    client.delete(f"/feedback?message_id={message_id}")
+    response = client.get(f"/feedback?message_id={message_id}")
+    assert response.json == {"feedback": [], "rateable": [message_id]}
+
+
+@pytest.mark.parametrize("count", [0, 101])
+def test_reading_takes_one_to_a_hundred_messages(client, count):
+    query = "&".join(f"message_id={n}" for n in range(count))
+    assert refused(client.get(f"/feedback?{query}"), 422, "invalid")
+    assert client.get("/feedback?" + query[: query.rfind("&")]).status_code == (
+        200 if count else 422
+    )

@@ -1,0 +1,75 @@
+"""Declared ratings and categories: their scores, and what is off them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from flask import Flask
+from problems import refused
+
+from feedback_blueprint import FeedbackBlueprint
+from feedback_blueprint.testing import capture_feedback
+
+
+@pytest.fixture
+def scaled(store_url):
+    """Ask for an app with some configuration."""
+
+    def scaled(**config):
+        app, feedback = Flask(__name__), FeedbackBlueprint()
+        app.config.update(FEEDBACK_STORE_URL=store_url, **config)
+        app.register_blueprint(feedback)
+        app.get("/chat")(lambda: str(feedback.stash()))
+        return app
+
+    return scaled
+
+
+@pytest.mark.parametrize(
+    ("ratings", "rating", "score"),
+    [
+        ({"bad": 0, "good": 1}, "good", 1),
+        ({"bad": -1.5, "good": 1}, "bad", -1.5),
+        (range(1, 6), 2, 0.25),
+        (range(1, 6), 5, 1),
+    ],
+)
+def test_a_declared_rating_has_a_score(scaled, ratings, rating, score):
+    app = scaled(FEEDBACK_RATINGS=ratings)
+    with capture_feedback(app) as events:
+        client = app.test_client()
+        body = {"message_id": client.get("/chat").text, "rating": rating}
+        assert client.post("/feedback", json=body).status_code == 202
+        client.delete(f"/feedback?message_id={body['message_id']}")
+    assert events[0]["score"] == score
+    assert "score" not in events[1], "a retraction has no score to average"
+
+
+@pytest.mark.parametrize(
+    ("config", "fields", "allowed"),
+    [
+        ({"FEEDBACK_RATINGS": {"bad": 0, "good": 1}}, {"rating": "ugly"}, "bad, good"),
+        ({"FEEDBACK_RATINGS": range(1, 4)}, {"rating": 4}, "1, 2, 3"),
+        ({"FEEDBACK_RATINGS": range(1, 4)}, {"rating": "1"}, "1, 2, 3"),
+        ({"FEEDBACK_RATINGS": range(1, 4)}, {"rating": True}, ""),
+        ({"FEEDBACK_CATEGORIES": ["a", "b"]}, {"rating": 1, "category": "c"}, "a, b"),
+    ],
+)
+def test_off_the_scale_is_refused_with_what_is_allowed(scaled, config, fields, allowed):
+    app = scaled(**config)
+    with capture_feedback(app) as events:
+        client = app.test_client()
+        response = client.post("/feedback", json={"message_id": client.get("/chat").text} | fields)
+    assert refused(response, 422, "invalid")
+    assert allowed in json.dumps(response.json["errors"])
+    assert events == []
+
+
+def test_a_category_can_be_left_out_of_a_declared_list(scaled):
+    app = scaled(FEEDBACK_CATEGORIES=["a"])
+    with capture_feedback(app):
+        client = app.test_client()
+        body = {"message_id": client.get("/chat").text, "rating": 1}
+        assert client.post("/feedback", json=body).status_code == 202
+        assert client.post("/feedback", json=body | {"category": "a"}).status_code == 202
