@@ -27,6 +27,9 @@ from feedback_blueprint.testing import capture_feedback
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+#: Fixtures that one family of tests needs are beside what that family is made of.
+pytest_plugins = ["decorated"]
+
 #: The kinds of store that every promise is tested on.
 STORES = ("sqlite", "redis")
 

@@ -1,0 +1,77 @@
+"""Functions of every kind to decorate, and fixtures to call them and see what was kept."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+
+import pytest
+
+
+@pytest.fixture
+def call(app, events, client):
+    """Call a function as a view and return the response."""
+    views = []
+    app.add_url_rule("/view", "view", lambda: app.ensure_sync(views[-1])())
+
+    def call(view):
+        views.append(view)
+        return client.get("/view")
+
+    return call
+
+
+@pytest.fixture
+def kept(app, feedback):
+    """Ask for what the store holds of a message, of this blueprint or another one."""
+
+    def kept(message_id, blueprint=feedback):
+        shown = app.extensions["feedback_blueprint"][blueprint].show(message_id)
+        return shown and shown.message
+
+    return kept
+
+
+def ids(response):
+    return response.headers.getlist("X-Message-ID")
+
+
+def plain(message_id="", extra=1):
+    """Plain."""
+    return {"message_id": message_id}
+
+
+async def coroutine(message_id="", extra=1):
+    """Async."""
+    return {"message_id": message_id}
+
+
+def generator(message_id="", extra=1):
+    """Stream."""
+    yield message_id
+    yield "!"
+
+
+async def async_generator(message_id="", extra=1):
+    """Async stream."""
+    yield message_id
+    yield "!"
+
+
+KINDS = [plain, coroutine, generator, async_generator]
+
+
+async def collect(stream):
+    return [item async for item in stream]
+
+
+def run(function, *args, **kwargs):
+    """Call a function of any kind and return its result, of a stream the first item."""
+    result = function(*args, **kwargs)
+    if inspect.iscoroutine(result):
+        return asyncio.run(result)["message_id"]
+    if inspect.isasyncgen(result):
+        return asyncio.run(collect(result))[0]
+    if inspect.isgenerator(result):
+        return next(iter(list(result)))
+    return result["message_id"]

@@ -1,0 +1,109 @@
+"""What is kept of a message beside its ID: its context, and its text where configured."""
+
+from __future__ import annotations
+
+import pytest
+from decorated import ids, plain
+
+from feedback_blueprint import FeedbackBlueprint
+
+
+@pytest.fixture
+def store_url(new_store_url):
+    return new_store_url("sqlite")  # what differs between stores is in their own tests
+
+
+def test_context_goes_on_the_event(feedback, call, client, events):
+    traced = feedback.trace_message(context={"model": "m-1", "temperature": 0.5})(plain)
+    message_id = call(traced).json["message_id"]
+    client.post("/feedback", json={"message_id": message_id, "rating": 1})
+    assert events[0]["model"] == "m-1"
+    assert events[0]["temperature"] == 0.5
+
+
+def test_context_is_taken_from_the_result(feedback, call, kept):
+    traced = feedback.trace_message(context=lambda result: {"length": len(result)})(lambda: "four")
+    assert kept(ids(call(traced))[0]).context == {"length": 4}
+
+
+@pytest.mark.parametrize("message_id", [None, lambda item: item["id"]])
+def test_context_is_taken_from_the_first_item_of_a_stream(feedback, call, kept, message_id):
+    @feedback.trace_message(message_id=message_id, context=lambda item: {"model": item["model"]})
+    def stream():
+        yield {"id": "s", "model": "m"}
+        yield {"id": "s", "model": "other"}
+
+    def view():
+        list(stream())
+        return feedback.message_id
+
+    assert kept(call(view).text).context == {"model": "m"}
+
+
+def test_what_context_cannot_hold_is_left_out_and_logged(feedback, call, kept, caplog):
+    bad = {"ok": 1, "nested": {}, "timestamp": 12, "nan": float("nan"), "bad name": 1}
+    bad |= {"long": "x" * 256, "surrogate": "\ud800", "big": 2**63, 5: 5}
+    response = call(lambda: feedback.stash(context=bad))
+    assert kept(response.text).context == {"ok": 1}
+    assert "timestamp" in caplog.text
+
+
+def test_context_holds_sixteen_entries(feedback, call, kept):
+    response = call(lambda: feedback.stash(context={f"k{n}": n for n in range(20)}))
+    assert len(kept(response.text).context) == 16
+
+
+def test_context_that_fails_costs_neither_answer_nor_rating(feedback, call, kept, caplog):
+    traced = feedback.trace_message(context=lambda result: result["missing"])(plain)
+    response = call(traced)
+    assert kept(response.json["message_id"]).context == {}
+    assert "KeyError" in caplog.text
+
+
+@pytest.fixture
+def keeping(app, store_url):
+    """A second blueprint on the app, which keeps the messages' text."""
+    blueprint = FeedbackBlueprint("keeping", config_prefix="KEEPING_", url_prefix="/keeping")
+    app.config.update(KEEPING_STORE_URL=store_url, KEEPING_STORE_MESSAGE=True)
+    app.register_blueprint(blueprint)
+    return blueprint
+
+
+@pytest.mark.parametrize(
+    ("function", "content", "expected"),
+    [
+        (lambda: "text", None, "text"),
+        (lambda: {"reply": "text"}, lambda result: result["reply"], "text"),
+        (lambda: {"reply": "text"}, None, None),
+        (lambda: "half \ud800", None, "half ?"),
+    ],
+)
+def test_content_is_kept_where_configured(app, keeping, events, kept, function, content, expected):
+    with app.test_request_context():
+        keeping.trace_message(content=content)(function)()
+        message = kept(keeping.message_id, keeping)
+    assert message.content == expected
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+@pytest.mark.parametrize("content", [None, lambda items: "/".join(items)])
+def test_content_of_a_stream_is_what_was_read(app, keeping, events, kept, stopped, content):
+    @keeping.trace_message(content=content)
+    def stream():
+        yield "one"
+        yield "two"
+        yield "three"
+
+    with app.test_request_context():
+        running = stream()
+        read = [next(running), next(running)]
+        if stopped:
+            running.close()
+        else:
+            read += list(running)
+        message = kept(keeping.message_id, keeping)
+    assert message.content == ("/" if content else "").join(read)
+
+
+def test_content_is_not_kept_by_default(feedback, call, kept):
+    assert kept(ids(call(feedback.trace_message(lambda: "text")))[0]).content is None

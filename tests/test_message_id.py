@@ -1,0 +1,150 @@
+"""The ID of a message: where it comes from, where it is announced, what it cannot be."""
+
+from __future__ import annotations
+
+import threading
+from uuid import UUID
+
+import pytest
+from decorated import KINDS, ids, plain, run
+from flask import jsonify
+
+
+@pytest.fixture
+def store_url(new_store_url):
+    return new_store_url("sqlite")  # what differs between stores is in their own tests
+
+
+@pytest.mark.parametrize("function", KINDS)
+def test_a_minted_id_is_passed_in_announced_and_rateable(feedback, call, client, kept, function):
+    response = call(lambda: {"id": run(feedback.trace_message(function))})
+    [message_id] = ids(response)
+    assert len(message_id) == 22
+    assert response.json == {"id": message_id}
+    assert response.headers["Access-Control-Expose-Headers"] == "X-Message-ID"
+    answer = client.post("/feedback", json={"message_id": message_id, "rating": "good"})
+    assert answer.status_code == 202
+
+
+@pytest.mark.parametrize("function", KINDS)
+@pytest.mark.parametrize("how", ["keyword", "position"])
+def test_an_id_that_the_caller_passes_stands(feedback, call, kept, function, how):
+    args, kwargs = ((), {"message_id": "mine"}) if how == "keyword" else (("mine",), {})
+    response = call(lambda: {"id": run(feedback.trace_message(function), *args, **kwargs)})
+    assert response.json == {"id": "mine"}
+    assert ids(response) == ["mine"]
+
+
+def test_none_in_place_of_an_id_is_filled(feedback, call):
+    response = call(lambda: {"id": run(feedback.trace_message(plain), None)})
+    assert ids(response) == [response.json["id"]]
+
+
+def test_a_function_that_takes_no_message_id_gets_none(feedback, call, kept):
+    @feedback.trace_message
+    def answer(prompt, **options):
+        return f"{prompt}{options}"
+
+    response = call(lambda: f"{answer('hi')} {feedback.message_id}")
+    assert response.text == f"hi{{}} {ids(response)[0]}"
+    assert kept(ids(response)[0])
+
+
+class Row:
+    id = 7
+
+
+@pytest.mark.parametrize(
+    ("message_id", "result", "expected"),
+    [
+        ("id", {"id": "a"}, "a"),
+        ("id", {"id": 42}, "42"),
+        ("id", {"id": UUID(int=1)}, str(UUID(int=1))),
+        ("id", Row(), "7"),
+        ("id", ({"id": "a"}, 201), "a"),
+        (lambda result: result["deep"]["id"], {"deep": {"id": "a"}}, "a"),
+    ],
+)
+def test_an_id_is_taken_from_the_result(feedback, call, kept, message_id, result, expected):
+    traced = feedback.trace_message(message_id=message_id)(lambda: result)
+    response = call(lambda: str(traced() is result))
+    assert response.text == "True"
+    assert ids(response) == [expected]
+    assert kept(expected)
+
+
+def test_an_id_is_taken_from_a_json_response(feedback, call):
+    traced = feedback.trace_message(message_id="id")(lambda: jsonify(id=5))
+    assert ids(call(traced)) == ["5"]
+
+
+@pytest.mark.parametrize("message_id", ["", "  ", True, 1.5, b"x", "\ud800", "x" * 256, object()])
+def test_an_id_that_cannot_be_used_is_refused_in_the_log(feedback, call, caplog, message_id):
+    traced = feedback.trace_message(message_id=lambda _: message_id)(lambda: "reply")
+    response = call(traced)
+    assert response.text == "reply"
+    assert ids(response) == []
+    assert "cannot be used" in caplog.text
+
+
+def test_an_id_that_a_header_cannot_carry_is_kept_without_it(feedback, call, kept):
+    response = call(lambda: feedback.stash("día\n"))
+    assert ids(response) == []
+    assert kept("día\n")
+
+
+def test_none_for_an_id_means_not_a_message(feedback, call, caplog):
+    traced = feedback.trace_message(message_id=lambda _: None)(lambda: "reply")
+    assert ids(call(traced)) == []
+    assert not caplog.records
+
+
+def test_a_missing_key_is_named_in_the_log(feedback, call, caplog):
+    traced = feedback.trace_message(message_id="ident")(lambda: {"id": 1})
+    assert call(traced).json == {"id": 1}
+    assert "ident" in caplog.text
+
+
+def test_the_first_write_of_an_id_stands(feedback, call, kept, caplog):
+    traced = feedback.trace_message(message_id="id")(lambda: {"id": "a"})
+    assert ids(call(traced)) == ["a"]
+    first = kept("a")
+    assert ids(call(traced)) == []
+    assert kept("a") == first
+    assert "stashed before" in caplog.text
+
+
+def test_every_message_of_a_request_is_announced(feedback, call):
+    traced = feedback.trace_message(plain)
+    response = call(lambda: {"ids": [traced()["message_id"], traced()["message_id"]]})
+    assert ids(response) == response.json["ids"]
+
+
+def test_a_request_does_not_announce_another_requests_messages(feedback, call, client):
+    call(feedback.trace_message(lambda: "reply"))
+    assert ids(client.get("/nowhere")) == []
+
+
+# By hand
+
+
+def test_stash_returns_the_id(feedback, call, kept):
+    response = call(lambda: feedback.stash(UUID(int=5), context={"a": 1}))
+    assert response.text == str(UUID(int=5))
+    assert kept(response.text).context == {"a": 1}
+    assert ids(response) == [response.text]
+
+
+def test_a_worker_thread_stashes_what_was_captured(feedback, call, kept):
+    done = []
+
+    def view():
+        capture = feedback.capture()
+        thread = threading.Thread(target=lambda: done.append(capture.stash("late")))
+        thread.start()
+        thread.join()
+        return "accepted"
+
+    assert ids(call(view)) == ["late"]
+    assert done == ["late"]
+    assert kept("late")

@@ -1,0 +1,178 @@
+"""Decorated generators: stashed in time, and handed through as they are."""
+
+from __future__ import annotations
+
+import pytest
+from decorated import generator, ids
+from flask import Response, stream_with_context
+
+
+@pytest.fixture
+def store_url(new_store_url):
+    return new_store_url("sqlite")  # what differs between stores is in their own tests
+
+
+def test_a_stream_is_stashed_when_called_and_handed_through(feedback, call, kept):
+    stream = feedback.trace_message(generator)
+    response = call(lambda: Response(stream()))
+    assert response.text == f"{ids(response)[0]}!"
+    assert kept(ids(response)[0])
+
+
+def test_a_generator_defined_inside_the_view(feedback, call):
+    def view():
+        @feedback.trace_message
+        def generate(*, message_id):
+            yield message_id
+
+        return Response(stream_with_context(generate()))
+
+    response = call(view)
+    assert [response.text] == ids(response)
+
+
+def test_a_stream_that_nobody_reads_can_be_rated(feedback, call, kept):
+    stream = feedback.trace_message(generator)
+
+    def view():
+        stream().close()
+        return "stopped"
+
+    assert kept(ids(call(view))[0])
+
+
+def test_a_body_generated_after_the_request_context_is_gone(feedback, call, kept):
+    @feedback.trace_message(message_id="id")
+    def generate():
+        yield {"id": "late"}
+
+    response = call(lambda: Response(str(item["id"]) for item in generate()))
+    assert response.text == "late"
+    assert ids(response) == []
+    assert kept("late")
+
+
+@pytest.mark.parametrize("function", ["generator", "async generator"])
+def test_an_id_from_a_stream_is_stashed_before_its_first_item(feedback, call, kept, function):
+    seen = []
+
+    if function == "generator":
+
+        @feedback.trace_message(message_id="id")
+        def stream():
+            yield {"id": "s"}
+            yield {"id": "other"}
+
+        def view():
+            for item in stream():
+                seen.append((item["id"], bool(kept("s"))))
+            return "done"
+    else:
+
+        @feedback.trace_message(message_id="id")
+        async def stream():
+            yield {"id": "s"}
+            yield {"id": "other"}
+
+        async def view():
+            async for item in stream():
+                seen.append((item["id"], bool(kept("s"))))
+            return "done"
+
+    call(view)
+    assert seen == [("s", True), ("other", True)]
+    assert kept("other") is None
+
+
+def test_send_throw_and_return_go_through_a_followed_stream(feedback, call):
+    @feedback.trace_message(message_id=lambda item: item)
+    def stream():
+        got = yield "first"
+        try:
+            yield got
+        except KeyError:
+            yield "caught"
+        return "end"
+
+    def view():
+        running = stream()
+        said = [next(running), running.send("sent"), running.throw(KeyError())]
+        with pytest.raises(StopIteration) as stop:
+            next(running)
+        return {"said": [*said, stop.value.value]}
+
+    assert call(view).json == {"said": ["first", "sent", "caught", "end"]}
+
+
+def test_send_and_throw_go_through_a_followed_async_stream(feedback, call):
+    @feedback.trace_message(message_id=lambda item: item)
+    async def stream():
+        got = yield "first"
+        try:
+            yield got
+        except KeyError:
+            yield "caught"
+
+    async def view():
+        running = stream()
+        said = [
+            await anext(running),
+            await running.asend("sent"),
+            await running.athrow(KeyError()),
+        ]
+        with pytest.raises(StopAsyncIteration):
+            await anext(running)
+        return {"said": said}
+
+    assert call(view).json == {"said": ["first", "sent", "caught"]}
+
+
+@pytest.mark.parametrize("kind", ["generator", "async generator"])
+def test_closing_a_followed_stream_closes_it(feedback, call, kind):
+    closed = []
+
+    if kind == "generator":
+
+        @feedback.trace_message(message_id=lambda item: item)
+        def stream():
+            try:
+                yield "first"
+            finally:
+                closed.append(True)
+
+        def view():
+            running = stream()
+            next(running)
+            running.close()
+            return "done"
+    else:
+
+        @feedback.trace_message(message_id=lambda item: item)
+        async def stream():
+            try:
+                yield "first"
+            finally:
+                closed.append(True)
+
+        async def view():
+            running = stream()
+            await anext(running)
+            await running.aclose()
+            return "done"
+
+    call(view)
+    assert closed == [True]
+
+
+def test_an_error_in_a_followed_stream_is_the_readers(feedback, call):
+    @feedback.trace_message(message_id=lambda item: item)
+    def stream():
+        yield "first"
+        raise ZeroDivisionError
+
+    def view():
+        with pytest.raises(ZeroDivisionError):
+            list(stream())
+        return "handled"
+
+    assert call(view).text == "handled"

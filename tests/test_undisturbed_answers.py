@@ -1,0 +1,84 @@
+"""Nothing that goes wrong with feedback reaches the answer."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+from broken_store import BrokenStore
+from decorated import KINDS, ids, run
+from flask import Flask
+
+from feedback_blueprint import FeedbackBlueprint
+from feedback_blueprint.errors import StoreUnavailable
+from feedback_blueprint.testing import capture_feedback
+
+BROKEN = [BrokenStore(StoreUnavailable("Gone.")), BrokenStore(ZeroDivisionError())]
+
+
+@pytest.fixture
+def store_url(new_store_url):
+    return new_store_url("sqlite")  # what differs between stores is in their own tests
+
+
+@pytest.mark.parametrize("function", KINDS)
+def test_without_a_trace_id_the_answer_is_untouched(app, feedback, client, caplog, function):
+    app.get("/x")(lambda: {"id": run(feedback.trace_message(function))})
+    response = client.get("/x")
+    assert len(response.json["id"]) == 22
+    assert ids(response) == []
+    [record] = caplog.records
+    assert record.levelno == logging.WARNING
+    assert "newrelic-admin" in record.message, "the log names the remedy"
+
+
+@pytest.mark.parametrize("store", BROKEN)
+@pytest.mark.parametrize("function", KINDS)
+def test_without_a_store_the_answer_is_untouched(store, function, caplog):
+    feedback, app = FeedbackBlueprint(store=store), Flask(__name__)
+    app.register_blueprint(feedback)
+    app.get("/x")(lambda: {"id": run(feedback.trace_message(function))})
+    with capture_feedback(app):
+        response = app.test_client().get("/x")
+    assert len(response.json["id"]) == 22
+    assert ids(response) == []
+    assert caplog.records
+
+
+@pytest.mark.parametrize("store", BROKEN)
+def test_without_a_store_stashing_by_hand_returns_none(store, caplog):
+    feedback, app = FeedbackBlueprint(store=store), Flask(__name__)
+    app.register_blueprint(feedback)
+    with capture_feedback(app), app.app_context():
+        assert feedback.stash() is None
+    assert caplog.records
+
+
+def test_on_an_app_without_the_blueprint_the_answer_is_untouched(feedback, caplog):
+    other = Flask(__name__)
+    other.get("/x")(feedback.trace_message(lambda: "reply"))
+    assert other.test_client().get("/x").text == "reply"
+    assert "register_blueprint" in caplog.text
+
+
+@pytest.mark.parametrize("function", KINDS)
+def test_without_any_app_the_answer_is_untouched_and_one_line_names_the_remedy(function, caplog):
+    traced = FeedbackBlueprint().trace_message(function)
+    for _ in range(3):
+        assert run(traced)
+    [record] = caplog.records
+    assert function.__name__ in record.message
+    assert "capture()" in caplog.text
+
+
+@pytest.mark.parametrize("rater", [lambda: 1 / 0, lambda: 5])
+def test_a_rater_that_fails_costs_no_answer(store_url, rater, caplog):
+    feedback, app = FeedbackBlueprint(rater=rater), Flask(__name__)
+    app.config.update(FEEDBACK_STORE_URL=store_url, SECRET_KEY="k")
+    app.register_blueprint(feedback)
+    app.get("/x")(feedback.trace_message(lambda: "reply"))
+    with capture_feedback(app):
+        response = app.test_client().get("/x")
+    assert response.text == "reply"
+    assert ids(response) == [], "nobody owns it, and it must not be everybody's"
+    assert "rater" in caplog.text
