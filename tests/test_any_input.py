@@ -9,16 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 text = st.text(st.characters(exclude_categories=()), max_size=300)
-
-
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | text
-
-
 json_values = st.recursive(
     scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3)
 )
-
-
 bodies = json_values | st.fixed_dictionaries(
     {"message_id": st.just("m") | json_values, "rating": scalars},
     optional={

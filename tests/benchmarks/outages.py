@@ -18,13 +18,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import test_outages as tests
 from certificates import issue_certificate
+from outage import USERS, Chat, Site, with_password
 from proxy import Proxy
 from redis_cluster import RedisCluster
 from redis_sentinel import RedisSentinel
 from redis_server import RedisServer
-from test_outages import Chat, Site
+from test_redis_outages import FAULTS
+from test_sqlite_outages import locked, no_bytes_left, sqlite_url
 
 from feedback_blueprint.testing import capture_feedback
 
@@ -78,7 +79,7 @@ def measure(name: str, url: str, fault: Callable[[], AbstractContextManager[obje
     )
 
 
-def all_of(servers: list[tests.RedisServer]) -> AbstractContextManager[object]:
+def all_of(servers: list[RedisServer]) -> AbstractContextManager[object]:
     stack = ExitStack()
     for server in servers:
         stack.enter_context(server.frozen())
@@ -88,20 +89,19 @@ def all_of(servers: list[tests.RedisServer]) -> AbstractContextManager[object]:
 @contextmanager
 def cases(directory: Path) -> Iterator[dict[str, tuple[str, Callable[[], object]]]]:
     users = directory / "users.acl"
-    users.write_text(tests.USERS)
+    users.write_text(USERS)
     authority = issue_certificate(directory)
     with ExitStack() as stack:
         enter = stack.enter_context
         server = enter(RedisServer(directory / "redis", append_only=True, aclfile=users))
         site = Site(server, enter(Proxy(server.port)), users)
         found: dict[str, tuple[str, Callable[[], object]]] = {
-            name: (site.url, lambda fault=fault: fault(site))
-            for name, (fault, _) in tests.FAULTS.items()
+            name: (site.url, lambda fault=fault: fault(site)) for name, (fault, _) in FAULTS.items()
         }
         found["killed"] = (site.url, server.down)
         secure = enter(RedisServer(directory / "tls", tls=authority, aclfile=users))
         tls = enter(Proxy(secure.port))
-        url = tests.with_password(secure.url).replace(str(secure.port), str(tls.port))
+        url = with_password(secure.url).replace(str(secure.port), str(tls.port))
         found["TLS to a plain port"] = (url, lambda: tls.to(server.port))
         found["plain to a TLS port"] = (site.url, lambda: site.proxy.to(secure.port))
         nowhere = site.url.replace("127.0.0.1", "redis.invalid")
@@ -118,10 +118,10 @@ def cases(directory: Path) -> Iterator[dict[str, tuple[str, Callable[[], object]
         found["cluster: one of three killed"] = (cluster.url, cluster.nodes[0].down)
         found["cluster: all frozen"] = (cluster.url, lambda: all_of(cluster.servers))
         path = directory / "feedback.db"
-        found["SQLite: locked"] = (tests.sqlite_url(path), lambda: tests.locked(path))
+        found["SQLite: locked"] = (sqlite_url(path), lambda: locked(path))
         found["SQLite: no bytes left"] = (
-            tests.sqlite_url(path),
-            lambda: tests.no_bytes_left(path),
+            sqlite_url(path),
+            lambda: no_bytes_left(path),
         )
         yield found
 

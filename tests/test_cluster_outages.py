@@ -1,0 +1,110 @@
+"""A cluster of which one node fails, or all do; and Sentinels that fail."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+from conftest import needed
+from outage import PASSWORD, TIMEOUT, Chat, suffer, with_password
+from processes import wait_until
+from redis_cluster import RedisCluster
+from redis_sentinel import RedisSentinel
+
+from feedback_blueprint.testing import capture_feedback
+
+
+@pytest.mark.parametrize("fault", ["frozen", "down"])
+def test_a_node_of_a_cluster(
+    cluster: RedisCluster, complaints: Callable[[], list[str]], fault: str
+) -> None:
+    """What it does not keep goes on as if nothing were."""
+    chat = Chat(with_password(cluster.url))
+    with capture_feedback(chat.app) as events:
+        node = cluster.nodes[1]
+        made = [chat.chat() for _ in range(30)]
+        assert all(made)
+        theirs = [each for each in made if cluster.node_of(f"fb:{each}") is not node]
+        its_own = [each for each in made if each not in theirs]
+        assert theirs
+        assert its_own
+        with getattr(node, fault)():
+            begin = time.monotonic()
+            stashed = [chat.chat() for _ in range(30)]
+            assert [each for each in stashed if each]
+            assert None in stashed
+            assert time.monotonic() - begin < 2 * TIMEOUT + 2
+            assert {chat.rate(message_id) for message_id in its_own[:3]} == {503}
+            assert {chat.rate(message_id) for message_id in theirs} == {202}
+        cluster.wait_ok()
+        for message_id in its_own:
+            wait_until(lambda: chat.rate(message_id) in (200, 202), "a vote", 3)  # noqa: B023
+        assert {event["message_id"] for event in events} >= set(made)
+    assert len(complaints()) <= 2, complaints()
+    assert PASSWORD not in "".join(complaints() + chat.answers)
+
+
+@pytest.mark.parametrize("fault", ["frozen", "down"])
+def test_a_cluster(cluster: RedisCluster, complaints: Callable[[], list[str]], fault: str) -> None:
+    @contextmanager
+    def struck() -> Iterator[None]:
+        with ExitStack() as stack:
+            for node in cluster.nodes:
+                stack.enter_context(getattr(node, fault)())
+            yield
+        cluster.wait_ok()
+
+    suffer(Chat(with_password(cluster.url)), struck(), complaints, "Check that")
+
+
+def test_a_slot_that_moves(cluster: RedisCluster, complaints: Callable[[], list[str]]) -> None:
+    """Nothing is refused while it does: redis-py follows."""
+    chat = Chat(with_password(cluster.url))
+    with capture_feedback(chat.app) as events:
+        message_ids = [chat.chat() for _ in range(10)]
+        for message_id in message_ids:
+            with cluster.moving(f"fb:{message_id}"):
+                assert chat.rate(message_id) == 202
+        assert [event["message_id"] for event in events] == message_ids
+    assert complaints() == []
+
+
+# Sentinel
+
+
+def test_a_primary(users: Path, complaints: Callable[[], list[str]], tmp_path: Path) -> None:
+    """For less time than a failover takes."""
+    with needed(), RedisSentinel(tmp_path, down_after_ms=30_000, aclfile=users) as sentinel:
+        chat = Chat(with_password(sentinel.url))
+        suffer(chat, sentinel.primary.frozen(), complaints, "Check that")
+
+
+@pytest.mark.parametrize("fault", ["frozen", "down"])
+def test_all_sentinels(complaints: Callable[[], list[str]], tmp_path: Path, fault: str) -> None:
+    with needed(), RedisSentinel(tmp_path, down_after_ms=30_000) as sentinel:
+
+        @contextmanager
+        def struck() -> Iterator[None]:
+            with ExitStack() as stack:
+                for each in sentinel.sentinels:
+                    stack.enter_context(getattr(each, fault)())
+                yield
+
+        suffer(Chat(sentinel.url), struck(), complaints, "Check that", from_the_start=True)
+
+
+def test_who_has_a_primary_needs_no_sentinel(
+    complaints: Callable[[], list[str]], tmp_path: Path
+) -> None:
+    with needed(), RedisSentinel(tmp_path) as sentinel:
+        chat = Chat(sentinel.url)
+        with capture_feedback(chat.app):
+            message_id = chat.chat()
+            for each in sentinel.sentinels:
+                each.kill()
+            assert message_id
+            assert chat.rate(message_id) == 202
+    assert complaints() == []

@@ -1,0 +1,182 @@
+"""Every way in which a Redis server fails: the chat goes on, a vote is refused, then all is well.
+
+The server is real and so are the faults. How long each of them costs is measured by
+benchmarks/outages.py; here a bound is only wide enough to tell one timeout from one a request.
+"""
+
+from __future__ import annotations
+
+import socket
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from outage import PASSWORD, Chat, Site, suffer
+from processes import free_port, wait_until
+from redis_cluster import RedisCluster
+from redis_server import RedisServer
+
+from feedback_blueprint.errors import ConfigurationError
+from feedback_blueprint.testing import capture_feedback
+
+Fault = Callable[[Site], AbstractContextManager[Any]]
+
+
+def memory_is_full(site: Site) -> AbstractContextManager[None]:
+    return site.told("CONFIG SET maxmemory 1", "CONFIG SET maxmemory 0")
+
+
+def is_a_replica(site: Site) -> AbstractContextManager[None]:
+    return site.told("REPLICAOF 127.0.0.1 1", "REPLICAOF NO ONE")
+
+
+def wants_another_password(site: Site) -> AbstractContextManager[None]:
+    return site.told("ACL SETUSER app resetpass >another", f"ACL SETUSER app resetpass >{PASSWORD}")
+
+
+@contextmanager
+def has_an_orphaned_replica(site: Site) -> Iterator[None]:
+    with (
+        is_a_replica(site),
+        site.told(
+            "CONFIG SET replica-serve-stale-data no", "CONFIG SET replica-serve-stale-data yes"
+        ),
+    ):
+        yield
+
+
+@contextmanager
+def is_loading(site: Site) -> Iterator[None]:
+    """Another server has taken its place, and is still reading its data."""
+    with tempfile.TemporaryDirectory() as directory:
+        options = {
+            "aclfile": site.users,
+            "key_load_delay": 200,  # microseconds
+            "loading_process_events_interval_bytes": 1024,
+        }
+        server = RedisServer(Path(directory), **options)
+        try:
+            server.start()
+            server.ask("MSET", *range(40_000))
+            server.ask("SAVE")
+            server.kill()
+            server.launch()
+            wait_until(lambda: loads(server), "LOADING")
+            with site.proxy.to(server.port):
+                yield
+        finally:
+            server.kill()
+
+
+def loads(server: RedisServer) -> bool:
+    try:
+        server.ask("PING")
+    except redis.BusyLoadingError:
+        return True
+    except redis.ConnectionError:
+        return False
+    raise AssertionError("it has loaded its data already")
+
+
+@contextmanager
+def has_no_slots(site: Site) -> Iterator[None]:
+    """Another server has taken its place, that waits to be given slots of a cluster."""
+    with tempfile.TemporaryDirectory() as directory:
+        options = {"cluster_enabled": "yes", "cluster_port": free_port(), "databases": 1}
+        with (
+            RedisServer(Path(directory), aclfile=site.users, **options) as server,
+            site.proxy.to(server.port),
+        ):
+            yield
+
+
+FAULTS: dict[str, tuple[Fault, str]] = {
+    "frozen": (lambda site: site.server.frozen(), "overloaded"),
+    "packets dropped": (lambda site: site.proxy.dropping(), "network"),
+    "answers lost": (lambda site: site.proxy.losing_answers(), "network"),
+    "refused": (lambda site: site.proxy.refusing(), "Check that it runs"),
+    "wrong password": (wants_another_password, "password in its URL"),
+    "read-only": (is_a_replica, "primary"),
+    "out of memory": (memory_is_full, "maxmemory"),
+    "loading": (is_loading, "loading"),
+    "cluster down": (has_no_slots, "slots"),
+    "orphaned": (has_an_orphaned_replica, "primary"),
+    "too few replicas": (
+        lambda site: site.told(
+            "CONFIG SET min-replicas-to-write 1", "CONFIG SET min-replicas-to-write 0"
+        ),
+        "NOREPLICAS",
+    ),
+    "no permission": (
+        lambda site: site.told("ACL SETUSER app -@all", "ACL SETUSER app +@all"),
+        "Grant",
+    ),
+    "max clients": (
+        lambda site: site.told("CONFIG SET maxclients 1", "CONFIG SET maxclients 10000"),
+        "max number of clients",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_server(site: Site, complaints: Callable[[], list[str]], fault: str) -> None:
+    strike, remedy = FAULTS[fault]
+    suffer(Chat(site.url), strike(site), complaints, remedy)
+
+
+def test_a_server_that_is_out_from_the_start(
+    site: Site, complaints: Callable[[], list[str]]
+) -> None:
+    fault = site.proxy.refusing()
+    suffer(Chat(site.url), fault, complaints, "Check that it runs", from_the_start=True)
+
+
+def test_a_server_that_turned_out_to_be_a_clusters_node(
+    site: Site, cluster: RedisCluster, complaints: Callable[[], list[str]]
+) -> None:
+    """MOVED, with a slot of its own for each key that is another node's."""
+    chat = Chat(site.url)
+    with capture_feedback(chat.app):
+        with site.proxy.to(cluster.nodes[1].port):
+            assert None in [chat.chat() for _ in range(30)]
+            assert {chat.rate(f"message {number}") for number in range(30)} == {404, 503}
+        assert wait_until(chat.chat, "stashing again", timeout=3)
+    assert len(complaints()) == 1, complaints()
+    assert "redis+cluster://" in complaints()[0]
+
+
+def test_a_name_that_is_not_found(
+    site: Site, complaints: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The resolver is the one thing here that is not real: nobody else's would be asked."""
+    known: list[str] = []
+    ask = socket.getaddrinfo
+
+    def resolve(host: Any, *args: Any, **kwargs: Any) -> Any:
+        if host == "redis.example" and not known:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return ask("127.0.0.1" if host == "redis.example" else host, *args, **kwargs)
+
+    @contextmanager
+    def nameless() -> Iterator[None]:
+        yield
+        known.append("redis.example")
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    chat = Chat(site.url.replace("127.0.0.1", "redis.example"))
+    suffer(chat, nameless(), complaints, "host", from_the_start=True)
+
+
+@pytest.mark.parametrize("kind", ["redis", "redis+cluster", "redis+sentinel"])
+def test_a_name_that_cannot_be_one(complaints: Callable[[], list[str]], kind: str) -> None:
+    with suppress(ConfigurationError):  # also a fair answer
+        chat = Chat(f"{kind}://a..b:6379/{'service/0' if 'sentinel' in kind else 0}")
+        with capture_feedback(chat.app):
+            assert [chat.chat() for _ in range(3)] == [None] * 3
+            assert chat.rate("any") == 503
+        assert len(complaints()) == 1
+        assert "a..b" in complaints()[0] or "host" in complaints()[0]

@@ -1,0 +1,193 @@
+"""Every way in which a SQLite file fails: the chat goes on, a vote is refused, then all is well."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
+
+import pytest
+from outage import Chat, suffer
+
+from feedback_blueprint.testing import capture_feedback
+
+HOLD_LOCKED = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("BEGIN EXCLUSIVE")
+print("locked", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Another process is writing, and does not come to an end."""
+    command = [sys.executable, "-c", HOLD_LOCKED, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"locked\n"
+        yield
+        process.communicate()
+
+
+@contextmanager
+def no_bytes_left(_: Path) -> Iterator[None]:
+    """This process may write to no file."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def sqlite_url(path: Path) -> str:
+    return f"sqlite:///{path}"
+
+
+@pytest.mark.parametrize(
+    ("fault", "remedy"), [(locked, "locked"), (no_bytes_left, "disk")], ids=["locked", "no-bytes"]
+)
+def test_a_file(
+    tmp_path: Path,
+    complaints: Callable[[], list[str]],
+    fault: Callable[[Path], AbstractContextManager[None]],
+    remedy: str,
+) -> None:
+    path = tmp_path / "feedback.db"
+    suffer(Chat(sqlite_url(path)), fault(path), complaints, remedy)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, where this user can make one."""
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(tmp_path)]
+    try:
+        subprocess.run(mount, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("only root can make a small disk")
+    try:
+        yield tmp_path
+    finally:
+        subprocess.run(["umount", "--lazy", str(tmp_path)], check=True)
+
+
+def test_a_full_disk(small_disk: Path, complaints: Callable[[], list[str]]) -> None:
+    @contextmanager
+    def filled() -> Iterator[None]:
+        filler = small_disk / "filler"
+        with filler.open("wb", buffering=0) as output, suppress(OSError):
+            while True:
+                output.write(bytes(1024))
+        yield
+        filler.unlink()
+
+    suffer(Chat(sqlite_url(small_disk / "feedback.db")), filled(), complaints, "Make room")
+
+
+def test_a_folder_that_is_a_file(tmp_path: Path, complaints: Callable[[], list[str]]) -> None:
+    folder = tmp_path / "folder"
+
+    @contextmanager
+    def in_the_way() -> Iterator[None]:
+        folder.write_text("a file")
+        yield
+        folder.unlink()
+
+    chat = Chat(sqlite_url(folder / "feedback.db"))
+    suffer(chat, in_the_way(), complaints, "folder", from_the_start=True)
+
+
+@pytest.mark.parametrize("exists", [False, True], ids=["no-file-yet", "file"])
+def test_a_read_only_folder(complaints: Callable[[], list[str]], exists: bool) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as directory:
+        path = Path(directory) / "feedback.db"
+        if exists:
+            earlier = Chat(sqlite_url(path))
+            with capture_feedback(earlier.app):
+                assert earlier.chat()
+            del earlier
+
+        @contextmanager
+        def read_only() -> Iterator[None]:
+            modes = [(each, each.stat().st_mode) for each in (path.parent, *path.parent.iterdir())]
+            for each, _ in modes:
+                each.chmod(0o555 if each.is_dir() else 0o444)
+            if is_root := os.geteuid() == 0:  # who may write anywhere
+                os.seteuid(65534)
+            try:
+                yield
+            finally:
+                if is_root:
+                    os.seteuid(0)
+                for each, mode in modes:
+                    each.chmod(mode)
+
+        chat = Chat(sqlite_url(path))
+        suffer(chat, read_only(), complaints, "writable", from_the_start=True)
+
+
+def database(path: Path) -> None:
+    chat = Chat(sqlite_url(path))
+    with capture_feedback(chat.app):
+        for _ in range(200):
+            chat.chat()
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def nonsense(path: Path) -> None:
+    path.write_bytes(b"what somebody else wrote, and still needs " * 1000)
+
+
+def torn(path: Path) -> None:
+    """A database whose first page is whole, and no other."""
+    database(path)
+    content = path.read_bytes()
+    path.write_bytes(content[:4096] + os.urandom(len(content) - 4096))
+
+
+def cut_short(path: Path) -> None:
+    database(path)
+    with path.open("rb+") as file:
+        file.truncate(5000)
+
+
+def somebody_elses(path: Path) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE messages (text)")
+        connection.execute("INSERT INTO messages VALUES ('theirs')")
+
+
+def another_version(path: Path) -> None:
+    """A later version of ours, or an app's own that counts its migrations."""
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE users (name)")
+        connection.execute("PRAGMA user_version = 7")
+
+
+@pytest.mark.parametrize("damage", [nonsense, torn, cut_short, somebody_elses, another_version])
+def test_a_file_that_is_not_ours_is_left_as_it_is(
+    tmp_path: Path, complaints: Callable[[], list[str]], damage: Callable[[Path], None]
+) -> None:
+    path = tmp_path / "feedback.db"
+    damage(path)
+    for extra in tmp_path.glob("feedback.db-*"):
+        extra.unlink()
+    content = path.read_bytes()
+
+    @contextmanager
+    def damaged() -> Iterator[None]:
+        yield
+        assert path.read_bytes() == content
+        path.rename(tmp_path / "moved away")
+
+    chat = Chat(sqlite_url(path))
+    suffer(chat, damaged(), complaints, "Move the file away", from_the_start=True)
