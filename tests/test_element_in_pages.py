@@ -1,0 +1,204 @@
+"""<message-feedback> fits the page it lands in."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from urllib.parse import parse_qs, urlsplit
+
+from collector import Collector
+from element_page import (
+    RECORDED,
+    WAITING,
+    Visitor,
+    bad,
+    button,
+    element,
+    expect,
+    good,
+    hold,
+    pressed,
+    says,
+    wait,
+)
+
+
+def test_the_votes_of_many_elements_are_loaded_at_once(visitor: Visitor) -> None:
+    minted = [uuid.uuid4().hex[:22] for _ in range(60)]
+    page = visitor.open(*minted)
+    assert visitor.methods() == ["GET"]
+    visitor.sent.clear()
+    ids = [str(uuid.uuid4()) for _ in range(130)]
+    page.evaluate(
+        """ids => document.body.append(...ids.map((id) => {
+            const element = document.createElement("message-feedback");
+            element.setAttribute("message-id", id);
+            return element;
+        }))""",
+        ids,
+    )
+    expect(good(page, 60 + 129)).to_be_disabled()
+    asked = [parse_qs(urlsplit(request.url).query)["message_id"] for request in visitor.sent]
+    assert [one for some in asked for one in some] == ids
+    assert all(len(some) <= 100 for some in asked)
+    assert all(len(request.url) < 4000 for request in visitor.sent)
+
+
+def test_a_load_that_fails_is_tried_again(visitor: Visitor, new_id: str) -> None:
+    page = visitor.open(new_id)
+    good(page).click()
+    says(page, RECORDED)
+    page.route("**/llm/feedback?*", lambda route: route.abort(), times=1)
+    page.reload()
+    pressed(good(page))
+
+
+def test_an_element_that_is_swapped(visitor: Visitor, collector: Collector, new_id: str) -> None:
+    page = visitor.open(new_id)
+    page.evaluate("""
+        window.policy = trustedTypes.createPolicy("test", {createHTML: (html) => html});
+        window.swap = () => {
+            const main = document.querySelector("main");
+            main.innerHTML = policy.createHTML(main.innerHTML);
+        };
+        window.accepted = 0;
+        document.addEventListener("feedback-accepted", () => { accepted++ });
+    """)
+    held = hold(page)
+    good(page).click()
+    wait(page, lambda: held, "the vote")
+    page.evaluate("swap()")
+    pressed(good(page))  # on its way still, and shown
+    says(page, WAITING)
+    held[0].continue_()
+    says(page, RECORDED)
+    assert page.evaluate("accepted") == 1
+    page.evaluate("swap()")
+    pressed(good(page))
+    bad(page).click()
+    says(page, RECORDED)
+    assert page.evaluate("accepted") == 2
+
+
+def test_an_id_that_comes_at_the_end_of_a_stream(
+    visitor: Visitor, collector: Collector, new_id: str
+) -> None:
+    page = visitor.open(new_id, new_id + "-2")
+    visitor.sent.clear()
+    page.evaluate("""document.querySelector("main").replaceChildren(
+        document.createElement("message-feedback"))""")
+    expect(element(page)).to_be_hidden()
+    assert visitor.methods() == []
+    element(page).evaluate(f"element => element.setAttribute('message-id', '{new_id}')")
+    good(page).click()
+    says(page, RECORDED)
+    collector.wait_for(message_id=new_id)
+    element(page).evaluate(f"element => element.setAttribute('message-id', '{new_id}-2')")
+    pressed(good(page), False)
+    bad(page).click()
+    assert collector.wait_for(message_id=new_id + "-2")[0]["rating"] == "bad"
+
+
+def test_the_pages_events(visitor: Visitor, new_id: str) -> None:
+    page = visitor.open(new_id)
+    page.evaluate("""addEventListener("feedback-accepted", ({target, detail}) => {
+        window.accepted = {...detail, target: target.localName, response: detail.response.status};
+    })""")
+    good(page).click()
+    says(page, RECORDED)
+    accepted = page.evaluate("accepted")
+    assert accepted["target"] == "message-feedback"
+    assert accepted["messageId"] == new_id
+    assert accepted["rating"] == "good"
+    assert accepted["response"] == 202
+    assert accepted["receipt"]["status"] == "accepted"
+    assert accepted["receipt"]["revision"] == 1
+
+
+def test_a_forgery_token_from_an_attribute(
+    visitor: Visitor, collector: Collector, new_id: str
+) -> None:
+    token = visitor.open().evaluate("document.querySelector('meta[name=csrf-token]').content")
+    page = visitor.open(new_id, **{"no-token": "1"})
+    good(page).click()
+    says(page, "Not recorded. HTTP 400")  # by Flask-WTF
+    pressed(good(page), False)
+    element(page).evaluate("(element, token) => element.setAttribute('csrf-token', token)", token)
+    good(page).click()
+    says(page, RECORDED)
+    collector.wait_for(message_id=new_id)
+
+
+def test_credentials_and_base_url(visitor: Visitor, new_id: str) -> None:
+    page = visitor.open(new_id, attributes="credentials=omit")
+    good(page).click()
+    says(page, "HTTP 400")  # without the session's cookie the token is worth nothing
+    page = visitor.open(new_id, attributes="base-url=/elsewhere/feedback")
+    good(page).click()
+    says(page, "HTTP 404")
+    posted = [request.url for request in visitor.sent if request.method == "POST"]
+    assert posted[-1] == visitor.origin + "/elsewhere/feedback"
+    page = visitor.open(new_id, attributes="base-url=/llm/feedback")
+    good(page).click()
+    says(page, RECORDED)
+
+
+def test_the_plain_client(visitor: Visitor, collector: Collector, new_id: str) -> None:
+    page = visitor.open(new_id)
+    result = page.evaluate(
+        """async (messageId) => {
+            const client = await import("/llm/feedback/static/feedback.js");
+            const sent = await client.sendFeedback(
+                {messageId, rating: 0, category: "c", message: "m", metadata: {k: true}});
+            const {feedback, rateable} = await client.loadFeedback([messageId, "none"]);
+            const refused = await client.sendFeedback({messageId}).catch((error) => error);
+            const retracted = await client.retractFeedback(messageId);
+            const again = await client.retractFeedback(messageId);
+            const unknown = await client.retractFeedback("none").catch((error) => error);
+            const first = client.sendFeedback({messageId, rating: 1}).catch(() => {});
+            const second = client.sendFeedback({messageId, rating: 2});
+            const third = client.sendFeedback({messageId, rating: 3});
+            const replaced = await second.catch((error) => error.name);
+            const empty = await client.loadFeedback([]);
+            const headers = {"X-Message-ID": "one, two"};
+            return {sent, feedback, rateable, retracted, again, replaced, empty,
+                refused: {...refused, response: null},
+                unknown: unknown.message,
+                third: (await third).revision,
+                id: client.messageIdOf(new Response("", {headers})),
+                none: client.messageIdOf(new Response())};
+        }""",
+        new_id,
+    )
+    assert result["sent"]["status"] == "accepted"
+    assert result["feedback"][0]["rating"] == 0
+    assert result["rateable"] == [new_id]
+    assert result["refused"]["status"] == 422
+    assert "rating" in result["refused"]["errors"]
+    assert result["retracted"]["status"] == "retracted"
+    assert result["again"]["status"] == "unchanged"
+    assert "no such message" in result["unknown"]
+    assert result["replaced"] == "AbortError"
+    assert result["empty"] == {"feedback": [], "rateable": []}
+    assert result["third"] in (3, 4)
+    assert (result["id"], result["none"]) == ("two", None)
+    assert collector.wait_for(message_id=new_id, revision=1)[0]["k"] is True
+
+
+def test_slots_parts_and_no_leaks(visitor: Visitor, new_id: str) -> None:
+    page = visitor.open(new_id)
+    element(page).evaluate("""element => {
+        const icon = document.createElement("b");
+        icon.slot = "good";
+        icon.textContent = "+1";
+        element.append(icon);
+    }""")
+    expect(element(page).get_by_text("+1")).to_be_visible()
+    good(page).click()  # it is there, though the page hides all of its buttons
+    send = button(page, "Send")
+    assert send.evaluate("send => getComputedStyle(send).textTransform") == "uppercase"
+    textarea = element(page).get_by_role("textbox")
+    assert textarea.evaluate("area => getComputedStyle(area).color") != "rgb(255, 0, 0)"
+    assert page.evaluate("document.styleSheets.length + document.adoptedStyleSheets.length") == 1
+    assert page.evaluate("document.documentElement.scrollWidth") == 375
+    assert not re.search("style", page.locator("main").inner_html().replace("message-", ""))

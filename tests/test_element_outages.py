@@ -1,0 +1,172 @@
+"""<message-feedback> loses no vote, and sends none twice, whatever ends or freezes meanwhile."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from collector import Collector
+from element_page import (
+    RECORDED,
+    RETRACTED,
+    WAITING,
+    Visitor,
+    bad,
+    frozen,
+    good,
+    kept,
+    pressed,
+    reload,
+    says,
+    wait,
+)
+from gunicorn_server import Gunicorn
+
+
+def test_a_frozen_server(
+    visitor: Visitor, collector: Collector, element_server: Gunicorn, new_id: str
+) -> None:
+    visitor.context.add_init_script(
+        "const {timeout} = AbortSignal;"
+        "AbortSignal.timeout = (ms) => timeout.call(AbortSignal, ms / 10);"
+    )
+    page = visitor.open(new_id)
+    with frozen(element_server):
+        good(page).click()
+        pressed(good(page))
+        says(page, "Sending…")
+        says(page, WAITING)  # it gave up one attempt
+    says(page, RECORDED)
+    assert len(collector.wait_for(message_id=new_id)) == 1
+    standing = element_server.get(f"/llm/feedback?message_id={new_id}").json["feedback"]
+    assert [vote["revision"] for vote in standing] == [1]
+
+
+def test_a_server_that_is_restarted(
+    visitor: Visitor, collector: Collector, element_server: Gunicorn, new_id: str
+) -> None:
+    page = visitor.open(new_id)
+    with frozen(element_server) as pid:
+        good(page).click()
+        wait(page, lambda: "POST" in visitor.methods(), "the vote")
+        os.kill(pid, signal.SIGKILL)  # gunicorn starts another one
+        says(page, RECORDED)
+    assert len(collector.wait_for(message_id=new_id)) == 1
+
+
+def test_the_network_is_cut(visitor: Visitor, collector: Collector, new_id: str) -> None:
+    page = visitor.open(new_id)
+    page.evaluate("setTimeout = () => 0")  # what follows is due to the network's return
+    visitor.context.set_offline(True)
+    good(page).click()
+    says(page, WAITING)
+    bad(page).click()
+    says(page, WAITING)
+    pressed(bad(page))
+    assert kept(page) == 1
+    visitor.context.set_offline(False)
+    says(page, RECORDED)
+    assert [event["rating"] for event in collector.wait_for(message_id=new_id)] == ["bad"]
+    assert kept(page) == 0
+
+
+def test_a_vote_that_never_arrived_can_be_taken_back(visitor: Visitor, new_id: str) -> None:
+    page = visitor.open(new_id)
+    visitor.context.set_offline(True)
+    good(page).click()
+    says(page, WAITING)
+    good(page).click()
+    pressed(good(page), False)
+    visitor.context.set_offline(False)
+    says(page, RETRACTED)
+    assert kept(page) == 0
+
+
+def test_a_tab_closed_right_after_the_click(
+    visitor: Visitor, collector: Collector, element_server: Gunicorn, new_id: str
+) -> None:
+    page = visitor.open(new_id)
+    with frozen(element_server):
+        # So that the vote is still to be sent when the tab goes: there are six connections.
+        page.evaluate("() => { for (let i = 0; i < 6; i++) fetch('/?' + i) }")
+        good(page).click()
+        page.close()
+    collector.wait_for(message_id=new_id)
+    page = visitor.open(new_id)
+    pressed(good(page))
+    wait(page, lambda: not kept(page), "the vote to be acknowledged")
+    assert len(collector.events(message_id=new_id)) == 1
+
+
+def test_a_vote_is_sent_on_the_next_visit_once(
+    visitor: Visitor, collector: Collector, new_id: str
+) -> None:
+    page = visitor.open(new_id)
+    visitor.context.set_offline(True)
+    good(page).click()
+    says(page, WAITING)
+    page.close()
+    visitor.context.set_offline(False)
+    visitor.sent.clear()
+    tabs = [visitor.context.new_page() for _ in range(3)]
+    for tab in tabs:
+        tab.goto(visitor.url([new_id]), wait_until="commit")
+    for tab in tabs:
+        pressed(good(tab))
+    wait(tabs[0], lambda: not kept(tabs[0]), "it to be acknowledged")
+    for tab in tabs:
+        reload(tab)
+        pressed(good(tab))
+    assert visitor.methods().count("POST") == 1
+    assert len(collector.wait_for(message_id=new_id)) == 1
+
+
+def test_a_leftover_is_sent_from_a_page_without_its_element(
+    visitor: Visitor, collector: Collector, new_id: str
+) -> None:
+    page = visitor.open(new_id)
+    visitor.context.set_offline(True)
+    bad(page).click()
+    says(page, WAITING)
+    page.close()
+    visitor.context.set_offline(False)
+    visitor.open()
+    assert collector.wait_for(message_id=new_id)[0]["rating"] == "bad"
+
+
+def test_two_tabs_with_one_message(visitor: Visitor, collector: Collector, new_id: str) -> None:
+    one, two = visitor.open(new_id), visitor.open(new_id)
+    good(one).click()
+    pressed(good(two))  # it has followed
+    bad(two).click()
+    says(two, RECORDED)
+    pressed(bad(one))
+    visitor.context.set_offline(True)
+    good(one).click()
+    says(one, WAITING)
+    good(two).click()
+    bad(two).click()
+    visitor.context.set_offline(False)
+    says(two, RECORDED)
+    pressed(bad(one))
+    pressed(bad(two))
+    [standing] = one.evaluate(f"fetch('/llm/feedback?message_id={new_id}').then(r => r.json())")[
+        "feedback"
+    ]
+    assert standing["rating"] == "bad"
+
+
+def test_without_storage_and_locks(visitor: Visitor, collector: Collector, new_id: str) -> None:
+    visitor.context.add_init_script(
+        "Object.defineProperty(window, 'localStorage', {get() { throw new DOMException('no') }});"
+        "Object.defineProperty(navigator, 'locks', {value: undefined})"
+    )
+    page = visitor.open(new_id)
+    visitor.context.set_offline(True)
+    good(page).click()
+    says(page, WAITING)
+    bad(page).click()
+    visitor.context.set_offline(False)
+    says(page, RECORDED)
+    pressed(bad(page))
+    assert collector.wait_for(lambda e: e[-1:] and e[-1]["rating"] == "bad", message_id=new_id)

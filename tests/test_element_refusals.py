@@ -1,0 +1,130 @@
+"""<message-feedback> shows what is refused as refused."""
+
+from __future__ import annotations
+
+import pytest
+from collector import Collector
+from element_page import (
+    RECORDED,
+    WAITING,
+    Visitor,
+    button,
+    element,
+    expect,
+    good,
+    kept,
+    pressed,
+    says,
+)
+
+
+def test_what_is_refused_is_rolled_back_to_the_vote_before(visitor: Visitor, new_id: str) -> None:
+    page = visitor.open(new_id, attributes=f"categories='{'x' * 256}=Endless, fine'")
+    page.evaluate("addEventListener('feedback-refused', ({detail}) => { window.refused = detail })")
+    good(page).click()
+    button(page, "fine").click()
+    pressed(button(page, "fine"))
+    says(page, RECORDED)
+    button(page, "Endless").click()
+    says(page, "Not recorded. Longer than 255 bytes in UTF-8.")
+    pressed(button(page, "Endless"), False)
+    pressed(button(page, "fine"))
+    pressed(good(page))
+    refused = page.evaluate(
+        "({...refused, error: {...refused.error, words: refused.error.message, response: 0}})"
+    )
+    assert refused["messageId"] == new_id
+    assert refused["rating"] == "good"
+    assert refused["error"]["code"] == "invalid"
+    assert refused["error"]["errors"] == {"category": ["Longer than 255 bytes in UTF-8."]}
+    assert kept(page) == 0
+
+
+def test_a_refused_comment_is_not_lost(visitor: Visitor, new_id: str) -> None:
+    page = visitor.open(new_id)
+    good(page).click()
+    says(page, RECORDED)
+    page.route(
+        "**/llm/feedback",
+        lambda route: route.fulfill(
+            status=404,
+            content_type="application/problem+json",
+            json={"code": "unknown-message", "detail": "There is no such message."},
+        ),
+    )
+    comment = element(page).get_by_label("Comment on this reply")
+    comment.fill("What I think of it")
+    button(page, "Send").click()
+    says(page, "There is no such message.")
+    expect(comment).to_have_value("What I think of it")
+    pressed(good(page))
+
+
+def test_a_login_page_is_no_acknowledgement(visitor: Visitor, new_id: str) -> None:
+    page = visitor.open(new_id)
+    page.route(
+        "**/llm/feedback",
+        lambda route: route.fulfill(
+            status=200, content_type="text/html", body="<h1>Please log in</h1>"
+        ),
+    )
+    good(page).click()
+    says(page, "Not recorded. HTTP 200")
+    pressed(good(page), False)
+
+
+@pytest.mark.parametrize("code", ["store-unavailable", ""])
+def test_503_is_waited_out_for_as_long_as_the_server_says(
+    visitor: Visitor, collector: Collector, new_id: str, code: str
+) -> None:
+    page = visitor.open(new_id)
+    problem = {"code": code, "detail": "The store is down."} if code else "<h1>Bad Gateway</h1>"
+    page.route(
+        "**/llm/feedback",
+        lambda route: route.fulfill(status=503, headers={"Retry-After": "1"}, json=problem),
+        times=1,
+    )
+    page.evaluate("window.clicked = 0; addEventListener('click', () => { clicked = Date.now() })")
+    good(page).click()
+    says(page, WAITING)
+    if code:
+        says(page, "The store is down.")
+    pressed(good(page))
+    says(page, RECORDED)
+    assert page.evaluate("Date.now() - clicked") >= 1000
+    assert visitor.methods() == ["GET", "POST", "POST"]
+    collector.wait_for(message_id=new_id)
+
+
+def test_too_many_revisions_are_not_waited_out(visitor: Visitor, new_id: str) -> None:
+    page = visitor.open(new_id)
+    page.route(
+        "**/llm/feedback",
+        lambda route: route.fulfill(
+            status=429,
+            json={"code": "too-many-revisions", "detail": "20 times, which is the limit."},
+        ),
+    )
+    good(page).click()
+    says(page, "20 times")
+    pressed(good(page), False)
+
+
+def test_a_vote_that_can_no_longer_be_taken_back_still_stands(
+    visitor: Visitor, new_id: str
+) -> None:
+    page = visitor.open(new_id)
+    good(page).click()
+    says(page, RECORDED)
+    gone = {"code": "unknown-message", "detail": "There is no such message."}
+    page.route(
+        "**/llm/feedback?*",
+        lambda route: (
+            route.fulfill(status=404, json=gone)
+            if route.request.method == "DELETE"
+            else route.fulfill(json={"feedback": [], "rateable": []})
+        ),
+    )
+    good(page).click()
+    says(page, "Not recorded. There is no such message.")
+    pressed(good(page))
