@@ -1,0 +1,149 @@
+"""The dashboard's queries are right about revisions, however events arrive."""
+
+import random
+
+import pytest
+from dashboard import QUERIES
+from nrql import MAX, run
+
+
+def event(feedback_id, revision, rating, **more):
+    scores = {"bad": 0.0, "fair": 0.5, "good": 1.0}
+    return {
+        "timestamp": 1_000_000, "feedback_id": feedback_id, "message_id": f"m-{feedback_id}",
+        "trace_id": f"t-{feedback_id}", "revision": revision, "rating": rating,
+        "score": scores.get(rating), "retracted": rating == "retracted", **more,
+    }  # fmt: skip
+
+
+def campaign(seed, raters=40):
+    """Votes, changes, retractions and votes after them; repeats; out of order; in one instant."""
+    rng = random.Random(seed)
+    events = []
+    for rater in range(raters):
+        context = {"model": rng.choice("xyz"), "prompt_version": rng.choice(["v1", "v2"])}
+        for revision in range(1, rng.choice([1, 1, 1, 2, 3, 5]) + 1):
+            rating = rng.choice(["bad", "fair", "good"] + ["retracted"] * (revision > 1))
+            comment = rng.choice([{}, {"message": ""}, {"message": "Hm, ", "message_2": "well"}])
+            at = 1_000_000 + rng.choice([0, 0, 1, -5])  # the clocks of two workers differ
+            one = event(f"f{rater}", revision, rating, timestamp=at, **context, **comment)
+            events += [one, one | {"timestamp": at + rng.choice([0, 7])}][
+                : rng.choice([1, 1, 1, 2])
+            ]
+    rng.shuffle(events)
+    return events
+
+
+def standing(events):
+    """The same in Python: the highest revision of each rater, unless it is a retraction."""
+    votes = {}
+    for vote in events:
+        if vote["revision"] >= votes.get(vote["feedback_id"], vote)["revision"]:
+            votes[vote["feedback_id"]] = vote
+    return [vote for vote in votes.values() if not vote["retracted"]]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_only_the_highest_revision_stands(seed):
+    events = campaign(seed)
+    rows = run(QUERIES["Standing vote of each message"], events)
+    assert {(row["feedback_id"], row["revision"], row["rating"], row["score"]) for row in rows} == {
+        (vote["feedback_id"], vote["revision"], vote["rating"], vote["score"])
+        for vote in standing(events)
+    }
+    assert len(rows) == len(standing(events))  # a repeated event adds no row
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_standing_votes_are_counted_once_by_rating(seed):
+    events = campaign(seed)
+    counted = {}
+    for row in run(QUERIES["Standing votes by rating"], events):
+        counted[row["rating"]] = counted.get(row["rating"], 0) + row["votes"]
+    ratings = [vote["rating"] for vote in standing(events)]
+    assert counted == {rating: ratings.count(rating) for rating in set(ratings)}
+
+
+@pytest.mark.parametrize("attribute", ["model", "prompt_version"])
+@pytest.mark.parametrize("seed", range(10))
+def test_average_score_is_that_of_the_standing_votes(seed, attribute):
+    events = list({(e["feedback_id"], e["revision"]): e for e in campaign(seed)}.values())
+    rows = run(QUERIES[f"Average score by {attribute.replace('_', ' ')}"], events)
+    scores = {}
+    for vote in standing(events):
+        scores.setdefault(vote[attribute], []).append(vote["score"])
+    assert {row[attribute]: (row["average score"], row["votes"]) for row in rows} == {
+        value: (pytest.approx(sum(of) / len(of)), len(of)) for value, of in scores.items()
+    }
+
+
+def test_votes_without_a_score_do_not_enter_the_average():
+    events = [event("a", 1, "good", model="x"), event("b", 1, "shrug", model="x")]
+    [row] = run(QUERIES["Average score by model"], events)
+    assert (row["average score"], row["votes"]) == (1.0, 1)
+
+
+def test_worst_comments_come_first_whole_and_without_withdrawn_ones():
+    parts = {"message": "part 1,", **{f"message_{n}": f"part {n}," for n in range(2, 18)}}
+    events = [
+        event("a", 1, "good", message="Lovely"),
+        event("b", 1, "bad", **parts),
+        event("c", 1, "bad", message="Withdrawn"),
+        event("c", 2, "bad", message=""),
+        event("d", 1, "bad", message="Taken back"),
+        event("d", 2, "retracted"),
+        event("e", 1, "bad"),
+    ]
+    rows = run(QUERIES["Comments of the worst-rated"], events)
+    assert [row["comment"] for row in rows] == ["".join(parts.values()), "Lovely"]
+
+
+def test_the_longest_comment_fits_the_parts_a_query_reads():
+    # 4,095 bytes, cut between characters into values of at most 255 bytes
+    assert -(-4095 // (255 - 3)) == 17
+    assert "message_17\n" in QUERIES["Comments of the worst-rated"]
+
+
+def test_answers_are_joined_to_the_standing_votes_of_their_trace():
+    events = [
+        event("a", 1, "good", trace_id="t1"),
+        event("a", 2, "bad", trace_id="t1", message="Wrong year"),
+        event("a", 2, "bad", trace_id="t1", message="Wrong year"),
+        event("b", 1, "good", trace_id="t2"),
+        event("c", 1, "good", trace_id="t3"),
+        event("c", 2, "retracted", trace_id="t3"),
+    ]
+    answers = [
+        {"trace_id": trace, "content": content, "is_response": response, "timestamp": 1}
+        for trace in ("t1", "t2", "t3", "t4")
+        for content, response in ((f"question {trace}", None), (f"answer {trace}", True))
+    ]
+    rows = run(QUERIES["Answers behind the votes"], events, answers)
+    assert [(row["content"], row["vote"], row["comment"]) for row in rows] == [
+        ("answer t1", "bad", "Wrong year"),
+        ("answer t2", "good", None),
+    ]
+
+
+def test_totals_count_each_vote_once():
+    events = [
+        event("a", 1, "good"),
+        event("a", 1, "good"),
+        event("b", 1, "good"),
+        event("b", 2, "bad"),
+        event("c", 1, "good"),
+        event("c", 2, "retracted"),
+        event("c", 2, "retracted"),
+    ]
+    [row] = run(QUERIES["Feedback received"], events)
+    assert row == {"votes": 3, "changed or retracted": 2, "retracted": 1}
+    [row] = run(QUERIES["Retractions"], events)
+    assert row["retractions"] == 1
+
+
+def test_votes_are_right_beyond_the_limit_of_a_subquery():
+    """Only changed votes pass through the JOIN's 5,000 rows, so unchanged ones may be many more."""
+    events = [event(f"f{n}", 1, "good") for n in range(MAX + 1_000)]
+    events += [event(f"f{n}", 2, "bad") for n in range(MAX)]
+    rows = run(QUERIES["Standing votes by rating"], events)
+    assert {row["rating"]: row["votes"] for row in rows} == {"good": 1_000, "bad": MAX}
