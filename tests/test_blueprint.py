@@ -1,34 +1,16 @@
-"""Registration: two apps, two instances, taken routes, and configuration with its errors."""
+"""Registration: two apps, two instances, taken routes, and stores of every kind to give."""
 
 from __future__ import annotations
 
-import os
 import sqlite3
-from datetime import timedelta
 
 import pytest
 import redis
 from flask import Blueprint, Flask
+from host_app import make_app
 
 from feedback_blueprint import ConfigurationError, FeedbackBlueprint, RedisStore, SQLiteStore
-from feedback_blueprint.config import Settings
 from feedback_blueprint.testing import capture_feedback
-
-
-def make_app(*blueprints, **config):
-    app = Flask(__name__)
-    app.config.update(config)
-    for blueprint in blueprints:
-        app.register_blueprint(blueprint)
-    return app
-
-
-def settings(feedback=None, **config):
-    feedback = feedback or FeedbackBlueprint()
-    return make_app(feedback, **config).extensions["feedback_blueprint"][feedback].settings
-
-
-# Apps and instances
 
 
 def test_one_instance_on_two_apps_does_not_leak(new_store_url):
@@ -117,6 +99,17 @@ def test_routes_that_do_not_answer_there_are_no_conflict():
     assert app.test_client().get("/other").text == "other"
 
 
+def test_an_app_without_the_blueprint_says_what_was_forgotten():
+    feedback = FeedbackBlueprint()
+    with Flask(__name__).app_context(), pytest.raises(RuntimeError, match="register_blueprint"):
+        feedback.record("m", "good")
+    with pytest.raises(RuntimeError, match="register_blueprint"), capture_feedback(Flask("x")):
+        pass
+
+
+# Its store
+
+
 def test_registration_opens_nothing(tmp_path):
     app = Flask(__name__, instance_path=str(tmp_path / "instance"))
     app.register_blueprint(FeedbackBlueprint())
@@ -171,165 +164,6 @@ def test_a_unix_socket_is_a_store(redis_server):
     app.get("/chat")(lambda: str(feedback.stash()))
     with capture_feedback(app):
         assert len(app.test_client().get("/chat").text) == 22
-
-
-def test_an_app_without_the_blueprint_says_what_was_forgotten():
-    feedback = FeedbackBlueprint()
-    with Flask(__name__).app_context(), pytest.raises(RuntimeError, match="register_blueprint"):
-        feedback.record("m", "good")
-    with pytest.raises(RuntimeError, match="register_blueprint"), capture_feedback(Flask("x")):
-        pass
-
-
-# Configuration
-
-
-def test_the_defaults():
-    assert settings() == Settings(
-        store_url=None,
-        ttl=timedelta(days=7),
-        key_prefix="fb:",
-        store_timeout=0.25,
-        ratings=None,
-        categories=None,
-        store_message=False,
-        max_revisions=20,
-    )
-
-
-@pytest.mark.parametrize(
-    ("key", "value", "expected"),
-    [
-        ("TTL", 60, timedelta(minutes=1)),
-        ("TTL", timedelta(hours=1), timedelta(hours=1)),
-        ("STORE_TIMEOUT", 1, 1.0),
-        ("RATINGS", {"bad": 0, "good": 1}, {"bad": 0, "good": 1}),
-        ("RATINGS", {-1: 0, 1: 0.5}, {-1: 0, 1: 0.5}),
-        ("RATINGS", range(1, 6), {1: 0, 2: 0.25, 3: 0.5, 4: 0.75, 5: 1}),
-        ("RATINGS", range(2, -1, -1), {2: 1, 1: 0.5, 0: 0}),
-        ("RATINGS", "range(0, 2)", {0: 0, 1: 1}),
-        ("CATEGORIES", ["a", "b"], ("a", "b")),
-        ("CATEGORIES", ("a",), ("a",)),
-        ("STORE_MESSAGE", True, True),
-        ("MAX_REVISIONS", 1, 1),
-        ("KEY_PREFIX", "", ""),
-    ],
-)
-def test_a_good_value_is_read(key, value, expected):
-    read = settings(**{f"FEEDBACK_{key}": value})
-    assert getattr(read, key.lower()) == expected
-
-
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("TTL", 0),
-        ("TTL", -1),
-        ("TTL", "7d"),
-        ("TTL", True),
-        ("TTL", None),
-        ("TTL", float("inf")),
-        ("TTL", float("nan")),
-        ("TTL", 10**30),
-        ("STORE_TIMEOUT", 0),
-        ("STORE_TIMEOUT", 61),
-        ("STORE_TIMEOUT", "fast"),
-        ("RATINGS", []),
-        ("RATINGS", {}),
-        ("RATINGS", "good,bad"),
-        ("RATINGS", {"good": "high"}),
-        ("RATINGS", {"good": True}),
-        ("RATINGS", {"good": float("nan")}),
-        ("RATINGS", {"": 1}),
-        ("RATINGS", {1.5: 1}),
-        ("RATINGS", {True: 1}),
-        ("RATINGS", {2**63: 1}),
-        ("RATINGS", range(1)),
-        ("RATINGS", range(10**9)),
-        ("CATEGORIES", "helpful"),
-        ("CATEGORIES", []),
-        ("CATEGORIES", [1]),
-        ("CATEGORIES", 5),
-        ("STORE_MESSAGE", "yes"),
-        ("STORE_MESSAGE", 1),
-        ("MAX_REVISIONS", 0),
-        ("MAX_REVISIONS", 2.0),
-        ("KEY_PREFIX", 5),
-        ("KEY_PREFIX", "\ud800"),
-        ("STORE_URL", 5),
-        ("STORE_URL", ""),
-        ("STORE_URL", "postgres://h/db"),
-        ("STORE_URL", "sqlite://"),
-        ("STORE_URL", "sqlite:///:memory:"),
-        ("STORE_URL", "sqlite://host/path"),
-        ("STORE_URL", "redis://localhost:port/0"),
-        ("STORE_URL", "redis://localhost:6379/0?socket_timeout=soon"),
-        ("STORE_URL", "redis://localhost:6379/zero"),
-        ("STORE_URL", "redis://localhost:6379/0?colour=red"),
-        ("STORE_URL", "redis+cluster://localhost:6379?colour=red"),
-        ("STORE_URL", "redis+sentinel://localhost:26379/primary/0?colour=red"),
-        ("STORE_URL", "redis+sentinel://localhost:26379/primary/0?sentinel_colour=red"),
-    ],
-)
-def test_a_bad_value_is_named_with_its_key_and_a_remedy(key, value):
-    with pytest.raises(ConfigurationError) as raised:
-        settings(**{f"FEEDBACK_{key}": value})
-    assert f"FEEDBACK_{key}" in str(raised.value)
-    assert "Give " in str(raised.value)
-
-
-def test_no_password_is_in_an_error():
-    with pytest.raises(ConfigurationError) as raised:
-        settings(FEEDBACK_STORE_URL="redis://user:hunter2@localhost:port/0?password=hunter3")
-    assert "hunter" not in str(raised.value)
-    assert "localhost" in str(raised.value)
-
-
-def test_a_rater_needs_a_secret_key():
-    with pytest.raises(ConfigurationError, match="SECRET_KEY"):
-        make_app(FeedbackBlueprint(rater=lambda: "ann"))
-
-
-@pytest.mark.parametrize(
-    "arguments", [{"rater": "ann"}, {"store": "redis://localhost"}, {"store": object()}]
-)
-def test_what_is_no_rater_and_no_store_is_refused(arguments):
-    with pytest.raises(ConfigurationError, match="Give "):
-        FeedbackBlueprint(**arguments)
-
-
-def test_the_prefix_of_the_keys_can_be_chosen():
-    feedback = FeedbackBlueprint(config_prefix="BOT_")
-    assert settings(feedback, BOT_TTL=60, FEEDBACK_TTL=0).ttl == timedelta(minutes=1)
-    with pytest.raises(ConfigurationError, match="BOT_TTL"):
-        settings(FeedbackBlueprint(config_prefix="BOT_"), BOT_TTL=0)
-
-
-def test_everything_loads_from_the_environment(monkeypatch):
-    for key, value in {
-        "STORE_URL": "redis://localhost:6379/5",
-        "TTL": "3600",
-        "KEY_PREFIX": "x:",
-        "STORE_TIMEOUT": "0.5",
-        "RATINGS": '{"bad": 0, "good": 1}',
-        "CATEGORIES": '["a", "b"]',
-        "STORE_MESSAGE": "true",
-        "MAX_REVISIONS": "3",
-    }.items():
-        monkeypatch.setitem(os.environ, f"FLASK_FEEDBACK_{key}", value)
-    app, feedback = Flask(__name__), FeedbackBlueprint()
-    app.config.from_prefixed_env()
-    app.register_blueprint(feedback)
-    assert app.extensions["feedback_blueprint"][feedback].settings == Settings(
-        store_url="redis://localhost:6379/5",
-        ttl=timedelta(hours=1),
-        key_prefix="x:",
-        store_timeout=0.5,
-        ratings={"bad": 0, "good": 1},
-        categories=("a", "b"),
-        store_message=True,
-        max_revisions=3,
-    )
 
 
 def test_a_sqlite_store_can_be_given(tmp_path):

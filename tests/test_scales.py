@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from flask import Flask
+from host_app import make_app
 from problems import refused
 
 from feedback_blueprint import FeedbackBlueprint
@@ -17,9 +17,8 @@ def scaled(store_url):
     """Ask for an app with some configuration."""
 
     def scaled(**config):
-        app, feedback = Flask(__name__), FeedbackBlueprint()
-        app.config.update(FEEDBACK_STORE_URL=store_url, **config)
-        app.register_blueprint(feedback)
+        feedback = FeedbackBlueprint()
+        app = make_app(feedback, FEEDBACK_STORE_URL=store_url, **config)
         app.get("/chat")(lambda: str(feedback.stash()))
         return app
 

@@ -1,0 +1,13 @@
+"""An app of a test's own, where the fixture `app` is not the one it needs."""
+
+from __future__ import annotations
+
+from flask import Flask
+
+
+def make_app(*blueprints, **config):
+    app = Flask(__name__)
+    app.config.update(config)
+    for blueprint in blueprints:
+        app.register_blueprint(blueprint)
+    return app
