@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
 import pytest
+from chatting import chat, rate
 from collector import Collector
 from gunicorn_server import Gunicorn, StartServer
 from http_client import Response
@@ -19,17 +19,9 @@ def server(chat_server: StartServer, own_redis: RedisServer) -> Iterator[Gunicor
         yield running
 
 
-def chat(server: Gunicorn) -> Response:
-    return server.post("/plain", {"prompt": "hello"})
-
-
 def made(server: Gunicorn) -> str:
     """A message that can be rated: after an outage each worker waits a second before it asks."""
     return str(wait_until(lambda: chat(server).headers["X-Message-ID"], "a stash", timeout=3))
-
-
-def rate(server: Gunicorn, message_id: str) -> Response:
-    return server.post("/feedback", {"message_id": message_id, "rating": "good"})
 
 
 def assert_unavailable(answer: Response) -> None:
@@ -61,22 +53,3 @@ def test_a_vote_refused_during_a_freeze_is_recorded_when_sent_again(
         "the vote to be known as recorded",
     )
     assert unchanged.json == answer.json | {"status": "unchanged"}
-
-
-def test_a_freeze_is_noticed_soon(server: Gunicorn, own_redis: RedisServer) -> None:
-    message_id = made(server)
-    with own_redis.frozen():
-        begin = time.monotonic()
-        assert_unavailable(rate(server, message_id))
-        assert time.monotonic() - begin < 3  # two timeouts are 0.5 s, redis-py's default is 5 s
-
-
-def test_a_freeze_never_reaches_the_chat(server: Gunicorn, own_redis: RedisServer) -> None:
-    with own_redis.frozen():
-        begin = time.monotonic()
-        answer = chat(server)
-        assert time.monotonic() - begin < 3
-    assert answer.status == 200
-    assert answer.json["reply"] == "hello"
-    assert "X-Message-ID" not in answer.headers
-    assert made(server)

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from chatting import at_once, chat, rate
 from collector import Collector
 from conftest import needed
 from gunicorn_server import Gunicorn, StartServer
@@ -20,7 +21,6 @@ from proxy import Proxy
 from redis_cluster import RedisCluster
 from redis_sentinel import RedisSentinel
 from redis_server import RedisServer
-from test_workers import at_once, chat, rate
 
 WORKERS = {"workers": 2, "worker_class": "gthread", "threads": 8}
 METRICS = "Custom/Feedback/"
@@ -37,8 +37,8 @@ class Traffic:
         self._over = threading.Event()
 
     def stash(self, number: int) -> str | None:
-        answer = chat(self.server, number)
-        assert (answer.status, answer.json["reply"]) == (200, f"hello {number}")
+        answer = chat(self.server, prompt=f"hello {number}")
+        assert answer.json["reply"] == f"hello {number}"
         message_id = answer.headers["X-Message-ID"]
         with self._lock:
             self.answers["message", 202 if message_id else 503] += 1

@@ -12,11 +12,11 @@ from pathlib import Path
 from socket import create_server
 
 import pytest
+from chatting import at_once, chat, rate
 from collector import Collector
 from conftest import SCALED_OUT, STORES
 from gunicorn_server import Gunicorn, StartServer
 from processes import wait_until
-from test_workers import at_once, chat, rate
 
 EVERYWHERE = STORES + SCALED_OUT
 
@@ -32,7 +32,7 @@ PATIENT = {"FLASK_FEEDBACK_STORE_TIMEOUT": "5"}
 
 def assert_all_recorded(server: Gunicorn, collector: Collector, number: int) -> set[str]:
     """So many messages, then as many votes, from so many callers at once; who took them."""
-    messages = at_once(lambda each: chat(server, each), range(number), callers=number)
+    messages = at_once(lambda _: chat(server), range(number), callers=number)
     message_ids = [message.headers["X-Message-ID"] for message in messages]
     assert message_ids.count(None) == 0
     votes = at_once(lambda each: rate(server, each), message_ids, callers=number)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from chatting import at_once, chat, made, rate
 from collector import Collector
 from conftest import STORES
-from gunicorn_server import Gunicorn, StartServer
-from http_client import Response
+from gunicorn_server import StartServer
 from redis_server import RedisServer
 
 FOUR: dict[str, Any] = {"workers": 4, "options": ["--preload"]}
@@ -22,28 +21,12 @@ def store_url(request: pytest.FixtureRequest, new_store_url: Callable[[str], str
     return new_store_url(request.param)
 
 
-def at_once(
-    call: Callable[[Any], Response], arguments: Iterable[Any], callers: int = 64
-) -> list[Response]:
-    """Many callers, a connection each."""
-    with ThreadPoolExecutor(callers) as pool:
-        return list(pool.map(call, arguments))
-
-
-def chat(server: Gunicorn, number: int) -> Response:
-    return server.post("/plain", {"prompt": f"hello {number}"})
-
-
-def rate(server: Gunicorn, message_id: str) -> Response:
-    return server.post("/feedback", {"message_id": message_id, "rating": "good"})
-
-
 def test_no_vote_misses_its_message_not_even_after_a_crash(
     chat_server: StartServer, collector: Collector, store_url: str
 ) -> None:
     threads = {"worker_class": "gthread", "threads": 16}
     with chat_server(store_url=store_url, **threads, **FOUR) as server:
-        messages = at_once(lambda number: chat(server, number), range(100))
+        messages = at_once(lambda _: chat(server), range(100))
         assert len({message.headers["X-Worker"] for message in messages}) > 1
         traces = {
             answer.headers["X-Message-ID"]: answer.headers["X-Trace-ID"] for answer in messages
@@ -65,7 +48,7 @@ def test_forty_identical_votes_at_once_are_one_event(
 ) -> None:
     patient = {"FLASK_FEEDBACK_STORE_TIMEOUT": "5"}  # however slow this machine may be
     with chat_server(store_url=store_url, env=patient, worker_class="gevent", **FOUR) as server:
-        message_id = chat(server, 1).headers["X-Message-ID"]
+        message_id = made(server)
         votes = at_once(lambda _: rate(server, message_id), range(40))
         assert Counter(vote.status for vote in votes) == {202: 1, 200: 39}
         assert len({vote.json["feedback_id"] for vote in votes}) == 1
@@ -80,7 +63,7 @@ def test_forty_different_votes_at_once_are_forty_revisions_and_events(
 ) -> None:
     patient = {"FLASK_FEEDBACK_STORE_TIMEOUT": "5", "FLASK_FEEDBACK_MAX_REVISIONS": "40"}
     with chat_server(store_url=store_url, env=patient, **FOUR) as server:
-        message_id = chat(server, 1).headers["X-Message-ID"]
+        message_id = made(server)
         votes = at_once(
             lambda n: server.post("/feedback", {"message_id": message_id, "rating": n}), range(40)
         )
@@ -95,7 +78,7 @@ def test_redis_keeps_messages_and_votes_over_a_crash(
     chat_server: StartServer, own_redis: RedisServer
 ) -> None:
     with chat_server(store_url=f"unix://{own_redis.socket}") as server:
-        messages = [chat(server, number).headers["X-Message-ID"] for number in range(20)]
+        messages = [made(server) for _ in range(20)]
         own_redis.kill()
         own_redis.start()
         votes = [rate(server, message_id) for message_id in messages]
