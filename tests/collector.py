@@ -1,53 +1,18 @@
-"""A stand-in for New Relic's collector: HTTPS on loopback, the agent's own wire protocol."""
+"""A stand-in for New Relic's collector: agents report to it, and tests ask it what arrived."""
 
 from __future__ import annotations
 
-import json
-import ssl
 import threading
-import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
-import trustme
+from agent_protocol import CONNECT, AgentServer, merged
 
 Event = dict[str, Any]
 Enough = int | Callable[[list[Event]], Any]
-
-REPORT_PERIOD_MS = 100
-
-#: What the collector answers to `connect`, see `RESPONSES` in newrelic/common/agent_http.py.
-CONNECT: dict[str, Any] = {
-    "account_id": "12345",
-    "apdex_t": 0.5,
-    "application_id": "1",
-    "collect_custom_events": True,
-    "collect_errors": True,
-    "collect_span_events": True,
-    "collect_traces": True,
-    "data_report_period": 60,
-    "encoding_key": "1" * 40,
-    "entity_guid": "ENTITY",
-    "product_level": 50,
-    "sampling_rate": 0,
-    "trusted_account_ids": [12345],
-    "trusted_account_key": "12345",
-    "url_rules": [],
-    "event_harvest_config": {
-        "report_period_ms": REPORT_PERIOD_MS,
-        "harvest_limits": {
-            "analytic_event_data": 1200,
-            "custom_event_data": 3600,
-            "error_event_data": 100,
-            "span_event_data": 2000,
-        },
-    },
-}
 
 #: Settings that have no environment variable: no look-ups of cloud metadata services.
 QUIET = {
@@ -74,16 +39,8 @@ class Collector:
         self._open = threading.Event()
         self._open.set()
 
-        authority = trustme.CA()
         self._ca_bundle = directory / "ca.pem"
-        authority.cert_pem.write_to_path(str(self._ca_bundle))
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        authority.issue_cert("127.0.0.1").configure_cert(context)
-        self._server = _Server(("127.0.0.1", 0), _Handler)
-        self._server.collector = self
-        self._server.socket = context.wrap_socket(
-            self._server.socket, server_side=True, do_handshake_on_connect=False
-        )
+        self._server = AgentServer(self.answer, self._ca_bundle)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
 
     def __enter__(self) -> Collector:
@@ -234,48 +191,3 @@ class Collector:
             for event in self._events.get(event_type, ())
             if all(event.get(name) == value for name, value in having.items())
         ]
-
-
-def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with `over` laid on top, level by level."""
-    result = dict(base)
-    for key, value in over.items():
-        old = result.get(key)
-        if isinstance(old, Mapping) and isinstance(value, Mapping):
-            value = merged(old, value)
-        result[key] = value
-    return result
-
-
-class _Server(ThreadingHTTPServer):
-    collector: Collector
-    daemon_threads = True
-    request_queue_size = 64
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """An agent that was killed in the middle of a request is no news."""
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: _Server
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self) -> None:
-        query = parse_qs(urlsplit(self.path).query)
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        if self.headers.get("Content-Encoding") in {"gzip", "deflate"}:
-            body = zlib.decompress(body, zlib.MAX_WBITS | 32)
-        method, run = query["method"][0], query.get("run_id", [""])[0]
-        status, value = self.server.collector.answer(method, run, json.loads(body))
-        if not status:
-            self.close_connection = True
-            return
-        answer = json.dumps({"return_value": value}).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(answer)))
-        self.end_headers()
-        self.wfile.write(answer)
-
-    def log_message(self, *args: Any) -> None:
-        pass
