@@ -8,204 +8,33 @@ within a round, so that what else the machine does falls on all alike.
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import astuple, dataclass
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import astuple
 from pathlib import Path
-from uuid import uuid4
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from collector import Collector
-from gunicorn_server import Gunicorn
 from picture import Bar, draw
 from processes import environment
+from ratio import Ratio
 from redis_server import RedisServer
-
-from feedback_blueprint.stores import ANYONE, Ballot, Message
-from feedback_blueprint.stores.redis_layout import CONFIRM, VOTE, encode
+from throughput import HAND, HARVEST, NAMES, Took, against_hand, throughput
+from weight import bytes_per_message
 
 HERE = Path(__file__).parent
 PICTURE = HERE.parent / "screenshots" / "benchmark.svg"
-HAND = "by_hand"
-NAMES = {
-    "bare": "bare Flask, nothing kept",
-    "by_hand": "twenty lines by hand, Redis",
-    "ours": "this blueprint, Redis",
-    "embedded": "this blueprint, SQLite",
-}
-WEEK = 7 * 24 * 3600
-
-#: The most that New Relic grants a process: 10,000 custom events a minute, sent every 5 seconds.
-HARVEST = {"event_harvest_config": {"report_period_ms": 5000, "harvest_limits": {}}}
-HARVEST["event_harvest_config"]["harvest_limits"] = {"custom_event_data": 833}
-
-
-@dataclass(frozen=True)
-class Ratio:
-    """Median and quartiles."""
-
-    low: float
-    median: float
-    high: float
-
-    @classmethod
-    def of(cls, values: Iterable[float]) -> Ratio:
-        return cls(*statistics.quantiles(values, n=4))
-
-    def __str__(self) -> str:
-        return f"{self.median:.2f} ({self.low:.2f} to {self.high:.2f})"
-
-
-# Requests a second
-
-
-class Load:
-    """The generator's process."""
-
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, str(HERE / "load.py")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def __call__(self, port: int, path: str, bodies: list[dict[str, str]]) -> tuple[float, list]:
-        """Send requests; how long they took, and what was answered."""
-        assert self._process.stdin
-        assert self._process.stdout
-        order = {"port": port, "path": path, "bodies": [json.dumps(body) for body in bodies]}
-        print(json.dumps(order), file=self._process.stdin, flush=True)
-        line = self._process.stdout.readline()
-        if not line:
-            raise SystemExit("the load generator ended: see above")
-        took, answers = json.loads(line)
-        return took, answers
-
-    def end(self) -> None:
-        self._process.kill()
-        self._process.communicate()
-
-
-def slice_of_work(load: Load, port: int, requests: int) -> tuple[float, float]:
-    """Chat, then vote once on each of the messages; the seconds that each took."""
-    chat, answers = load(port, "/chat", [{"prompt": "hello"}] * requests)
-    votes = [
-        {
-            "message_id": answer["message_id"],
-            "rating": "good",
-            "category": "informative",
-            "message": f"Just what I needed, says {uuid4().hex[:8]}",
-        }
-        for answer in answers
-    ]
-    vote, _ = load(port, "/feedback", votes)
-    return chat, vote
-
-
-@contextmanager
-def apps(directory: Path, redis: RedisServer) -> Iterator[dict[str, int]]:
-    """All apps, each with a worker; the ports they listen on."""
-    with ExitStack() as stack:
-        collector = stack.enter_context(Collector(directory, HARVEST))
-        ports = {}
-        for name in NAMES:
-            (directory / name).mkdir()
-            env = collector.environ() | {
-                "BENCHMARK_REDIS_URL": redis.fresh_url(),
-                "BENCHMARK_FILE": str(directory / name / "feedback.sqlite3"),
-            }
-            options = [f"--pythonpath={HERE}"]
-            app = Gunicorn(f"benchmarked:{name}", directory / name, env=env, options=options)
-            ports[name] = stack.enter_context(app).port
-        yield ports
-
-
-def throughput(
-    directory: Path, redis: RedisServer, seconds: float, requests: int
-) -> tuple[dict[str, list[tuple[float, float]]], int]:
-    """Seconds for chats and votes of each app, round by round."""
-    took: dict[str, list[tuple[float, float]]] = {name: [] for name in NAMES}
-    with apps(directory, redis) as ports, ExitStack() as stack:
-        load = Load()
-        stack.callback(load.end)
-        for port in ports.values():
-            slice_of_work(load, port, requests)  # to warm up
-        deadline = time.monotonic() + seconds
-        for number in itertools.count():
-            for name in list(ports) if number % 2 else reversed(ports):
-                took[name].append(slice_of_work(load, ports[name], requests))
-            if time.monotonic() > deadline and number > 2:
-                return took, number + 1
-    raise AssertionError
-
-
-def against_hand(took: dict[str, list[tuple[float, float]]], name: str, what: int) -> Ratio:
-    pairs = zip(took[HAND], took[name], strict=True)
-    return Ratio.of(hand[what] / other[what] for hand, other in pairs)
-
-
-# Bytes
-
-
-def used(redis: RedisServer) -> int:
-    return int(redis.info("memory")["used_memory"])
-
-
-def bytes_per_message(redis: RedisServer, keys: int) -> tuple[float, float, float]:
-    """What Redis keeps of a message: written by hand, ours, and ours with a vote."""
-    sizes = []
-    ours = [f"fb:{os.urandom(16).hex()[:22]}" for _ in range(keys)]
-    trace_ids = (uuid4().hex for _ in itertools.count())
-    vote = b'["good","informative","Just what I needed"]'
-
-    def by_hand(key: str) -> list[tuple[object, ...]]:
-        return [("SET", f"feedback:{uuid4().hex}", next(trace_ids), "EX", WEEK)]
-
-    def stash(key: str) -> list[tuple[object, ...]]:
-        return [("SET", key, encode(Message(next(trace_ids))), "PX", WEEK * 1000, "NX")]
-
-    def rate(key: str) -> list[tuple[object, ...]]:
-        ballot = Ballot(vote, os.urandom(8), 20)
-        return [
-            ("EVALSHA", vote_script, 1, key, *ballot, ANYONE),
-            ("EVALSHA", confirm_script, 1, key, b"p" + ANYONE, ballot.attempt),
-        ]
-
-    with redis.client() as client:
-        client.flushall()
-        vote_script, confirm_script = client.script_load(VOTE), client.script_load(CONFIRM)
-        empty = used(redis)
-        for commands, flush in ((by_hand, True), (stash, False), (rate, True)):
-            send(client, ours, commands)
-            sizes.append((used(redis) - empty) / keys)
-            if flush:
-                client.flushall()
-    return sizes[0], sizes[1], sizes[2]
-
-
-def send(
-    client: object, keys: Sequence[str], commands: Callable[[str], list[tuple[object, ...]]]
-) -> None:
-    """Send the commands of all keys, a thousand keys at a time."""
-    for first in range(0, len(keys), 1000):
-        pipeline = client.pipeline(transaction=False)  # type: ignore[attr-defined]
-        for key in keys[first : first + 1000]:
-            for command in commands(key):
-                pipeline.execute_command(*command)
-        pipeline.execute()
 
 
 # Start-up and latency
+
 
 START = """
 import flask, marshmallow, newrelic.agent, redis
@@ -244,28 +73,44 @@ def latency(directory: Path, redis: RedisServer, rounds: int) -> tuple[list, Rat
 
 
 def report(arguments: argparse.Namespace) -> Iterator[str]:
-    load_before = os.getloadavg()[0]
-    with tempfile.TemporaryDirectory() as directory, ExitStack() as stack:
-        redis = stack.enter_context(RedisServer(Path(directory, "redis")))
-        requests = arguments.requests
-        took, rounds = throughput(Path(directory), redis, arguments.seconds, requests)
-        calls, p99 = latency(Path(directory), redis, arguments.rounds)
-        hand, ours, rated = bytes_per_message(redis, arguments.keys)
-        start = start_up(Path(directory), arguments.rounds)
+    load_before, requests = os.getloadavg()[0], arguments.requests
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        directory = Path(name)
+        redis = stack.enter_context(RedisServer(directory / "redis"))
+        took, rounds = throughput(directory, redis, arguments.seconds, requests)
+        calls, p99 = latency(directory, redis, arguments.rounds)
+        weights = bytes_per_message(redis, arguments.keys)
+        start = start_up(directory, arguments.rounds)
     ratios = {n: [against_hand(took, n, what) for what in (0, 1)] for n in NAMES}
-    rates = {
-        name: [requests / statistics.median(slice_[what] for slice_ in slices) for what in (0, 1)]
-        for name, slices in took.items()
-    }
+    yield from throughput_table(took, ratios, requests)
+    yield ""
+    yield from costs_table(weights, calls, p99, start)
+    yield ""
+    yield (
+        f"{rounds} rounds of {requests} chats and as many votes an app, {arguments.keys:,} keys; "
+        f"{os.cpu_count()} cores, load {load_before:.1f} before; "
+        f"Python {sys.version.split()[0]}, one sync worker an app."
+    )
+    if arguments.picture:
+        picture(ratios)
+
+
+def throughput_table(took: Took, ratios: dict[str, list[Ratio]], requests: int) -> Iterator[str]:
     yield "| median (quartiles) | chats/s | votes/s |"
     yield "|---|---|---|"
     for name, label in NAMES.items():
+        rates = [requests / statistics.median(each[what] for each in took[name]) for what in (0, 1)]
         cells = [
             f"**1.00** ({rate:.0f}/s)" if name == HAND else f"**{ratio}**"
-            for ratio, rate in zip(ratios[name], rates[name], strict=True)
+            for ratio, rate in zip(ratios[name], rates, strict=True)
         ]
         yield f"| {label} | {' | '.join(cells)} |"
-    yield ""
+
+
+def costs_table(
+    weights: tuple[float, float, float], calls: list, p99: Ratio, start: Ratio
+) -> Iterator[str]:
+    hand, ours, rated = weights
     yield "| | by hand | ours | ours / by hand |"
     yield "|---|---|---|---|"
     yield (
@@ -283,19 +128,15 @@ def report(arguments: argparse.Namespace) -> Iterator[str]:
     )
     spread = f"{start.median:.0f} ms ({start.low:.0f} to {start.high:.0f})"
     yield f"| import and registration, over what it is built on | - | {spread} | - |"
-    yield ""
-    yield (
-        f"{rounds} rounds of {requests} chats and as many votes an app, {arguments.keys:,} keys; "
-        f"{os.cpu_count()} cores, load {load_before:.1f} before; "
-        f"Python {sys.version.split()[0]}, one sync worker an app."
-    )
-    if arguments.picture:
-        bars = [
-            [Bar(label, *astuple(ratios[name][what])) for name, label in NAMES.items()]
-            for what in (0, 1)
-        ]
-        PICTURE.parent.mkdir(exist_ok=True)
-        PICTURE.write_text(draw({"Chats a second": bars[0], "New votes a second": bars[1]}))
+
+
+def picture(ratios: dict[str, list[Ratio]]) -> None:
+    bars = [
+        [Bar(label, *astuple(ratios[name][what])) for name, label in NAMES.items()]
+        for what in (0, 1)
+    ]
+    PICTURE.parent.mkdir(exist_ok=True)
+    PICTURE.write_text(draw({"Chats a second": bars[0], "New votes a second": bars[1]}))
 
 
 def main() -> None:

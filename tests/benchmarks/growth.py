@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
-import secrets
 import sqlite3
 import statistics
 import sys
@@ -19,69 +18,25 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from filling import WEEK, fill_redis, fill_sqlite, new_key, new_message
 from processes import wait_until
+from ratio import Ratio
 from redis_cluster import RedisCluster
 from redis_server import RedisServer
 
-from feedback_blueprint.stores import Ballot, Confirmation, Message, RedisStore, SQLiteStore, Store
-from feedback_blueprint.stores.redis_layout import encode
-from feedback_blueprint.stores.sqlite_layout import STASH
+from feedback_blueprint.stores import Ballot, Confirmation, RedisStore, SQLiteStore, Store
 
 TIMEOUT = 0.25
-WEEK = timedelta(days=7)
 VOTE = b'["good","informative","Just what I needed"]'
-
-
-def new_key() -> str:
-    return f"fb:{secrets.token_urlsafe(16)}"
-
-
-def new_message(*rest: Any) -> Message:
-    return Message(secrets.token_hex(16), *rest)
 
 
 def vote(store: Store, key: str) -> None:
     attempt = os.urandom(8)
     store.vote(key, [b""], Ballot(VOTE, attempt, 20))
     store.confirm([Confirmation(key, b"", attempt)])
-
-
-# Filling a store faster than one call at a time
-
-
-def fill_redis(server: RedisServer, url: str, messages: int, ttl: timedelta, *rest: Any) -> float:
-    """Bytes that it takes for each message."""
-    before = server.info("memory")["used_memory"]
-    milliseconds = int(ttl.total_seconds() * 1000)
-    with server.client(url) as client:
-        for _ in range(0, messages, 1000):
-            pipeline = client.pipeline(transaction=False)
-            for _ in range(1000):
-                pipeline.execute_command(
-                    "SET", new_key(), encode(new_message(*rest)), "PX", milliseconds
-                )
-            pipeline.execute()
-    return float(server.info("memory")["used_memory"] - before) / messages
-
-
-def fill_sqlite(store: SQLiteStore, path: Path, messages: int, ttl: timedelta) -> float:
-    """Bytes that it takes for each message."""
-    store.stash(new_key(), new_message(), WEEK)  # makes the tables
-    expires = time.time() + ttl.total_seconds()
-    row = {"now": 0, "expires": expires, "owner": b"", "context": None, "content": None}
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        connection.execute("PRAGMA synchronous = OFF")
-        connection.execute("PRAGMA cache_size = -500000")
-        connection.execute("BEGIN")
-        for _ in range(messages):
-            connection.execute(STASH, row | {"key": new_key(), "trace_id": secrets.token_hex(16)})
-        connection.execute("COMMIT")
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    return path.stat().st_size / messages
 
 
 # Time
@@ -114,9 +69,9 @@ def compare_sizes(
         cells = []
         for what in (0, 1):
             pairs = zip(results, smallest, strict=True)
-            low, median, high = statistics.quantiles((r[what] / s[what] for r, s in pairs), n=4)
+            ratio = Ratio.of(result[what] / small[what] for result, small in pairs)
             milliseconds = statistics.median(result[what] for result in results) * 1000
-            cells.append(f"{milliseconds:.2f} ms, {median:.2f} ({low:.2f} to {high:.2f})")
+            cells.append(f"{milliseconds:.2f} ms, {ratio}")
         yield f"{size:,}", *cells, f"{sizes[size]:.0f}"
 
 
