@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
-import signal
 import subprocess
 import sys
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import redis
 import yaml
 from conftest import needed
 from http_client import Client
-from processes import ToolMissingError, environment, free_port, tail, wait_until
+from processes import Group, ToolMissingError, environment, free_port, tail, wait_until
 from redis_server import RedisServer, redis_binary
 
 from feedback_blueprint.stores import store_from_url
@@ -121,32 +121,22 @@ def answered(ask: Any) -> Any:
         return ask()
 
 
-def test_the_demos_command_runs_on_several_workers(
-    compose: Any, redis_server: RedisServer, tmp_path: Path
-) -> None:
-    """The very command and environment, on this machine: no key is set, so in developer mode."""
-    service = compose["services"]["demo"]
-    client = Client(free_port())
+@contextmanager
+def demo(service: Any, store_url: str, directory: Path) -> Iterator[tuple[Client, Path]]:
+    """Run the very command and environment on this machine; a client, and the log."""
+    client, log = Client(free_port()), directory / "log"
     command = [word.replace("$$", "$") for word in service["command"]]
     assert "-b 0.0.0.0:8000" in command[-1]
     command[-1] = command[-1].replace("0.0.0.0:8000", f"127.0.0.1:{client.port}")
     environ = {name: value for name, value in service["environment"].items() if value is not None}
     assert environ["FLASK_FEEDBACK_STORE_URL"].endswith(":-redis://redis:6379/0}")
     environ |= {
-        "FLASK_FEEDBACK_STORE_URL": redis_server.fresh_url(),
-        "HOME": str(tmp_path),
+        "FLASK_FEEDBACK_STORE_URL": store_url,
+        "HOME": str(directory),
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
-    log = tmp_path / "log"
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env=environment(environ),
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
+        process = Group(command, cwd=ROOT, env=environment(environ), stdout=output, stderr=output)
 
     def up() -> bool:
         assert process.poll() is None, tail(log)
@@ -157,14 +147,19 @@ def test_the_demos_command_runs_on_several_workers(
 
     try:
         wait_until(up, "the demo to answer")
+        yield client, log
+    finally:
+        process.end()
+
+
+def test_the_demos_command_runs_on_several_workers(
+    compose: Any, redis_server: RedisServer, tmp_path: Path
+) -> None:
+    """No key is set, so it runs in developer mode."""
+    with demo(compose["services"]["demo"], redis_server.fresh_url(), tmp_path) as (client, log):
         for number in range(8):
-            chat = {"messages": [{"role": "user", "content": "hi"}]}
-            reply = client.post("/chat", chat)
+            reply = client.post("/chat", {"messages": [{"role": "user", "content": "hi"}]})
             vote = {"message_id": reply.headers["X-Message-ID"], "rating": number}
             answer = client.post("/feedback", vote)
             assert answer.status == 202, answer.text + tail(log)
         assert log.read_text().count("Booting worker") == 4
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # the session that was made for it
-        process.wait()
