@@ -20,7 +20,7 @@ KEY = "NEW_RELIC_LICENSE_KEY (or NEW_RELIC_CONFIG_FILE, or NEW_RELIC_DEVELOPER_M
 METRICS = "Custom/Feedback/"
 
 REGISTRATION = 10.0
-"""Seconds that a check waits for New Relic."""
+"""Seconds that a check waits for New Relic, where `startup_timeout` is not set."""
 
 
 class Agent(Protocol):
@@ -104,7 +104,9 @@ class NewRelic:
         )
         if not present.ok:
             return [present]
-        application: Any = newrelic.agent.register_application(timeout=REGISTRATION)
+        application: Any = newrelic.agent.register_application(
+            timeout=local.startup_timeout or REGISTRATION
+        )
         settings = application.settings
         if settings is None:
             remedy = "Check the licence key, the network to New Relic and the agent's log."

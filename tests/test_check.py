@@ -78,7 +78,7 @@ def test_what_is_wrong_is_named_with_its_remedy(
 
 def test_a_new_relic_that_does_not_answer(collector: Collector, tmp_path: Path) -> None:
     with collector.held():
-        status, found = check(collector, f"sqlite:///{tmp_path}/feedback.db")
+        status, found = check(collector, f"sqlite:///{tmp_path}/feedback.db", startup_timeout=1)
     assert status == 1
     assert not found["registered with New Relic"]["ok"]
     assert found["SQLite file"]["ok"]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
-from chatting import chat, rate
+from chatting import assert_untouched, chat, rate
 from collector import Collector
 from gunicorn_server import Gunicorn, StartServer
 from http_client import Response
@@ -53,3 +54,12 @@ def test_a_vote_refused_during_a_freeze_is_recorded_when_sent_again(
         "the vote to be known as recorded",
     )
     assert unchanged.json == answer.json | {"status": "unchanged"}
+
+
+def test_a_freeze_never_reaches_the_chat(server: Gunicorn, own_redis: RedisServer) -> None:
+    with own_redis.frozen():
+        begin = time.monotonic()
+        answer = chat(server)
+        assert time.monotonic() - begin < 3  # two timeouts are 0.5 s, redis-py's default is 5 s
+    assert_untouched(answer)
+    assert made(server)

@@ -54,6 +54,9 @@ class Confirmation(NamedTuple):
     attempt: bytes
 
 
+Status = Literal["accepted", "unchanged", "pending", "too-many", "unknown"]
+
+
 class Outcome(NamedTuple):
     """What became of a vote.
 
@@ -62,7 +65,7 @@ class Outcome(NamedTuple):
     `too-many`: it would be a revision over the limit; `unknown`: no message for this rater.
     """
 
-    status: Literal["accepted", "unchanged", "pending", "too-many", "unknown"]
+    status: Status
     revision: int = 0
     message: Message | None = None
     attempt: bytes = b""

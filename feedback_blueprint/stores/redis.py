@@ -11,14 +11,14 @@ import math
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import redis
 from redis.exceptions import NoScriptError, ResponseError
 
 from ..errors import ConfigurationError
 from ..findings import Finding
-from .base import Ballot, Confirmation, Message, Outcome, Shown, Standing
+from .base import Ballot, Confirmation, Message, Outcome, Shown, Standing, Status
 from .redis_client import FAILURES, Client, Shared, client_from_url, unavailable
 from .redis_layout import AMEND, CONFIRM, VOTE, decode, encode
 
@@ -85,11 +85,11 @@ class RedisStore:
         if reply is None:
             return Outcome("unknown")
         status, revision, message = reply.split(b" ", 2)
-        attempt = b""
-        if status == b"pending":
+        attempt, said = b"", cast("Status", status.decode())
+        if said == "pending":
             length = len(ballot.attempt)
             attempt, message = message[:length], message[length:]
-        return Outcome(status.decode(), int(revision), decode(message), attempt)
+        return Outcome(said, int(revision), decode(message), attempt)
 
     def confirm(self, confirmations: Sequence[Confirmation]) -> None:
         """Note that votes were recorded, in one round trip."""
