@@ -135,7 +135,14 @@ def _ratings(value: Any) -> Mapping[str | int, float] | None:
         return {rating: (rating - low) / (high - low) for rating in value}
     if not isinstance(value, Mapping) or not value:
         raise TypeError
-    return {_rating(rating): _number(score) for rating, score in value.items()}
+    return {_rating(rating): _score(score) for rating, score in value.items()}
+
+
+def _score(value: Any) -> float:
+    score = _number(value)
+    if number_problem(score):
+        raise ValueError
+    return score
 
 
 def _rating(value: Any) -> str | int:

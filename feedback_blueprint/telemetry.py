@@ -1,4 +1,4 @@
-"""The only file that knows `newrelic`: what the agent can do now, and telling it."""
+"""The only file that imports `newrelic`: what the agent can do now, and telling it."""
 
 from __future__ import annotations
 

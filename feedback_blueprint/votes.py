@@ -28,8 +28,7 @@ from .logs import Complaints
 from .raters import Raters
 from .schemas import feedback_schema
 from .signals import feedback_recorded
-from .stores import RETRACTED, Ballot, Confirmation, Guard, Message, Outcome, Shown, Store
-from .stores.outbox import MOMENT
+from .stores import MOMENT, RETRACTED, Ballot, Confirmation, Guard, Message, Outcome, Shown, Store
 from .telemetry import Agent, NewRelic
 
 POLL = 0.01
@@ -184,11 +183,14 @@ class Votes:
         waits, was lost on the way, and its event with it: its caller was told so, or died. This
         attempt then takes its place.
         """
-        looks_left = 2 * (self.settings.store_timeout + MOMENT) / POLL
+        looks_left, awaited = 0.0, b""
         while True:
             outcome = self._store.vote(key, raters, ballot)
             if outcome.status != "pending":
                 return outcome
+            if outcome.attempt != awaited:  # another has taken it over, and has its own time
+                awaited = outcome.attempt
+                looks_left = 2 * (self.settings.store_timeout + MOMENT) / POLL
             looks_left -= 1
             if looks_left < 0:
                 ballot = ballot._replace(instead_of=outcome.attempt)

@@ -158,6 +158,12 @@ def test_a_client_that_decodes_is_refused():
         RedisStore(redis.Redis(decode_responses=True))
 
 
+@pytest.mark.parametrize("client", ["redis://localhost", None])
+def test_what_is_no_client_is_refused(client):
+    with pytest.raises(ConfigurationError, match="Give it"):
+        RedisStore(client)
+
+
 def test_a_unix_socket_is_a_store(redis_server):
     feedback = FeedbackBlueprint()
     app = make_app(feedback, FEEDBACK_STORE_URL=f"unix://{redis_server.socket}?db=3")

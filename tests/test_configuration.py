@@ -78,6 +78,7 @@ def test_a_good_value_is_read(key, value, expected):
         ("RATINGS", {1.5: 1}),
         ("RATINGS", {True: 1}),
         ("RATINGS", {2**63: 1}),
+        ("RATINGS", {"good": 2**63}),
         ("RATINGS", range(1)),
         ("RATINGS", range(10**9)),
         ("CATEGORIES", "helpful"),
@@ -100,7 +101,12 @@ def test_a_good_value_is_read(key, value, expected):
         ("STORE_URL", "redis://localhost:6379/0?socket_timeout=soon"),
         ("STORE_URL", "redis://localhost:6379/zero"),
         ("STORE_URL", "redis://localhost:6379/0?colour=red"),
+        ("STORE_URL", "redis://localhost:6379/0?retry=3"),
+        ("STORE_URL", "redis://localhost:6379/0?ssl=true"),
+        ("STORE_URL", "redis://localhost:6379/0?single_connection_client=1"),
         ("STORE_URL", "redis+cluster://localhost:6379?colour=red"),
+        ("STORE_URL", "redis+cluster://localhost:6379?startup_nodes=a"),
+        ("STORE_URL", "redis+sentinel://localhost:26379/primary/0?retry=3"),
         ("STORE_URL", "redis+sentinel://localhost:26379/primary/0?colour=red"),
         ("STORE_URL", "redis+sentinel://localhost:26379/primary/0?sentinel_colour=red"),
     ],
@@ -110,6 +116,20 @@ def test_a_bad_value_is_named_with_its_key_and_a_remedy(key, value):
         settings(**{f"FEEDBACK_{key}": value})
     assert f"FEEDBACK_{key}" in str(raised.value)
     assert "Give " in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("redis://localhost/zero", "a database is a number"),
+        ("redis://localhost/0?colour=red", "'colour'"),
+        ("redis+sentinel://localhost", "service"),
+        ("redis://localhost/0?decode_responses=true", "decode_responses"),
+    ],
+)
+def test_a_url_that_cannot_work_says_why(url, why):
+    with pytest.raises(ConfigurationError, match=why):
+        settings(FEEDBACK_STORE_URL=url)
 
 
 def test_no_password_is_in_an_error():

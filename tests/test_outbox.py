@@ -6,14 +6,17 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from processes import wait_until
 
+from feedback_blueprint.errors import StoreUnavailable
 from feedback_blueprint.stores import Ballot, Confirmation, Message, SQLiteStore
-from feedback_blueprint.stores.outbox import send_soon
+from feedback_blueprint.stores.outbox import TRIES, send_soon
 
 CONFIRMATIONS = [Confirmation(f"key {number}", b"voter", b"attempt") for number in range(100)]
 WEEK = timedelta(days=7)
@@ -61,11 +64,41 @@ def test_a_store_that_fails_does_not_stop_the_others(caplog):
     assert caplog.text.count("are not confirmed") == 1
 
 
+def test_what_could_not_be_sent_is_sent_again_for_some_time(monkeypatch):
+    monkeypatch.setattr("feedback_blueprint.stores.outbox.PAUSE", 0.01)
+    tried: list[Confirmation] = []
+
+    def refuse(confirmations: Sequence[Confirmation]) -> None:
+        tried.extend(confirmations)
+        raise StoreUnavailable("Gone.")
+
+    send_soon(refuse, CONFIRMATIONS[0])
+    wait_until(lambda: len(tried) == TRIES, "the last try")
+    sent: list[Confirmation] = []
+    send_soon(sent.extend, CONFIRMATIONS[1])
+    wait_until(lambda: sent, "the next one")
+    assert tried == CONFIRMATIONS[:1] * TRIES
+
+
+def test_many_at_once_start_one_thread(monkeypatch):
+    def outboxes() -> int:
+        return [thread.name for thread in threading.enumerate()].count("feedback-outbox")
+
+    monkeypatch.setattr("feedback_blueprint.stores.outbox._outboxes", {})
+    before = outboxes()
+    sent: list[Confirmation] = []
+    with ThreadPoolExecutor(50) as pool:
+        for confirmation in CONFIRMATIONS:
+            pool.submit(send_soon, sent.extend, confirmation)
+    wait_until(lambda: sorted(sent) == sorted(CONFIRMATIONS), "all")
+    assert outboxes() == before + 1
+
+
 def test_where_no_thread_can_be_had_it_is_sent_at_once(monkeypatch):
     def refuse(self: object) -> None:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr("feedback_blueprint.stores.outbox._outbox", None)
+    monkeypatch.setattr("feedback_blueprint.stores.outbox._outboxes", {})
     monkeypatch.setattr(threading.Thread, "start", refuse)
     sent: list[Confirmation] = []
     send_soon(sent.extend, CONFIRMATIONS[0])
@@ -90,7 +123,7 @@ def test_a_process_that_ends_sends_what_it_has(voted, tmp_path):
     code = f"""
 from pathlib import Path
 from feedback_blueprint.stores import Confirmation, SQLiteStore
-from feedback_blueprint.stores.outbox import send_soon
+from feedback_blueprint.stores.outbox import TRIES, send_soon
 store = SQLiteStore(Path({str(tmp_path / "feedback.sqlite3")!r}), timeout=2)
 send_soon(store.confirm, Confirmation("m", b"", b"attempt"))
 """

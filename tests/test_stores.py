@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -103,3 +105,20 @@ def test_reading_keeps_the_order_and_marks_the_unknown(store):
     ]
     assert [standing.vote for standing in standings if standing] == [None, b'["good"]', None]
     assert store.read([], [ANYONE]) == []
+
+
+def test_the_first_threads_after_a_fork_share_a_connection(store):
+    """As those of a worker do whose master has used the store."""
+    store.stash("before", Message(TRACE_ID), WEEK)
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            sys.setswitchinterval(1e-6)
+            with ThreadPoolExecutor(16) as pool:
+                kept = pool.map(lambda n: store.stash(f"m{n}", Message(TRACE_ID), WEEK), range(64))
+                status = int(not all(kept))
+        finally:
+            os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
+    assert all(store.read([f"m{n}" for n in range(64)], [ANYONE]))

@@ -8,12 +8,14 @@ from urllib.parse import unquote, urlsplit
 from ..errors import ConfigurationError
 from .base import ANYONE, RETRACTED, Ballot, Confirmation, Message, Outcome, Shown, Standing, Store
 from .guard import Guard
+from .outbox import MOMENT
 from .redis import RedisStore
-from .redis_client import SCHEMES
+from .redis_client import SCHEMES, BadURL
 from .sqlite import SQLiteStore
 
 __all__ = [
     "ANYONE",
+    "MOMENT",
     "RETRACTED",
     "Ballot",
     "Confirmation",
@@ -46,10 +48,13 @@ def store_from_url(url: str | None, *, timeout: float, instance_path: str, key: 
             return RedisStore.from_url(url, timeout)
         if parts.scheme == "sqlite" and not parts.netloc and parts.path not in ("", "/:memory:"):
             return SQLiteStore(Path(instance_path, unquote(parts.path)[1:]), timeout)
+        why = ""
+    except BadURL as error:
+        why = f" ({error})"
     except (ValueError, TypeError):
-        pass
+        why = ""  # Python's own texts hold passwords
     raise ConfigurationError(
-        f"{key} cannot be {without_password(url)!r}. Give redis://host:port/db, rediss://..., "
+        f"{key} cannot be {without_password(url)!r}{why}. Give redis://host:port/db, rediss://..., "
         "unix:///path, redis+cluster://host:port,host:port, "
         "redis+sentinel://host:port,host:port/service/db, sqlite:///file "
         "or sqlite:////path/to/file (not :memory:, which every worker would have to itself). "

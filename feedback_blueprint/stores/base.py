@@ -114,7 +114,7 @@ class Store(Protocol):
         ...
 
     def confirm(self, confirmations: Sequence[Confirmation]) -> None:
-        """Note that votes were recorded. Nobody waits for this, and it never raises."""
+        """Note that votes were recorded. Nobody waits for this."""
         ...
 
     def read(self, keys: Sequence[str], raters: Sequence[bytes]) -> list[Standing | None]:

@@ -8,31 +8,55 @@ import threading
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
+from ..errors import StoreUnavailable
 from ..logs import Complaints
 from .base import Confirmation
 
 MOMENT = 0.05
 """Seconds from a confirmation until it is sent, with those since: nobody clicks so fast."""
 
+PAUSE, TRIES = 1.0, 10
+"""Seconds until what failed is sent again, and how often it is tried: longer than a failover."""
+
+UNCONFIRMED = "Votes are not confirmed, and may be recorded twice."
+
 Send = Callable[[Sequence[Confirmation]], None]
+
+
+class Waiting(NamedTuple):
+    """A confirmation, how to send it, and how often that has failed."""
+
+    confirmation: Confirmation
+    send: Send
+    failures: int = 0
 
 
 class Outbox:
     """What one process is to send, and the thread that sends it."""
 
     def __init__(self) -> None:
-        self.pid = os.getpid()
-        self._waiting: deque[tuple[Send, Confirmation]] = deque()
+        self._pid = os.getpid()
+        self._started = False
+        self._starting = threading.Lock()
+        self._waiting: deque[Waiting] = deque()
         self._filled = threading.Event()
         self._sending = threading.Lock()
         self._complaints = Complaints()
-        threading.Thread(target=self._run, name="feedback-outbox", daemon=True).start()
-        atexit.register(self._end)
 
     def put(self, send: Send, confirmation: Confirmation) -> None:
-        """Leave a confirmation to be sent with `send`, and do not wait."""
-        self._waiting.append((send, confirmation))
+        """Leave a confirmation to be sent with `send`, and do not wait.
+
+        Raises `RuntimeError` where no thread can be had.
+        """
+        if not self._started:
+            with self._starting:  # of three hundred greenlets at once, one starts it
+                if not self._started:
+                    threading.Thread(target=self._run, name="feedback-outbox", daemon=True).start()
+                    atexit.register(self._end)
+                    self._started = True
+        self._waiting.append(Waiting(confirmation, send))
         self._filled.set()
 
     def _run(self) -> None:
@@ -40,36 +64,45 @@ class Outbox:
             time.sleep(MOMENT)
             self._filled.clear()
             self._send_all()
+            if self._waiting:  # which failed
+                time.sleep(PAUSE)
+                self._filled.set()
 
     def _send_all(self) -> None:
         with self._sending:
-            batches: dict[Send, list[Confirmation]] = defaultdict(list)
+            batches: dict[Send, list[Waiting]] = defaultdict(list)
             while self._waiting:
-                send, confirmation = self._waiting.popleft()
-                batches[send].append(confirmation)
-            for send, confirmations in batches.items():
-                with self._complaints.quietly(
-                    "Votes that are not confirmed may be recorded twice."
-                ):
-                    send(confirmations)
+                waiting = self._waiting.popleft()
+                batches[waiting.send].append(waiting)
+            for send, batch in batches.items():
+                if not self._sent(send, batch):
+                    again = (each._replace(failures=each.failures + 1) for each in batch)
+                    self._waiting.extend(each for each in again if each.failures < TRIES)
+
+    def _sent(self, send: Send, batch: Sequence[Waiting]) -> bool:
+        with self._complaints.quietly(UNCONFIRMED):
+            try:
+                send([waiting.confirmation for waiting in batch])
+                return True
+            except StoreUnavailable as error:
+                self._complaints.warn(error.remedy, UNCONFIRMED + " %s", error)
+        return False
 
     def _end(self) -> None:
-        """Send the rest, or wait for the thread to; a fork has the parent's outbox, and its own."""
-        if self.pid == os.getpid():
+        """Send the rest, or wait for the thread to; a fork leaves its parent's to the parent."""
+        if self._pid == os.getpid():
             self._send_all()
 
 
-_outbox: Outbox | None = None
-"""This process's, or that of the process it was forked from."""
+_outboxes: dict[int, Outbox] = {}
+"""By process: a fork has its parent's, which the parent sends, and its own."""
 
 
 def send_soon(send: Send, confirmation: Confirmation) -> None:
     """Send a confirmation with others, or at once where no thread can be had for that."""
-    global _outbox
-    if _outbox is None or _outbox.pid != os.getpid():
-        try:
-            _outbox = Outbox()
-        except RuntimeError:
-            send([confirmation])
-            return
-    _outbox.put(send, confirmation)
+    pid = os.getpid()
+    outbox = _outboxes.get(pid) or _outboxes.setdefault(pid, Outbox())
+    try:
+        outbox.put(send, confirmation)
+    except RuntimeError:
+        send([confirmation])

@@ -38,6 +38,11 @@ class RedisStore:
                     "what it keeps is bytes. Give it a client without."
                 )
             self._shared = Shared(lambda: client, math.inf)
+        elif not callable(client):
+            raise ConfigurationError(
+                f"RedisStore cannot use a {type(client).__name__}. "
+                "Give it a redis.Redis or redis.RedisCluster, or a URL to RedisStore.from_url()."
+            )
         else:
             self._shared = Shared(client, math.inf)  # a cluster's client connects when it is made
 
@@ -93,11 +98,11 @@ class RedisStore:
 
     def confirm(self, confirmations: Sequence[Confirmation]) -> None:
         """Note that votes were recorded, in one round trip."""
-        with suppress(*FAILURES):
+        with self._errors():
             pipeline: Any = self._client.pipeline(transaction=False)
             for key, voter, attempt in confirmations:
                 pipeline.execute_command("EVAL", CONFIRM, 1, key, b"p" + voter, attempt)
-            pipeline.execute(raise_on_error=False)
+            pipeline.execute()
 
     def read(self, keys: Sequence[str], raters: Sequence[bytes]) -> list[Standing | None]:
         """Ask for each key both ways, as a string and as a hash: it is one of them, or neither."""
@@ -116,9 +121,8 @@ class RedisStore:
             if isinstance(values, Exception):
                 standings.append(_standing(value, {}, raters))
             else:
-                message = values[0] if isinstance(value, Exception) else None
                 held = dict(zip(fields, values[1:], strict=True))
-                standings.append(_standing(message, held, raters))
+                standings.append(_standing(values[0], held, raters))
         return standings
 
     def show(self, key: str) -> Shown | None:

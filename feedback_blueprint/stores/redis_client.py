@@ -7,11 +7,12 @@ attempt has a timeout and there are two; nothing connects before it is used.
 from __future__ import annotations
 
 import functools
-import inspect
 import math
+import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Generator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -40,11 +41,19 @@ SCHEMES = (
 )
 
 
+CLUSTER_OPTIONS = ("dynamic_startup_nodes", "read_from_replicas", "reinitialize_steps")
+"""Options of a URL that are for a cluster's client, not for its connections."""
+
+
+class BadURL(ValueError):
+    """Says what is wrong with a URL, and nothing that is secret."""
+
+
 def client_from_url(url: str, timeout: float) -> Callable[[], Client]:
     """Check `url` and return what makes its client; `timeout` is for one attempt, in seconds.
 
     Query options go to redis-py as they are; those with the prefix `sentinel_` to the connections
-    to the Sentinels themselves. Raises `ValueError` for a URL that cannot work.
+    to the Sentinels themselves. Raises `BadURL`, or `ValueError`, for one that cannot work.
     """
     scheme, _, kind = urlsplit(url).scheme.partition("+")
     limits: dict[str, Any] = {
@@ -58,7 +67,7 @@ def client_from_url(url: str, timeout: float) -> Callable[[], Client]:
         return _server(url, limits, timeout)
     hosts, options = _parse(url, scheme, 26379 if kind == "sentinel" else 6379)
     if options.get("decode_responses"):
-        raise ValueError("what is kept is bytes, which decode_responses would spoil")
+        raise BadURL("what is kept is bytes, which decode_responses would spoil")
     if kind == "cluster":
         return _cluster(hosts, limits | options)
     return _sentinel(hosts, urlsplit(url).path, limits, options, timeout)
@@ -66,34 +75,31 @@ def client_from_url(url: str, timeout: float) -> Callable[[], Client]:
 
 def _server(url: str, limits: dict[str, Any], timeout: float) -> Callable[[], Client]:
     options = parse_url(url)
-    _refuse_unknown(options, {"path", "connection_class", "timeout"}, redis.Redis)
     parts = urlsplit(url)
     if parts.scheme != "unix" and parts.path.strip("/") and "db" not in options:
-        raise ValueError("a database is a number, and redis-py would take another name for 0")
+        raise BadURL("a database is a number")  # which redis-py would take for 0
     str(options.get("host", "")).encode("idna")  # as the resolver would
-    pool = redis.BlockingConnectionPool.from_url(
-        url,
-        max_connections=MAX_CONNECTIONS,
-        timeout=timeout,
-        retry_on_error=[errors.ReadOnlyError],
-        **limits,
-    )
+    with _refusing_options():
+        pool = redis.BlockingConnectionPool.from_url(
+            url,
+            max_connections=MAX_CONNECTIONS,
+            timeout=timeout,
+            retry_on_error=[errors.ReadOnlyError],
+            **limits,
+        )
+        pool.connection_class(**pool.connection_kwargs)
     if pool.get_encoder().decode_responses:
-        raise ValueError("what is kept is bytes, which decode_responses would spoil")
+        raise BadURL("what is kept is bytes, which decode_responses would spoil")
     return lambda: redis.Redis(connection_pool=pool)
 
 
 def _cluster(hosts: list[tuple[str, int]], options: dict[str, Any]) -> Callable[[], Client]:
-    _refuse_unknown(options, set(), redis.RedisCluster, redis.Redis)
     options.pop("db", None)
     options.pop("health_check_interval")
+    _refuse_unusable(options, CLUSTER_OPTIONS)
     options.setdefault("max_connections", MAX_CONNECTIONS)
     nodes = [ClusterNode(host, port) for host, port in hosts]
-    return lambda: redis.RedisCluster(
-        startup_nodes=nodes,
-        require_full_coverage=False,
-        **options,
-    )
+    return lambda: redis.RedisCluster(startup_nodes=nodes, require_full_coverage=False, **options)
 
 
 def _sentinel(
@@ -105,11 +111,12 @@ def _sentinel(
 ) -> Callable[[], Client]:
     service, _, db = path.strip("/").partition("/")
     if not service:
-        raise ValueError("a Sentinel URL names its service: /service/db")
+        raise BadURL("a Sentinel URL names its service, /service/db")
     options["db"] = int(db or 0)
     prefix = "sentinel_"
     own = {k.removeprefix(prefix): options.pop(k) for k in list(options) if k.startswith(prefix)}
-    _refuse_unknown(own | options, set(), redis.Redis)
+    for each in own, options:
+        _refuse_unusable(limits | each)
     if options.get("ssl"):
         own["ssl"] = True
     # Sentinels are asked one after the other, so each is given half the time, and no second try.
@@ -120,11 +127,21 @@ def _sentinel(
     )
 
 
-def _refuse_unknown(options: Iterable[str], known: set[str], *clients: Callable[..., Any]) -> None:
-    """Raise for an option that redis-py would refuse with a `TypeError`, once it connects."""
-    known = known.union(*(inspect.signature(client).parameters for client in clients))
-    if unknown := set(options) - known:
-        raise ValueError(f"unknown options: {unknown}")
+def _refuse_unusable(options: Mapping[str, Any], others: Collection[str] = ()) -> None:
+    """Make a connection, which connects to nothing, as the first caller would."""
+    connection = redis.SSLConnection if options.get("ssl") else redis.Connection
+    left_out = {"ssl", "max_connections", *others}
+    used: Any = {name: value for name, value in options.items() if name not in left_out}
+    with _refusing_options():
+        connection(**used | {"retry_on_error": [errors.ReadOnlyError]})
+
+
+@contextmanager
+def _refusing_options() -> Generator[None]:
+    try:
+        yield
+    except (TypeError, AttributeError, errors.RedisError) as error:
+        raise BadURL(f"redis-py cannot use an option, {error}") from error
 
 
 class _Sentinel(Sentinel):
@@ -149,14 +166,14 @@ class Shared:
     def __init__(self, make: Callable[[], Any], seconds: float) -> None:
         self._make = make
         self._seconds = seconds
-        self._lock = threading.Lock()
+        self._locks: dict[int, threading.Lock] = {}  # by process: gevent patches after a fork
         self._until = -math.inf
         self.made: Any = None
 
     def get(self) -> Any:
         """Return it, made now or before."""
         if time.monotonic() > self._until:
-            with self._lock:
+            with self._locks.setdefault(os.getpid(), threading.Lock()):
                 if time.monotonic() > self._until:
                     try:
                         self.made, seconds = self._make(), self._seconds
@@ -174,12 +191,12 @@ def _parse(url: str, scheme: str, port: int) -> tuple[list[tuple[str, int]], dic
     parts = urlsplit(url)
     credentials, _, hosts = parts.netloc.rpartition("@")
     if not hosts:
-        raise ValueError("no host")
+        raise BadURL("no host")
     addresses = []
     for host in hosts.split(","):
         address = urlsplit(f"//{host}")
         if not address.hostname:
-            raise ValueError("a host without a name")
+            raise BadURL("a host without a name")
         address.hostname.encode("idna")  # as the resolver would
         addresses.append((address.hostname, address.port or port))
     single = f"redis://{credentials}{'@' if credentials else ''}host/?{parts.query}"

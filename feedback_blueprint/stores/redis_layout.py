@@ -53,7 +53,7 @@ if kind == 'string' then
   local ttl = redis.call('PTTL', KEYS[1])
   redis.call('DEL', KEYS[1])
   redis.call('HSET', KEYS[1], 'm', message)
-  if ttl > 0 then redis.call('PEXPIRE', KEYS[1], ttl) end
+  if ttl >= 0 then redis.call('PEXPIRE', KEYS[1], math.max(ttl, 1)) end
 end
 redis.call('HSET', KEYS[1], 'v' .. voter, (revision + 1) .. ' ' .. vote, 'p' .. voter, attempt)
 return 'accepted ' .. (revision + 1) .. ' ' .. message

@@ -15,7 +15,7 @@ import time
 from collections.abc import Generator, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..errors import StoreUnavailable
 from ..findings import Finding
@@ -32,6 +32,7 @@ from .sqlite_layout import (
     STASH,
     VERSION,
     VOTE,
+    Look,
     message_of,
     row_of,
 )
@@ -50,8 +51,8 @@ class SQLiteStore:
         self._path = path
         self._patience = 2 * timeout
         self._connection: sqlite3.Connection | None = None
-        self._lock = threading.Lock()
         self._pid = os.getpid()
+        self._locks: dict[int, threading.Lock] = {}  # by process
 
     def part_of(self, key: str) -> str:  # noqa: ARG002
         """Return the same for all keys: there is one file."""
@@ -105,7 +106,7 @@ class SQLiteStore:
 
     def confirm(self, confirmations: Sequence[Confirmation]) -> None:
         """Note that votes were recorded."""
-        with contextlib.suppress(StoreUnavailable), self._connected() as execute:
+        with self._connected() as execute:
             for confirmation in confirmations:
                 execute(CONFIRM, confirmation)
 
@@ -147,14 +148,16 @@ class SQLiteStore:
 
         More than one would not be faster: SQLite writes for one at a time.
         """
-        if self._pid != os.getpid():
-            _left_behind.append(self._connection)
-            self._connection, self._lock, self._pid = None, threading.Lock(), os.getpid()
+        pid = os.getpid()
+        lock = self._locks.setdefault(pid, threading.Lock())
         deadline = time.monotonic() + self._patience
-        if not self._lock.acquire(timeout=self._patience):
+        if not lock.acquire(timeout=self._patience):
             remedy = "Use Redis for so many messages at once."
             raise StoreUnavailable("SQLite is busy", remedy, unreachable="crowded")
         try:
+            if self._pid != pid:
+                _left_behind.append(self._connection)
+                self._connection, self._pid = None, pid
             if self._connection is None:
                 self._connection = self._open(deadline)
             yield Execute(self._connection, deadline)
@@ -166,7 +169,7 @@ class SQLiteStore:
                 raise _unavailable(self._path, error) from error
             raise
         finally:
-            self._lock.release()
+            lock.release()
 
     def _open(self, deadline: float) -> sqlite3.Connection:
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -212,16 +215,6 @@ class Execute:
                     raise
                 # By chance, which keeps nothing secret, so that two do not meet again and again.
                 time.sleep(random.uniform(0.0005, 0.002))  # noqa: S311
-
-
-class Look(NamedTuple):
-    """A message as one rater sees it; `pending` is the attempt that is still to be confirmed."""
-
-    message: Message
-    voter: bytes
-    revision: int = 0
-    vote: bytes | None = None
-    pending: bytes | None = None
 
 
 def _look(execute: Execute, key: str, raters: Sequence[bytes]) -> Look | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
 from .base import Message
 
@@ -96,3 +96,13 @@ def message_of(row: tuple[str, bytes, str | None, str | None]) -> Message:
     """Return the message that a row holds."""
     trace_id, owner, context, content = row
     return Message(trace_id, owner, json.loads(context) if context else {}, content)
+
+
+class Look(NamedTuple):
+    """A message as one rater sees it; `pending` is the attempt that is still to be confirmed."""
+
+    message: Message
+    voter: bytes
+    revision: int = 0
+    vote: bytes | None = None
+    pending: bytes | None = None
