@@ -69,7 +69,8 @@ class Capture:
         except StoreUnavailable:  # the store's guard has said so
             votes.agent.count("StashesMissed")
             return None
-        self._announced.append(key)
+        if key not in self._announced:
+            self._announced.append(key)
         return key, message
 
     def amend(self, key: str, message: Message) -> None:

@@ -76,13 +76,13 @@ def _add_documents(blueprint: Blueprint, votes: Callable[[], Votes]) -> None:
 
 
 def table(findings: Sequence[Finding]) -> str:
-    """Set findings out for a person, each with a mark, and with its remedy where it needs one."""
+    """Set findings out for a person, each marked, and with its remedy where it needs one."""
     width = max(len(finding.what) for finding in findings)
     lines = []
     for what, ok, seen, remedy in findings:
-        lines.append(f"{'✓' if ok else '✗'} {what:{width}}  {seen}")
+        lines.append(f"{'ok ' if ok else 'BAD'} {what:{width}}  {seen}")
         if not ok and remedy:
-            lines.append(f"  {'':{width}}  → {remedy}")
+            lines.append(f"    {'':{width}}  -> {remedy}")
     return "\n".join(lines)
 
 
@@ -90,19 +90,24 @@ def description(shown: Shown, ttl: float) -> str:
     """Set out all that is kept of a message; `ttl` is how long it could be rated, in seconds."""
     message, expires_in, votes = shown
     lines = [
-        f"trace ID   {message.trace_id}",
+        f"trace ID   {printable(message.trace_id)}",
         f"age        {ttl - expires_in:.0f} s, by today's FEEDBACK_TTL",
         f"time left  {expires_in:.0f} s",
         f"rater      {message.owner.hex() or 'anyone'}",
         *(f"context    {name} = {value!r}" for name, value in message.context.items()),
     ]
     if message.content is not None:
-        lines.append(f"content    {message.content}")
+        lines.append(f"content    {printable(message.content)}")
     for rater, standing in votes.items():
         vote = Vote.unpack(standing.vote) if standing.vote else None
-        said = json.dumps(vote._asdict(), ensure_ascii=False) if vote else "retracted"
+        said = repr(vote._asdict()) if vote else "retracted"
         doubt = ", not confirmed as recorded" if standing.pending else ""
         lines.append(
             f"vote       by {rater.hex() or 'anyone'}, revision {standing.revision}: {said}{doubt}"
         )
     return "\n".join(lines)
+
+
+def printable(text: str) -> str:
+    """Return a user's text so that it cannot draw on an operator's terminal."""
+    return text if text.isprintable() else repr(text)

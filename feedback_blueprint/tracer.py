@@ -18,7 +18,7 @@ from .capture import Capture, Context, MessageID
 from .errors import ConfigurationError
 from .logs import Complaints
 
-STATUSES = {str(status.value) for status in HTTPStatus}
+STATUSES = frozenset(HTTPStatus)
 
 
 class Tracer:
@@ -66,31 +66,35 @@ class Tracer:
         """Take the ID from the result; `None` means that it is not a message."""
         if callable(self.message_id):
             return self.message_id(result)
-        name = str(self.message_id)
-        if isinstance(result, tuple):
-            result = result[0]
-        if isinstance(result, Response) and result.is_json:
-            result = result.get_json()
-        return result[name] if isinstance(result, Mapping) else getattr(result, name)
+        name, source = str(self.message_id), _body(result)
+        try:
+            return source[name]
+        except (TypeError, LookupError):
+            return getattr(source, name)
 
     def stash(self, minted: MessageID | None, result: Any) -> None:
         """Stash what a plain function returned, if it is a message."""
         with self.quietly():
-            if result is None or _status(result) >= 400:
+            status = 400 if result is None else _status(result)
+            if status >= 400:
+                if status not in STATUSES:
+                    text = "A message of %s() is not kept: %s beside it is a status to Flask."
+                    self._complaints.warn("status", text, self._name, status)
                 return
             message_id = self.id_of(result) if minted is None else minted
             if message_id is None:
                 return
-            content = result
-            if self.content_of:
+            capture, content = self.capture(), result
+            if self.content_of and capture.votes.settings.store_message:
                 content = self.ask(self.content_of, result)
-            self.capture().keep(message_id, self.context_for(result), content)
+            capture.keep(message_id, self.context_for(result), content)
 
     def context_for(self, result: Any) -> Context:
         """Return the context of a message; what fails costs the context alone."""
         if self.context_of is None:
             return self.context
-        return self.ask(self.context_of, result) or {}
+        context_of = self.context_of
+        return self.ask(lambda result: dict(context_of(result) or {}), result) or {}
 
     def ask(self, function: Callable[[Any], Any], result: Any) -> Any:
         """Call the app's own function; `None` and a line in the log if it fails."""
@@ -128,6 +132,15 @@ def check_arguments(function: Any, message_id: Any, context: Any, content: Any) 
             raise ConfigurationError(f"context cannot hold {name!r}: {value!r}. {problem}")
 
 
+def _body(result: Any) -> Any:
+    """Return what Flask would answer with, without status and headers; of a response, its JSON."""
+    if type(result) is tuple:  # a named one has names of its own
+        return _body(result[0])
+    if isinstance(result, Response) and result.is_json and result.is_sequence:
+        return result.get_json()
+    return result
+
+
 def _status(result: Any) -> int:
     """Return the status that Flask would answer with, as far as the result says it."""
     if isinstance(result, Response):
@@ -135,9 +148,13 @@ def _status(result: Any) -> int:
     if isinstance(result, HTTPException):
         return result.code or 500
     if isinstance(result, tuple) and len(result) in (2, 3):
-        number = str(result[1]).partition(" ")[0]
-        # A reply with its 512 tokens, or with its model, is no response.
-        return int(number) if number in STATUSES else _status(result[0])
+        status = result[1]
+        if isinstance(status, str) and status[:3].isdecimal():
+            status = int(status[:3])
+        # A reply with its tokens, or with its model, is no response.
+        if isinstance(status, int) and 100 <= status <= 599:
+            return status
+        return _status(result[0])
     return 200
 
 

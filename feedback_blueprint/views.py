@@ -8,7 +8,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, NoReturn
 
-from flask import Response, jsonify, request
+from flask import Response, request
 from flask.views import MethodView
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.routing import Rule
@@ -100,8 +100,8 @@ def problem(refusal: Refusal) -> Response:
 
 def answer(document: Any, status: int) -> Response:
     """Answer with JSON, kept out of caches: it is the caller's own."""
-    response = jsonify(document)
-    response.status_code = status
+    # Not with the app's own JSON, which may fail on half a surrogate pair, or rename what we say.
+    response = Response(json.dumps(document), status, mimetype="application/json")
     response.headers["Cache-Control"] = "no-store"
     return response
 

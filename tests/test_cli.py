@@ -26,9 +26,9 @@ def test_the_dashboard_is_printed_as_json_to_import(run):
 def test_check_says_that_the_agent_is_not_running_and_what_to_do(run):
     result = run("check")
     assert result.exit_code == 1
-    assert "✗ agent" in result.output
+    assert "BAD agent" in result.output
     assert "newrelic-admin" in result.output
-    assert "✓ store" in result.output
+    assert "ok  store" in result.output
 
 
 def test_check_prints_json_for_machines(run):
@@ -45,7 +45,7 @@ def test_check_says_that_the_rater_has_its_key(store_url):
     )
     app.register_blueprint(FeedbackBlueprint(rater=lambda: "ann"))
     output = app.test_cli_runner().invoke(args=["feedback", "check"]).output
-    assert "✓ SECRET_KEY" in output
+    assert "ok  SECRET_KEY" in output
     assert "1 fallback" in output
     assert "hunter2" not in output
 
@@ -68,7 +68,7 @@ def test_check_names_a_store_that_is_out_without_its_password():
     app.register_blueprint(FeedbackBlueprint())
     result = app.test_cli_runner().invoke(args=["feedback", "check"])
     assert result.exit_code == 1
-    assert "✗ store" in result.output
+    assert "BAD store" in result.output
     assert "Check that it runs" in result.output
     assert "hunter2" not in result.output
 
@@ -82,7 +82,7 @@ def test_show_tells_all_that_is_kept(app, feedback, events, client, run):
     assert events[0]["trace_id"] in result.output
     assert "model = 'm-1'" in result.output
     assert "revision 1" in result.output
-    assert '"message": "né"' in result.output
+    assert "'message': 'né'" in result.output
     client.delete("/feedback?message_id=m")
     assert "revision 2: retracted" in run("show", "m").output
 
@@ -98,6 +98,19 @@ def test_show_tells_an_unrated_message_its_text_and_owner(store_url):
     assert "rater      anyone" not in result.output
     assert "ann" not in result.output
     assert "time left  604" in result.output
+
+
+def test_no_text_of_a_user_draws_on_the_operators_terminal(app, feedback, events, client, run):
+    evil = "\x1b[2J\nvote       by somebody \x9b\u202e"
+    votes = app.extensions["feedback_blueprint"][feedback]
+    votes.settings = votes.settings._replace(store_message=True)
+    with app.test_request_context():
+        feedback.stash("m", context={"model": evil}, content=evil)
+    client.post("/feedback", json={"message_id": "m", "rating": "bad", "message": evil})
+    output = run("show", "m").output
+    assert output.count("somebody") == 3
+    assert all(line.isprintable() for line in output.splitlines())
+    assert output.count("\nvote ") == 1
 
 
 def test_show_says_that_there_is_no_such_message(run):

@@ -53,11 +53,23 @@ def test_context_holds_sixteen_entries(feedback, call, kept):
     assert len(kept(response.text).context) == 16
 
 
-def test_context_that_fails_costs_neither_answer_nor_rating(feedback, call, kept, caplog):
-    traced = feedback.trace_message(context=lambda result: result["missing"])(plain)
+@pytest.mark.parametrize(
+    ("context", "error"),
+    [(lambda result: result["missing"], "KeyError"), (lambda _: ["model"], "ValueError")],
+)
+def test_context_that_fails_costs_neither_answer_nor_rating(
+    feedback, call, kept, caplog, context, error
+):
+    traced = feedback.trace_message(context=context)(plain)
     response = call(traced)
     assert kept(response.json["message_id"]).context == {}
-    assert "KeyError" in caplog.text
+    assert error in caplog.text
+
+
+def test_content_is_not_asked_for_where_it_is_not_kept(feedback, call, caplog):
+    response = call(feedback.trace_message(content=lambda _: 1 / 0)(plain))
+    assert ids(response) == [response.json["message_id"]]
+    assert not caplog.records
 
 
 @pytest.fixture

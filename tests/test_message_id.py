@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
+from types import SimpleNamespace
+from typing import NamedTuple
 from uuid import UUID
 
 import pytest
@@ -97,6 +100,25 @@ def test_none_for_an_id_means_not_a_message(feedback, call, caplog):
     traced = feedback.trace_message(message_id=lambda _: None)(lambda: "reply")
     assert ids(call(traced)) == []
     assert not caplog.records
+
+
+class Row(NamedTuple):
+    text: str
+    id: int
+
+
+def sqlite_row():
+    connection = sqlite3.connect(":memory:")
+    connection.row_factory = sqlite3.Row
+    return connection.execute("SELECT 'reply' AS text, 5 AS id").fetchone()
+
+
+@pytest.mark.parametrize(
+    "result", [{"id": 5}, Row("reply", 5), SimpleNamespace(id=5), sqlite_row(), ({"id": 5}, 201)]
+)
+def test_an_id_is_a_key_or_an_attribute_of_the_result(feedback, call, result):
+    traced = feedback.trace_message(message_id="id")(lambda: result)
+    assert ids(call(lambda: str(traced()))) == ["5"]
 
 
 def test_a_missing_key_is_named_in_the_log(feedback, call, caplog):

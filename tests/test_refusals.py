@@ -74,6 +74,11 @@ def test_not_an_object(post, raw):
     assert response.json["errors"] == {"_schema": ["Send an object."]}
 
 
+def test_a_field_that_the_apps_own_json_cannot_write(app, post):
+    app.json.ensure_ascii = False
+    assert refused(post('{"\\ud800": 1}'), 422, "invalid")
+
+
 def test_an_empty_object(post):
     response = post("{}")
     assert refused(response, 422, "invalid")

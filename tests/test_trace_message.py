@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from http import HTTPStatus
 
 import pytest
 from decorated import KINDS, ids, run
@@ -80,6 +81,8 @@ def test_content_that_is_no_function_is_refused_when_decorating(feedback):
     [
         None,
         ("sorry", 500),
+        ("sorry", HTTPStatus.NOT_FOUND),
+        ("sorry", 529),
         ("sorry", "429 TOO MANY REQUESTS", {"Retry-After": "1"}),
         Response("sorry", 400),
         (Response("sorry", 503), {"X-A": "b"}),
@@ -108,10 +111,24 @@ def test_what_a_view_returns_is_a_message(feedback, call, result):
     assert response.text == "reply"
 
 
-@pytest.mark.parametrize("beside", ["gpt-4o", "", 12, 512, 0.5, None, True, ["a"]])
+@pytest.mark.parametrize(
+    "beside", ["gpt-4o", "", "12 tokens", 12, 600, 2048, 0.5, None, True, ["a"]]
+)
 def test_a_second_result_that_is_no_status_does_not_matter(feedback, call, beside):
     traced = feedback.trace_message(lambda: ("reply", beside))
     assert len(ids(call(lambda: traced()[0]))) == 1
+
+
+def test_a_second_result_that_may_be_no_status_is_named_in_the_log(feedback, call, caplog):
+    def answer():
+        return "reply", 512  # tokens, or what Flask would answer with
+
+    traced = feedback.trace_message(answer)
+    for _ in range(2):
+        assert ids(call(lambda: traced()[0])) == []
+    [record] = caplog.records
+    assert "answer()" in record.message
+    assert "512" in record.message
 
 
 def test_a_redirect_is_a_message_too(feedback, call):
