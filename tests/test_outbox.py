@@ -55,16 +55,16 @@ def test_each_store_gets_its_own():
     assert (one, other) == (CONFIRMATIONS[:1], CONFIRMATIONS[1:2])
 
 
-def test_a_store_that_fails_does_not_stop_the_others(caplog):
+def test_a_store_that_fails_does_not_stop_the_others():
     sent: list[Confirmation] = []
     for confirmation in CONFIRMATIONS[:2]:
         send_soon(lambda _: 1 / 0, confirmation)
         send_soon(sent.extend, confirmation)
         wait_until(lambda each=confirmation: each in sent, "it")
-    assert caplog.text.count("are not confirmed") == 1
 
 
-def test_what_could_not_be_sent_is_sent_again_for_some_time(monkeypatch):
+def test_what_could_not_be_sent_is_sent_again_for_some_time(monkeypatch, caplog):
+    monkeypatch.setattr("feedback_blueprint.stores.outbox._outboxes", {})
     monkeypatch.setattr("feedback_blueprint.stores.outbox.PAUSE", 0.01)
     tried: list[Confirmation] = []
 
@@ -78,6 +78,8 @@ def test_what_could_not_be_sent_is_sent_again_for_some_time(monkeypatch):
     send_soon(sent.extend, CONFIRMATIONS[1])
     wait_until(lambda: sent, "the next one")
     assert tried == CONFIRMATIONS[:1] * TRIES
+    [record] = caplog.records
+    assert "not confirmed" in record.message
 
 
 def test_many_at_once_start_one_thread(monkeypatch):

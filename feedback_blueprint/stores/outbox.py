@@ -20,8 +20,6 @@ MOMENT = 0.05
 PAUSE, TRIES = 1.0, 10
 """Seconds until what failed is sent again, and how often it is tried: longer than a failover."""
 
-UNCONFIRMED = "Votes are not confirmed, and may be recorded twice."
-
 Send = Callable[[Sequence[Confirmation]], None]
 
 
@@ -41,6 +39,8 @@ class Outbox:
         self._started = False
         self._starting = threading.Lock()
         self._waiting: deque[Waiting] = deque()
+        self._failed: list[Waiting] = []
+        self._again = 0.0
         self._filled = threading.Event()
         self._sending = threading.Lock()
         self._complaints = Complaints()
@@ -60,33 +60,36 @@ class Outbox:
         self._filled.set()
 
     def _run(self) -> None:
-        while self._filled.wait():
+        while True:
+            self._filled.wait(PAUSE if self._failed else None)
             time.sleep(MOMENT)
             self._filled.clear()
             self._send_all()
-            if self._waiting:  # which failed
-                time.sleep(PAUSE)
-                self._filled.set()
 
     def _send_all(self) -> None:
         with self._sending:
             batches: dict[Send, list[Waiting]] = defaultdict(list)
+            if time.monotonic() > self._again:
+                self._waiting.extend(self._failed)
+                self._failed.clear()
             while self._waiting:
                 waiting = self._waiting.popleft()
                 batches[waiting.send].append(waiting)
             for send, batch in batches.items():
-                if not self._sent(send, batch):
-                    again = (each._replace(failures=each.failures + 1) for each in batch)
-                    self._waiting.extend(each for each in again if each.failures < TRIES)
+                try:
+                    send([waiting.confirmation for waiting in batch])
+                except Exception as error:
+                    self._put_back(batch, error)
 
-    def _sent(self, send: Send, batch: Sequence[Waiting]) -> bool:
-        with self._complaints.quietly(UNCONFIRMED):
-            try:
-                send([waiting.confirmation for waiting in batch])
-                return True
-            except StoreUnavailable as error:
-                self._complaints.warn(error.remedy, UNCONFIRMED + " %s", error)
-        return False
+    def _put_back(self, batch: Sequence[Waiting], error: Exception) -> None:
+        again = [waiting._replace(failures=waiting.failures + 1) for waiting in batch]
+        self._failed.extend(waiting for waiting in again if waiting.failures < TRIES)
+        self._again = time.monotonic() + PAUSE
+        if any(waiting.failures == TRIES for waiting in again):
+            text = "Votes are not confirmed, and may be recorded twice. %s"
+            self._complaints.warn(
+                str(type(error)), text, error, exc_info=not isinstance(error, StoreUnavailable)
+            )
 
     def _end(self) -> None:
         """Send the rest, or wait for the thread to; a fork leaves its parent's to the parent."""

@@ -115,10 +115,10 @@ def _sentinel(
     options["db"] = int(db or 0)
     prefix = "sentinel_"
     own = {k.removeprefix(prefix): options.pop(k) for k in list(options) if k.startswith(prefix)}
-    for each in own, options:
-        _refuse_unusable(limits | each)
     if options.get("ssl"):
         own["ssl"] = True
+    for each in own, options:
+        _refuse_unusable(limits | each)
     # Sentinels are asked one after the other, so each is given half the time, and no second try.
     half = {"socket_timeout": timeout / 2, "socket_connect_timeout": timeout / 2, "retry": None}
     sentinel: Any = _Sentinel(hosts, sentinel_kwargs=limits | half | own, **limits | options)
