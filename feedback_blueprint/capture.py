@@ -28,7 +28,12 @@ class Capture:
         self._owner = owner
         self._announced = announced
         self._trace_id = votes.agent.trace_id()
-        self._why_blind = "" if self._trace_id else _why_blind(votes)
+        self._why_blind = ""
+        if self._trace_id is None:
+            try:
+                votes.agent.check()
+            except AgentNotRecording as error:
+                self._why_blind = str(error)
 
     def stash(
         self,
@@ -99,11 +104,3 @@ class Capture:
         if not self.votes.settings.store_message or not isinstance(content, str):
             return None
         return content.encode(errors="replace").decode()
-
-
-def _why_blind(votes: Votes) -> str:
-    try:
-        votes.agent.check()
-    except AgentNotRecording as error:
-        return str(error)
-    return ""

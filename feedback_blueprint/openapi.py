@@ -77,7 +77,7 @@ def limits(
         case TextField():
             types, said = ["string"], {"maxLength": field.max_bytes}
             said |= {} if field.blank else NOT_BLANK
-        case MetadataField():
+        case _:
             types, said = ["object"], {"maxProperties": MAX_ENTRIES, "propertyNames": ENTRY_NAME}
             said["additionalProperties"] = ENTRY_VALUE
     types += ["null"] if field.allow_none else []
