@@ -62,13 +62,22 @@ def test_check_leaves_no_message_behind(app, run, feedback):
         assert all(store._client.ttl(key) <= 10 for key in store._client.scan_iter())
 
 
-def test_check_names_a_store_that_is_out_without_its_password():
+def test_check_finds_a_store_well(run, events):
+    result = run("check", "--json")
+    store, *server = json.loads(result.output)
+    assert store["what"] == "store"
+    assert store["ok"]
+    assert server, "what it says of itself"
+
+
+@pytest.mark.parametrize("command", [["check"], ["show", "m"]])
+def test_a_store_that_is_out_is_named_without_its_password(command):
     app = Flask(__name__)
     app.config["FEEDBACK_STORE_URL"] = "redis://ann:hunter2@127.0.0.1:1/0"
     app.register_blueprint(FeedbackBlueprint())
-    result = app.test_cli_runner().invoke(args=["feedback", "check"])
+    result = app.test_cli_runner().invoke(args=["feedback", *command])
     assert result.exit_code == 1
-    assert "BAD store" in result.output
+    assert "Redis" in result.output
     assert "Check that it runs" in result.output
     assert "hunter2" not in result.output
 

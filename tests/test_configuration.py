@@ -109,6 +109,11 @@ def test_a_good_value_is_read(key, value, expected):
         ("STORE_URL", "redis+sentinel://localhost:26379/primary/0?retry=3"),
         ("STORE_URL", "redis+sentinel://localhost:26379/primary/0?colour=red"),
         ("STORE_URL", "redis+sentinel://localhost:26379/primary/0?sentinel_colour=red"),
+        ("STORE_URL", "redis+sentinel://localhost:26379"),
+        ("STORE_URL", "redis+cluster://"),
+        ("STORE_URL", "redis+cluster://localhost:6379,:6380"),
+        ("STORE_URL", "redis://localhost:6379/0?decode_responses=true"),
+        ("STORE_URL", "redis+cluster://localhost:6379?decode_responses=true"),
     ],
 )
 def test_a_bad_value_is_named_with_its_key_and_a_remedy(key, value):

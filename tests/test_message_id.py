@@ -53,6 +53,13 @@ def test_a_function_that_takes_no_message_id_gets_none(feedback, call, kept):
     assert kept(ids(response)[0])
 
 
+def test_a_message_id_by_position_alone_is_the_callers(feedback, call):
+    traced = feedback.trace_message(lambda message_id, /: message_id)
+    response = call(lambda: traced("mine"))
+    assert response.text == "mine"
+    assert ids(response) != ["mine"]
+
+
 class Row:
     id = 7
 

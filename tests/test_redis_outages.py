@@ -180,3 +180,13 @@ def test_a_name_that_cannot_be_one(complaints: Callable[[], list[str]], kind: st
             assert chat.rate("any") == 503
         assert len(complaints()) == 1
         assert "a..b" in complaints()[0] or "host" in complaints()[0]
+
+
+def test_reading_back_says_that_it_cannot(site: Site) -> None:
+    chat = Chat(site.url)
+    with capture_feedback(chat.app):
+        message_id = chat.chat()
+        with FAULTS["no permission"][0](site):
+            answer = chat.client.get(f"/feedback?message_id={message_id}")
+    assert answer.status_code == 503
+    assert answer.json["code"] == "store-unavailable"

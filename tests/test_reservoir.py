@@ -80,6 +80,15 @@ def test_an_agent_that_hides_its_reservoir_is_limited_by_the_clock(caplog):
     assert len(caplog.records) == 1, "it is said once"
 
 
+def test_a_vote_outranks_all_that_its_transaction_recorded_unless_that_is_full():
+    recording, full = transaction(None), transaction(None)
+    full._custom_events.heap = True
+    for each in (recording, full):
+        Reservoir().keep(each)
+    assert recording._custom_events.pq == [(10.5, 1, "event")]
+    assert full._custom_events.pq == [(0.5, 1, "event")]
+
+
 def test_votes_that_a_failed_harvest_brought_back_count():
     full = [(10.5, number, "vote") for number in range(CAPACITY)]
     with pytest.raises(AgentNotRecording):

@@ -9,12 +9,15 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 from outage import Chat, suffer
 
+from feedback_blueprint.errors import StoreUnavailable
+from feedback_blueprint.stores import SQLiteStore
 from feedback_blueprint.testing import capture_feedback
 
 HOLD_LOCKED = """
@@ -191,3 +194,22 @@ def test_a_file_that_is_not_ours_is_left_as_it_is(
 
     chat = Chat(sqlite_url(path))
     suffer(chat, damaged(), complaints, "Move the file away", from_the_start=True)
+
+
+# One connection for all
+
+
+def test_whose_turn_does_not_come_is_refused(tmp_path: Path) -> None:
+    store = SQLiteStore(tmp_path / "feedback.sqlite3", timeout=0.01)
+    with ThreadPoolExecutor(1) as another, store._connected():
+        refused = another.submit(store.read, ["m"], [b""]).exception()
+    assert isinstance(refused, StoreUnavailable)
+    assert refused.unreachable == "crowded"
+    assert store.read(["m"], [b""]) == [None]
+
+
+def test_who_is_interrupted_leaves_the_others_a_connection(tmp_path: Path) -> None:
+    store = SQLiteStore(tmp_path / "feedback.sqlite3", timeout=0.01)
+    with pytest.raises(KeyboardInterrupt), store._connected():
+        raise KeyboardInterrupt
+    assert store.read(["m"], [b""]) == [None]

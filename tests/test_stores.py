@@ -16,6 +16,7 @@ from processes import wait_until
 from feedback_blueprint.stores import (
     ANYONE,
     Message,
+    store_from_url,
 )
 
 MESSAGES = [
@@ -122,3 +123,9 @@ def test_the_first_threads_after_a_fork_share_a_connection(store):
             os._exit(status)
     assert os.waitpid(child, 0)[1] == 0
     assert all(store.read([f"m{n}" for n in range(64)], [ANYONE]))
+
+
+def test_each_server_of_a_cluster_is_looked_at(redis_cluster):
+    store = store_from_url(redis_cluster.fresh_url(), timeout=2, instance_path="", key="KEY")
+    looked_at = [found.what for found in store.inspect() if found.what.startswith("Redis")]
+    assert looked_at == [f"Redis {node.address}" for node in redis_cluster.nodes]

@@ -176,3 +176,15 @@ def test_an_error_in_a_followed_stream_is_the_readers(feedback, call):
         return "handled"
 
     assert call(view).text == "handled"
+
+
+def test_a_stream_whose_first_item_names_no_message_is_none(feedback, call, caplog):
+    @feedback.trace_message(message_id=lambda _: None)
+    def stream():
+        yield "first"
+        yield "second"
+
+    response = call(lambda: Response(stream()))
+    assert response.text == "firstsecond"
+    assert ids(response) == []
+    assert not caplog.records
