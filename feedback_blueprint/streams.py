@@ -53,9 +53,6 @@ def follow(stream: Generator[Any, Any, Any], follower: Follower) -> Generator[An
             follower.see(item)
             try:
                 sent = yield item
-            except GeneratorExit:
-                stream.close()
-                raise
             except BaseException as error:
                 item = stream.throw(error)
             else:
@@ -76,9 +73,6 @@ async def follow_async(
             follower.see(item)
             try:
                 sent = yield item
-            except GeneratorExit:
-                await stream.aclose()
-                raise
             except BaseException as error:
                 item = await stream.athrow(error)
             else:

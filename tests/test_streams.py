@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from decorated import generator, ids
 from flask import Response, stream_with_context
@@ -188,3 +190,61 @@ def test_a_stream_whose_first_item_names_no_message_is_none(feedback, call, capl
     assert response.text == "firstsecond"
     assert ids(response) == []
     assert not caplog.records
+
+
+def test_a_stream_that_was_kept_when_called_is_not_followed(feedback, call):
+    traced = feedback.trace_message(generator)
+    assert call(lambda: traced().gi_code.co_name).text == "generator"
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_stream_that_lacks_its_id_goes_on(feedback, call, caplog, is_async):
+    @feedback.trace_message(message_id="ident")
+    def stream():
+        yield "first"
+        yield "second"
+
+    @feedback.trace_message(message_id="ident")
+    async def async_stream():
+        yield "first"
+        yield "second"
+
+    async def view():
+        return [item async for item in async_stream()]
+
+    assert call(view if is_async else lambda: list(stream())).json == ["first", "second"]
+    assert "ident" in caplog.text
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_who_closes_a_followed_stream_closes_the_app_s_own(feedback, call, is_async):
+    closed = []
+
+    @feedback.trace_message(message_id=lambda item: item)
+    def stream():
+        try:
+            yield "first"
+        except GeneratorExit:
+            closed.append("own")
+
+    @feedback.trace_message(message_id=lambda item: item)
+    async def async_stream():
+        try:
+            yield "first"
+        finally:
+            await asyncio.sleep(0)
+            closed.append("own")
+
+    def view():
+        running = stream()
+        next(running)
+        running.close()
+        return [*closed, "view"]
+
+    async def async_view():
+        running = async_stream()
+        await anext(running)
+        await running.aclose()
+        return [*closed, "view"]
+
+    assert call(async_view if is_async else view).json == ["own", "view"]
