@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, validate
+from marshmallow import Schema, ValidationError, fields
+from marshmallow.validate import OneOf
 
 from .attributes import (
     MAX_COMMENT,
@@ -79,9 +80,9 @@ class FeedbackSchema(Schema):
 
     message_id = MessageIDField(required=True)
     rating = RatingField(required=True)
-    category = TextField(MAX_TEXT, allow_none=True, load_default=None)
-    message = TextField(MAX_COMMENT, blank=True, allow_none=True, load_default=None)
-    metadata = MetadataField(allow_none=True, load_default=None)
+    category = TextField(MAX_TEXT, allow_none=True)
+    message = TextField(MAX_COMMENT, blank=True, allow_none=True)
+    metadata = MetadataField(allow_none=True)
 
 
 def feedback_schema(
@@ -90,13 +91,7 @@ def feedback_schema(
     """Make the schema of one app: what it declares is all it takes."""
     declared: dict[str, Any] = {}
     if ratings is not None:
-        declared["rating"] = RatingField(required=True, validate=_one_of(tuple(ratings)))
+        declared["rating"] = RatingField(required=True, validate=OneOf(tuple(ratings)))
     if categories is not None:
-        declared["category"] = TextField(
-            MAX_TEXT, allow_none=True, load_default=None, validate=_one_of(categories)
-        )
+        declared["category"] = TextField(MAX_TEXT, allow_none=True, validate=OneOf(categories))
     return FeedbackSchema.from_dict(declared)() if declared else FeedbackSchema()
-
-
-def _one_of(allowed: tuple[Any, ...]) -> validate.OneOf:
-    return validate.OneOf(allowed, error="Must be one of: {choices}.")

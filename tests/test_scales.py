@@ -52,6 +52,7 @@ def test_a_declared_rating_has_a_score(scaled, ratings, rating, score):
         ({"FEEDBACK_RATINGS": range(1, 4)}, {"rating": 4}, "1, 2, 3"),
         ({"FEEDBACK_RATINGS": range(1, 4)}, {"rating": "1"}, "1, 2, 3"),
         ({"FEEDBACK_RATINGS": range(1, 4)}, {"rating": True}, ""),
+        ({"FEEDBACK_RATINGS": range(1, 4)}, {}, "rating"),
         ({"FEEDBACK_CATEGORIES": ["a", "b"]}, {"rating": 1, "category": "c"}, "a, b"),
     ],
 )
@@ -71,4 +72,5 @@ def test_a_category_can_be_left_out_of_a_declared_list(scaled):
         client = app.test_client()
         body = {"message_id": client.get("/chat").text, "rating": 1}
         assert client.post("/feedback", json=body).status_code == 202
+        assert client.post("/feedback", json=body | {"category": None}).status_code == 200
         assert client.post("/feedback", json=body | {"category": "a"}).status_code == 202
