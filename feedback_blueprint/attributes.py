@@ -60,9 +60,7 @@ def attribute_problem(name: object, value: object) -> str | None:
         return "Name: use letters, digits, _ and . and begin with a letter or _."
     if RESERVED.fullmatch(name):
         return "Name: reserved for an attribute of the event."
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, (int, float)):
+    if isinstance(value, (int, float)):  # a boolean is an int
         return number_problem(value)
     if isinstance(value, str):
         return text_problem(value, MAX_TEXT, blank=True)
