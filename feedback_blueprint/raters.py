@@ -33,7 +33,7 @@ class Raters:
                 "Set SECRET_KEY before the blueprint is registered."
             )
         secrets = [config["SECRET_KEY"], *(config.get("SECRET_KEY_FALLBACKS") or ())]
-        self._keys = [_key(secret) for secret in secrets if secret]
+        self._keys = [_key(secret) for secret in secrets]
 
     def of_caller(self) -> Sequence[bytes]:
         """Return the caller's hashes, the current first; outside a request nobody can be asked."""

@@ -7,6 +7,7 @@ from flask import Flask, session
 from flask_login import LoginManager, UserMixin, current_user, login_user
 
 from feedback_blueprint import FeedbackBlueprint
+from feedback_blueprint.raters import Raters
 from feedback_blueprint.testing import capture_feedback
 
 
@@ -173,3 +174,16 @@ def test_flask_logins_current_user_is_a_rater(store_url):
         body = {"message_id": ann.get("/chat").headers["X-Message-ID"], "rating": 1}
         assert bob.post("/feedback", json=body).status_code == 404
         assert ann.post("/feedback", json=body).status_code == 202
+
+
+def test_a_rater_that_is_no_text_is_told_what_to_return(store_url):
+    app = make_app(store_url, lambda: 5)
+    [feedback] = app.extensions["feedback_blueprint"]
+    with app.test_request_context(), pytest.raises(TypeError, match="Use str"):
+        feedback.record("m", 1)
+
+
+def test_a_hash_outlives_an_upgrade():
+    """Else its messages, which are a week old at most, could no longer be rated."""
+    raters = Raters(lambda: "ann", {"SECRET_KEY": "key"})
+    assert [each.hex() for each in raters.hashes("ann")] == ["d62da266a986f99c1ec5221abb3df38f"]
