@@ -101,6 +101,8 @@ def test_routes_that_do_not_answer_there_are_no_conflict():
 
 def test_an_app_without_the_blueprint_says_what_was_forgotten():
     feedback = FeedbackBlueprint()
+    with pytest.raises(RuntimeError, match="capture"):
+        FeedbackBlueprint().stash()
     with Flask(__name__).app_context(), pytest.raises(RuntimeError, match="register_blueprint"):
         feedback.record("m", "good")
     with pytest.raises(RuntimeError, match="register_blueprint"), capture_feedback(Flask("x")):

@@ -48,9 +48,10 @@ def test_what_context_cannot_hold_is_left_out_and_logged(feedback, call, kept, c
     assert "timestamp" in caplog.text
 
 
-def test_context_holds_sixteen_entries(feedback, call, kept):
+def test_context_holds_sixteen_entries(feedback, call, kept, caplog):
     response = call(lambda: feedback.stash(context={f"k{n}": n for n in range(20)}))
     assert len(kept(response.text).context) == 16
+    assert "k16" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -119,3 +120,28 @@ def test_content_of_a_stream_is_what_was_read(app, keeping, events, kept, stoppe
 
 def test_content_is_not_kept_by_default(feedback, call, kept):
     assert kept(ids(call(feedback.trace_message(lambda: "text")))[0]).content is None
+
+
+@pytest.mark.parametrize(
+    ("items", "expected"), [(["one", 2, "three"], "onethree"), ([1, {"two": 3}], None)]
+)
+def test_content_of_a_stream_is_its_strings(app, keeping, events, kept, caplog, items, expected):
+    stream = keeping.trace_message(lambda: (yield from items))
+    with app.test_request_context():
+        assert list(stream()) == items
+        assert kept(keeping.message_id, keeping).content == expected
+    assert not caplog.records
+
+
+def test_content_of_an_async_stream_is_kept_too(app, keeping, events, kept):
+    @keeping.trace_message
+    async def stream():
+        yield "one"
+        yield "two"
+
+    async def read():
+        return [item async for item in stream()]
+
+    with app.test_request_context():
+        assert app.ensure_sync(read)() == ["one", "two"]
+        assert kept(keeping.message_id, keeping).content == "onetwo"

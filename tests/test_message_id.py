@@ -41,6 +41,9 @@ def test_an_id_that_the_caller_passes_stands(feedback, call, kept, function, how
 def test_none_in_place_of_an_id_is_filled(feedback, call):
     response = call(lambda: {"id": run(feedback.trace_message(plain), None)})
     assert ids(response) == [response.json["id"]]
+    beside = feedback.trace_message(lambda before, message_id, after: [before, message_id, after])
+    response = call(lambda: beside(1, None, 2))
+    assert response.json == [1, *ids(response), 2]
 
 
 def test_a_function_that_takes_no_message_id_gets_none(feedback, call, kept):
@@ -97,10 +100,20 @@ def test_an_id_that_cannot_be_used_is_refused_in_the_log(feedback, call, caplog,
     assert "cannot be used" in caplog.text
 
 
-def test_an_id_that_a_header_cannot_carry_is_kept_without_it(feedback, call, kept):
-    response = call(lambda: feedback.stash("día\n"))
-    assert ids(response) == []
-    assert kept("día\n")
+@pytest.mark.parametrize("message_id", ["día", "a\nb"])
+def test_an_id_that_a_header_cannot_carry_is_kept_without_it(feedback, call, kept, message_id):
+    response = call(lambda: feedback.stash(message_id))
+    assert "X-Message-ID" not in str(response.headers)
+    assert kept(message_id)
+
+
+def test_where_nothing_was_stashed_there_is_no_id(app, feedback):
+    with app.test_request_context():
+        assert feedback.message_id is None
+        feedback.capture()
+        assert feedback.message_id is None
+    with app.app_context():
+        assert feedback.message_id is None
 
 
 def test_none_for_an_id_means_not_a_message(feedback, call, caplog):

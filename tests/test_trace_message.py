@@ -44,6 +44,8 @@ def test_methods_are_decorated_too(feedback, call):
         def stream(self, *, message_id):
             yield message_id
 
+    response = call(lambda: Bot().answer() + "".join(Bot.stream(Bot())))
+    assert response.text == "".join(ids(response))
     response = call(lambda: Bot().answer() + "".join(Bot().stream()))
     assert response.text == "".join(ids(response))
     assert len(ids(response)) == 2
@@ -109,6 +111,12 @@ def test_what_a_view_returns_is_a_message(feedback, call, result):
     response = call(feedback.trace_message(lambda: result))
     assert len(ids(response)) == 1
     assert response.text == "reply"
+
+
+@pytest.mark.parametrize("result", [("reply",), ("reply", 503, 12, 512)])
+def test_a_tuple_of_another_length_is_no_response(feedback, call, result):
+    traced = feedback.trace_message(lambda: result)
+    assert len(ids(call(lambda: traced()[0]))) == 1
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from feedback_blueprint.events import Vote
+
 
 def test_a_vote_is_accepted_with_its_event(post, events, message_id):
     response = post(
@@ -50,6 +52,11 @@ def test_what_is_left_out_or_null_or_empty_is_the_same(post, events):
     assert post(message="", metadata={}).status_code == 200
 
 
+def test_a_vote_is_kept_in_few_bytes():
+    assert Vote("good", message="").pack() == b'["good"]'
+    assert Vote(1, "ü", None, {"b": 1, "a": 2}).pack() == '[1,"ü",null,{"a":2,"b":1}]'.encode()
+
+
 @pytest.mark.parametrize(
     "change", [{"rating": "bad"}, {"category": "c"}, {"message": "m"}, {"metadata": {"a": 1}}]
 )
@@ -87,6 +94,11 @@ def test_a_rating_arrives_as_it_is(post, events, rating):
     assert post(rating=rating).status_code == 202
     assert events[0]["rating"] == rating
     assert type(events[0]["rating"]) is type(rating)
+
+
+def test_metadata_may_be_a_float_over_64_bits(post, events):
+    assert post(metadata={"a": 1e300}).status_code == 202
+    assert events[0]["a"] == 1e300
 
 
 def test_an_id_may_be_an_integer(app, client, events, feedback):
