@@ -10,17 +10,19 @@ import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
-from outage import PASSWORD, Chat, Site, suffer
+from outage import PASSWORD, TIMEOUT, Chat, Site, suffer
 from processes import free_port, wait_until
 from redis_cluster import RedisCluster
 from redis_server import RedisServer
 
-from feedback_blueprint.errors import ConfigurationError
+from feedback_blueprint.errors import ConfigurationError, StoreUnavailable
+from feedback_blueprint.stores import Message, store_from_url
 from feedback_blueprint.testing import capture_feedback
 
 Fault = Callable[[Site], AbstractContextManager[Any]]
@@ -190,3 +192,30 @@ def test_reading_back_says_that_it_cannot(site: Site) -> None:
             answer = chat.client.get(f"/feedback?message_id={message_id}")
     assert answer.status_code == 503
     assert answer.json["code"] == "store-unavailable"
+
+
+def test_an_id_that_cannot_be_looked_up_is_not_said_to_be_taken(site: Site) -> None:
+    store = store_from_url(site.url, timeout=TIMEOUT, instance_path="", key="KEY")
+    store.stash("m", Message("a"), timedelta(days=1))
+    with (
+        site.told("ACL SETUSER app -get", "ACL SETUSER app +@all"),
+        pytest.raises(StoreUnavailable, match="Grant"),
+    ):
+        store.stash("m", Message("b"), timedelta(days=1))
+
+
+@pytest.mark.parametrize(
+    ("setting", "back"),
+    [
+        ("maxmemory 64mb", "maxmemory 0"),
+        ("maxmemory-policy volatile-ttl", "maxmemory-policy noeviction"),
+    ],
+)
+def test_a_memory_limit_needs_a_policy_and_a_policy_a_limit(
+    site: Site, setting: str, back: str
+) -> None:
+    store = store_from_url(site.url, timeout=TIMEOUT, instance_path="", key="KEY")
+    with site.told(f"CONFIG SET {setting}", f"CONFIG SET {back}"):
+        [memory] = [found for found in store.inspect() if "memory" in found.what]
+    assert not memory.ok
+    assert "volatile-ttl" in memory.remedy

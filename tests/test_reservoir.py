@@ -70,13 +70,17 @@ def transaction(reservoir):
     )
 
 
-def test_an_agent_that_hides_its_reservoir_is_limited_by_the_clock(caplog):
+def test_an_agent_that_hides_its_reservoir_is_limited_by_the_clock(caplog, monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr("feedback_blueprint.reservoir.time.monotonic", lambda: now[0])
     reservoir, hidden = Reservoir(), transaction(None)
     for _ in range(CAPACITY // 2):
         reservoir.check(hidden)
         reservoir.keep(hidden)
     with pytest.raises(AgentNotRecording, match="harvest"):
         reservoir.check(hidden)
+    now[0] += PERIOD + 1
+    reservoir.check(hidden)
     assert len(caplog.records) == 1, "it is said once"
 
 

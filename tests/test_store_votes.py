@@ -139,3 +139,20 @@ def test_a_store_goes_through_a_fork(store):
     assert os.waitpid(pid, 0)[1] == 0
     assert cast(store).status == "unchanged"
     assert store.stash("n", Message(TRACE_ID), WEEK)
+
+
+def test_all_that_is_kept_is_shown(store):
+    assert store.show("m") is None
+    store.stash("m", Message(TRACE_ID, context={"model": "m"}), WEEK)
+    assert store.show("m").votes == {}
+    cast_and_confirm(store, b'["very good"]', raters=(ANN,))
+    cast(store, b"[2]", raters=(BOB,))
+    message, expires_in, votes = store.show("m")
+    assert message == Message(TRACE_ID, context={"model": "m"})
+    assert WEEK.total_seconds() - 60 < expires_in <= WEEK.total_seconds()
+    assert {rater: standing[1:] for rater, standing in votes.items()} == {
+        ANN: (1, b'["very good"]', False),
+        BOB: (1, b"[2]", True),
+    }
+    for rater, standing in votes.items():
+        assert store.read(["m"], [rater]) == [standing]
