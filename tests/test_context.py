@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from decorated import ids, plain
+from decorated import generator, ids, plain
 
 from feedback_blueprint import FeedbackBlueprint
 
@@ -145,3 +145,10 @@ def test_content_of_an_async_stream_is_kept_too(app, keeping, events, kept):
     with app.test_request_context():
         assert app.ensure_sync(read)() == ["one", "two"]
         assert kept(keeping.message_id, keeping).content == "onetwo"
+
+
+def test_content_of_what_is_no_message_is_not_kept(app, keeping, events, caplog):
+    stream = keeping.trace_message(message_id=lambda _: None)(generator)
+    with app.test_request_context():
+        assert list(stream("one")) == ["one", "!"]
+    assert not caplog.records

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from types import SimpleNamespace
 
@@ -74,6 +75,7 @@ def test_an_agent_that_hides_its_reservoir_is_limited_by_the_clock(caplog, monke
     now = [1000.0]
     monkeypatch.setattr("feedback_blueprint.reservoir.time.monotonic", lambda: now[0])
     reservoir, hidden = Reservoir(), transaction(None)
+    del hidden._custom_events
     for _ in range(CAPACITY // 2):
         reservoir.check(hidden)
         reservoir.keep(hidden)
@@ -93,9 +95,15 @@ def test_a_vote_outranks_all_that_its_transaction_recorded_unless_that_is_full()
     assert full._custom_events.pq == [(0.5, 1, "event")]
 
 
-def test_votes_that_a_failed_harvest_brought_back_count():
+def test_votes_that_a_failed_harvest_brought_back_count(monkeypatch):
     full = [(10.5, number, "vote") for number in range(CAPACITY)]
     with pytest.raises(AgentNotRecording):
         Reservoir().check(transaction(SimpleNamespace(pq=full)))
     others = [(1.5, number, "noise") for number in range(CAPACITY)]
-    Reservoir().check(transaction(SimpleNamespace(pq=others)))
+    held, reservoir = SimpleNamespace(pq=others), Reservoir()
+    reservoir.check(transaction(held))
+    held.pq = full
+    now = time.monotonic()
+    monkeypatch.setattr("feedback_blueprint.reservoir.time.monotonic", lambda: now + 2)
+    with pytest.raises(AgentNotRecording):
+        reservoir.check(transaction(held))
