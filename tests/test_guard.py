@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 
 from feedback_blueprint.errors import StoreUnavailable
 from feedback_blueprint.logs import Complaints
-from feedback_blueprint.stores import Guard, Message
+from feedback_blueprint.stores import Ballot, Guard, Message
 
 
 class Scripted:
@@ -17,15 +18,20 @@ class Scripted:
     def __init__(self) -> None:
         self.error: StoreUnavailable | None = None
         self.asked = 0
+        self.meanwhile: list[Callable[[], None]] = []
 
     def part_of(self, key: str) -> str:
         return key[0]
 
     def stash(self, *_: object) -> bool:
         self.asked += 1
+        while self.meanwhile:
+            self.meanwhile.pop()()
         if self.error:
             raise self.error
         return True
+
+    amend = vote = read = stash
 
 
 @pytest.fixture
@@ -77,3 +83,36 @@ def test_a_store_that_answers_again_is_asked_by_all(store, stash, monkeypatch):
     assert not stash("a")
     now[0] += 1
     assert [stash("a"), stash("b"), stash("a")] == [True] * 3
+
+
+CALLS = {
+    "stash": lambda guard: guard.stash("a", Message("a"), timedelta(1)),
+    "amend": lambda guard: guard.amend("a", Message("a")),
+    "vote": lambda guard: guard.vote("a", [b""], Ballot(b"[1]", b"attempt.", 20)),
+    "read": lambda guard: guard.read(["a"], [b""]),
+}
+
+
+@pytest.mark.parametrize(("call", "asked"), [("stash", 1), ("amend", 1), ("vote", 2), ("read", 2)])
+def test_who_votes_or_reads_tries_a_store_that_is_out_at_once(store, call, asked):
+    guard = Guard(store, Complaints())
+    store.error = StoreUnavailable("Gone.", unreachable="whole")
+    for each in (call, call):
+        with pytest.raises(StoreUnavailable):
+            CALLS[each](guard)
+    assert store.asked == asked
+
+
+@pytest.mark.parametrize("call", ["vote", "read"])
+def test_of_those_who_try_at_once_only_the_first_asks(store, call):
+    guard = Guard(store, Complaints())
+    store.error = StoreUnavailable("Gone.", unreachable="whole")
+
+    def ask():
+        with pytest.raises(StoreUnavailable):
+            CALLS[call](guard)
+
+    ask()
+    store.meanwhile.append(ask)
+    ask()
+    assert store.asked == 2

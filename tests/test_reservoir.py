@@ -12,7 +12,7 @@ from gunicorn_server import Gunicorn
 from processes import wait_until
 
 from feedback_blueprint.errors import AgentNotRecording
-from feedback_blueprint.telemetry import Reservoir
+from feedback_blueprint.telemetry import NewRelic, Reservoir
 
 PERIOD, CAPACITY = 3, 200
 
@@ -107,3 +107,8 @@ def test_votes_that_a_failed_harvest_brought_back_count(monkeypatch):
     monkeypatch.setattr("feedback_blueprint.reservoir.time.monotonic", lambda: now + 2)
     with pytest.raises(AgentNotRecording):
         reservoir.check(transaction(held))
+
+
+def test_an_event_that_comes_after_its_transaction_is_refused():
+    with pytest.raises(AgentNotRecording):
+        NewRelic().record({"rating": 1})
