@@ -21,7 +21,7 @@ class Scripted:
         self.meanwhile: list[Callable[[], None]] = []
 
     def part_of(self, key: str) -> str:
-        return key[0]
+        return key[0].strip()
 
     def stash(self, *_: object) -> bool:
         self.asked += 1
@@ -116,3 +116,18 @@ def test_of_those_who_try_at_once_only_the_first_asks(store, call):
     store.meanwhile.append(ask)
     ask()
     assert store.asked == 2
+
+
+def test_who_waited_in_vain_for_a_turn_leaves_it_to_the_next(store):
+    guard = Guard(store, Complaints())
+    for unreachable in ("whole", "crowded", "crowded"):
+        store.error = StoreUnavailable("Gone.", unreachable=unreachable)
+        with pytest.raises(StoreUnavailable):
+            CALLS["vote"](guard)
+    assert store.asked == 3
+
+
+def test_a_store_that_has_no_parts_is_out_as_a_whole(store, stash):
+    store.error = StoreUnavailable("Gone.", unreachable="part")
+    assert [stash(" 1"), stash("b1")] == [False] * 2
+    assert store.asked == 1

@@ -16,6 +16,7 @@ from processes import wait_until
 from feedback_blueprint.stores import (
     ANYONE,
     Message,
+    Standing,
     store_from_url,
 )
 
@@ -61,12 +62,12 @@ def test_a_message_sent_twice_is_kept_once(store):
 
 
 def test_a_message_that_expired_is_unknown_and_its_key_free(store):
-    store.stash("m", Message(TRACE_ID), timedelta(milliseconds=300))
+    store.stash("m", Message(TRACE_ID, ANYONE, {"n": 1}, "text"), timedelta(milliseconds=300))
     cast_and_confirm(store)
     wait_until(lambda: store.read(["m"], [ANYONE]) == [None], "expired")
     assert cast(store).status == "unknown"
     assert store.stash("m", Message("f" * 32), WEEK)
-    assert store.read(["m"], [ANYONE])[0].vote is None
+    assert store.read(["m"], [ANYONE])[0] == Standing(Message("f" * 32, ANYONE, {}))
     assert cast(store).revision == 1
 
 
