@@ -59,7 +59,7 @@ class NewRelic:
     def trace_id(self) -> str | None:
         """Return the trace ID of the running transaction."""
         trace_id: str | None = newrelic.agent.current_trace_id()
-        return trace_id
+        return trace_id or None  # a client's own header can make it empty
 
     def check(self) -> int:
         """Look at each of the agent's reasons to drop an event without a word."""
