@@ -87,7 +87,8 @@ def _server(url: str, limits: dict[str, Any], timeout: float) -> Callable[[], Cl
             retry_on_error=[errors.ReadOnlyError],
             **limits,
         )
-        pool.connection_class(**pool.connection_kwargs)
+        if parts.query:  # without options there is nothing to refuse, and this takes 4 ms
+            pool.connection_class(**pool.connection_kwargs)
     if pool.get_encoder().decode_responses:
         raise BadURL("what is kept is bytes, which decode_responses would spoil")
     return lambda: redis.Redis(connection_pool=pool)
