@@ -90,6 +90,7 @@ def test_a_tab_closed_right_after_the_click(
         # So that the vote is still to be sent when the tab goes: there are six connections.
         page.evaluate("() => { for (let i = 0; i < 6; i++) fetch('/?' + i) }")
         good(page).click()
+        wait(page, lambda: "POST" in visitor.methods(), "the vote to be on its way")
         page.close()
     collector.wait_for(message_id=new_id)
     page = visitor.open(new_id)
