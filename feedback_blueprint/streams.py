@@ -29,7 +29,7 @@ class StreamFunction:
         self._function = function
         self._follow = follow
 
-    __class__ = property(lambda _: FunctionType)  # pyright: ignore[reportIncompatibleMethodOverride]
+    __class__ = property(lambda _: FunctionType)  # pyright: ignore[reportIncompatibleMethodOverride]  # for inspect
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.__dict__["_function"], name)

@@ -96,7 +96,7 @@ class Votes:
         for _ in range(round(2 * MOMENT / POLL)):  # confirmed by then, or lost on the way
             if not any(standing and standing.pending for standing in standings):
                 break
-            time.sleep(POLL)
+            time.sleep(POLL)  # nothing tells when it is confirmed
             standings = self._store.read(keys, raters)
         for message_id, standing in zip(message_ids, standings, strict=True):
             if standing is None:
@@ -168,8 +168,7 @@ class Votes:
         self.agent.record(event)
         self._store.confirm(Confirmation(key, message.voter(raters) or b"", attempt))
         feedback_recorded.send(
-            # Flask's own way to the app behind the proxy, which its types do not know.
-            current_app._get_current_object(),  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+            current_app._get_current_object(),  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]  # Flask documents it, its types do not
             message_id=message_id,
             trace_id=message.trace_id,
             attributes=event,
@@ -194,4 +193,4 @@ class Votes:
             looks_left -= 1
             if looks_left < 0:
                 ballot = ballot._replace(instead_of=outcome.attempt)
-            time.sleep(POLL)
+            time.sleep(POLL)  # nothing tells when it is confirmed

@@ -45,7 +45,7 @@ def needed() -> Iterator[None]:
     except ToolMissingError as missing:
         if os.environ.get("CI") == "true":
             pytest.fail(str(missing))
-        pytest.skip(str(missing))
+        pytest.skip(str(missing))  # which names what is missing
 
 
 # Stores: real servers, and an empty store for each test

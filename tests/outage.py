@@ -82,7 +82,7 @@ def suffer(
         after = wait_until(chat.chat, "stashing again", timeout=3)
         for message_id, revision in ((after, 1), (before, 2)):
             if message_id:
-                wait_until(lambda: chat.rate(message_id) in (200, 202), "a vote", 3)  # noqa: B023
+                wait_until(lambda: chat.rate(message_id) in (200, 202), "a vote", 3)  # noqa: B023  # called at once
                 assert {
                     event["revision"]
                     for event in events

@@ -67,17 +67,17 @@ class RedisCluster(Server):
                     met = ("127.0.0.1", other.port, self._bus[other])
                     server.ask("CLUSTER", "MEET", *met)
         for server in self.servers:
-            wait_until(lambda: self._knows_all(server), "a node to know the others")  # noqa: B023
+            wait_until(lambda: self._knows_all(server), "a node to know the others")  # noqa: B023  # called at once
         for node, replica in zip(self.nodes, self.replicas, strict=False):
             replica.ask("CLUSTER", "REPLICATE", node.ask("CLUSTER", "MYID").decode())
         self.wait_ok()
         for node in self.nodes if self.replicas else ():
-            wait_until(lambda: self._has_replica(node), "a replica")  # noqa: B023
+            wait_until(lambda: self._has_replica(node), "a replica")  # noqa: B023  # called at once
 
     def wait_ok(self) -> None:
         """Wait until every node that runs says that all slots are served."""
         for server in self.servers:
-            wait_until(lambda: self._ok(server), "the cluster to be ok")  # noqa: B023
+            wait_until(lambda: self._ok(server), "the cluster to be ok")  # noqa: B023  # called at once
 
     def kill(self) -> None:
         for server in self.servers:

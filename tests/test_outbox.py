@@ -55,7 +55,8 @@ def test_each_store_gets_its_own():
     assert (one, other) == (CONFIRMATIONS[:1], CONFIRMATIONS[1:2])
 
 
-def test_a_store_that_fails_does_not_stop_the_others():
+def test_a_store_that_fails_does_not_stop_the_others(monkeypatch):
+    monkeypatch.setattr("feedback_blueprint.stores.outbox.TRIES", 1)
     sent: list[Confirmation] = []
     for confirmation in CONFIRMATIONS[:2]:
         send_soon(lambda _: 1 / 0, confirmation)
@@ -128,6 +129,26 @@ from feedback_blueprint.stores import Confirmation, SQLiteStore
 from feedback_blueprint.stores.outbox import TRIES, send_soon
 store = SQLiteStore(Path({str(tmp_path / "feedback.sqlite3")!r}), timeout=2)
 send_soon(store.confirm, Confirmation("m", b"", b"attempt"))
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert not pending(voted)
+
+
+def test_a_process_that_ends_tries_once_more_what_has_just_failed(voted, tmp_path):
+    code = f"""
+import threading
+from pathlib import Path
+from feedback_blueprint.stores import Confirmation, SQLiteStore
+from feedback_blueprint.stores.outbox import send_soon
+store = SQLiteStore(Path({str(tmp_path / "feedback.sqlite3")!r}), timeout=2)
+tried = threading.Event()
+def send(confirmations):
+    if tried.is_set():
+        store.confirm(confirmations)
+    tried.set()
+    raise OSError
+send_soon(send, Confirmation("m", b"", b"attempt"))
+tried.wait()
 """
     subprocess.run([sys.executable, "-c", code], check=True)
     assert not pending(voted)

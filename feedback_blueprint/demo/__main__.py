@@ -22,12 +22,10 @@ def main() -> None:
         env.setdefault("NEW_RELIC_AI_MONITORING_ENABLED", "true")
         python = sys.executable
         demo = [python, "-m", "feedback_blueprint.demo"]
-        # Its own interpreter, and nothing that a user typed.
-        os.execv(python, [python, "-m", "newrelic.admin", "run-program", *demo])  # noqa: S606
+        os.execv(python, [python, "-m", "newrelic.admin", "run-program", *demo])  # noqa: S606  # nothing that a user typed
 
     port = int(os.environ.get("PORT", "5000"))
-    # For the person at the terminal.
-    print(f"Chat on http://127.0.0.1:{port} (Ctrl+C ends it)", flush=True)  # noqa: T201
+    print(f"Chat on http://127.0.0.1:{port} (Ctrl+C ends it)", flush=True)  # noqa: T201  # for who started it
     create_app().run("127.0.0.1", port)
 
 

@@ -62,14 +62,14 @@ class Outbox:
     def _run(self) -> None:
         while True:
             self._filled.wait(PAUSE if self._failed else None)
-            time.sleep(MOMENT)
+            time.sleep(MOMENT)  # for others to come
             self._filled.clear()
             self._send_all()
 
-    def _send_all(self) -> None:
+    def _send_all(self, *, last: bool = False) -> None:
         with self._sending:
             batches: dict[Send, list[Waiting]] = defaultdict(list)
-            if time.monotonic() > self._again:
+            if last or time.monotonic() > self._again:
                 self._waiting.extend(self._failed)
                 self._failed.clear()
             while self._waiting:
@@ -94,7 +94,7 @@ class Outbox:
     def _end(self) -> None:
         """Send the rest, or wait for the thread to; a fork leaves its parent's to the parent."""
         if self._pid == os.getpid():
-            self._send_all()
+            self._send_all(last=True)
 
 
 _outboxes: dict[int, Outbox] = {}

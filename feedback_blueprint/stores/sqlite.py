@@ -54,7 +54,7 @@ class SQLiteStore:
         self._pid = os.getpid()
         self._locks: dict[int, threading.Lock] = {}  # by process
 
-    def part_of(self, key: str) -> str:  # noqa: ARG002
+    def part_of(self, key: str) -> str:  # noqa: ARG002  # the protocol has it
         """Return the same for all keys: there is one file."""
         return ""
 
@@ -63,8 +63,8 @@ class SQLiteStore:
         now = time.time()
         row = {"key": key, "now": now, "expires": now + ttl.total_seconds(), **row_of(message)}
         with self._connected() as execute:
-            # At 100 a time, more go than come; chance here keeps nothing secret.
-            if random.random() < 0.05:  # noqa: S311
+            # At 100 a time, more go than come.
+            if random.random() < 0.05:  # noqa: S311  # it keeps nothing secret
                 execute(CLEAN_UP, (now,))
             if execute(STASH, row).rowcount == 1:
                 return True
@@ -213,8 +213,8 @@ class Execute:
             except sqlite3.OperationalError as error:
                 if "locked" not in str(error) or time.monotonic() > self._deadline:
                     raise
-                # By chance, which keeps nothing secret, so that two do not meet again and again.
-                time.sleep(random.uniform(0.0005, 0.002))  # noqa: S311
+                # By chance, so that two do not meet again and again.
+                time.sleep(random.uniform(0.0005, 0.002))  # noqa: S311  # it keeps nothing secret
 
 
 def _look(execute: Execute, key: str, raters: Sequence[bytes]) -> Look | None:

@@ -45,12 +45,12 @@ class User:
             message_id = self.soak.chat()
             if message_id is None:
                 continue
-            self.until_taken(lambda: self.soak.vote(message_id, "good"))  # noqa: B023
+            self.until_taken(lambda: self.soak.vote(message_id, "good"))  # noqa: B023  # called at once
             if self.chance.random() < 0.3:
                 vote = {"category": "wrong", "message": "On second thought … " * 30}
-                self.until_taken(lambda: self.soak.vote(message_id, "bad", **vote))  # noqa: B023
+                self.until_taken(lambda: self.soak.vote(message_id, "bad", **vote))  # noqa: B023  # called at once
             if self.chance.random() < 0.2:
-                self.until_taken(lambda: self.soak.retract(message_id))  # noqa: B023
+                self.until_taken(lambda: self.soak.retract(message_id))  # noqa: B023  # called at once
             if self.chance.random() < 0.5:
                 self.soak.read(message_id)
 
@@ -109,7 +109,7 @@ class Soak:
     def freeze(self, chance: random.Random) -> None:
         primary = self.sentinel.primary
         with primary.frozen():
-            time.sleep(chance.uniform(0.05, 3))
+            time.sleep(chance.uniform(0.05, 3))  # the length of the outage
 
     def kill(self, _: random.Random) -> None:
         primary = self.sentinel.primary
@@ -143,7 +143,9 @@ class Soak:
             self.faults[fault.__name__] += 1
             fault(chance)
             self.sentinel.wait_replicated()
-            time.sleep(min(chance.uniform(0, 5), max(0, end - time.monotonic())))
+            time.sleep(
+                min(chance.uniform(0, 5), max(0, end - time.monotonic()))
+            )  # until the next fault
 
     # The result
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from uuid import uuid4
 
+from redis import Redis
 from redis_server import RedisServer
 
 from feedback_blueprint.stores import ANYONE, Ballot, Message
@@ -52,11 +53,11 @@ def bytes_per_message(redis: RedisServer, keys: int) -> tuple[float, float, floa
 
 
 def send(
-    client: object, keys: Sequence[str], commands: Callable[[str], list[tuple[object, ...]]]
+    client: Redis, keys: Sequence[str], commands: Callable[[str], list[tuple[object, ...]]]
 ) -> None:
     """Send the commands of all keys, a thousand keys at a time."""
     for first in range(0, len(keys), 1000):
-        pipeline = client.pipeline(transaction=False)  # type: ignore[attr-defined]
+        pipeline = client.pipeline(transaction=False)
         for key in keys[first : first + 1000]:
             for command in commands(key):
                 pipeline.execute_command(*command)

@@ -40,6 +40,7 @@ def heard(app: Flask, *, attributes: Mapping[str, Any], **_: object) -> None: ..
 
 
 def wrong_calls() -> None:
+    """Each is an error under both checkers, or its comment is one."""
     feedback.stash(1.5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     feedback.record("m")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
     feedback.record("m", 1.5)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]

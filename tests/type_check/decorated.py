@@ -103,6 +103,7 @@ async def results() -> None:
 
 
 async def wrong_calls() -> None:
+    """Each is an error under both checkers, or its comment is one."""
     plain()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     plain("hi", "m")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     plain("hi", model="m")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
