@@ -105,10 +105,13 @@ class Traffic:
             wait_until(lambda: not missing(), "the last votes")
         assert missing() == {}
 
+    def _all_stashed(self) -> list[str | None]:
+        message_ids = at_once(self.stash, range(40))
+        return [] if None in message_ids else message_ids
+
     def assert_well(self) -> None:
         """Each worker makes messages that can be rated, takes votes, and confirms them."""
-        message_ids = at_once(self.stash, range(40))
-        assert None not in message_ids
+        message_ids = wait_until(self._all_stashed, "each worker to see that it is over", 5)
         assert {self.vote(message_id).status for message_id in message_ids} == {202}
         path = "/feedback?message_id=" + "&message_id=".join(message_ids)
         wait_until(lambda: len(self.server.get(path).json["feedback"]) == 40, "confirmations", 5)
