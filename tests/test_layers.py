@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "feedback_blueprint"
 
 LAYERS = [
-    {"errors", "attributes", "findings", "logs", "signals"},
+    {"errors", "attributes", "findings", "locks", "logs", "signals"},
     {"config", "schemas", "reservoir", "stores.base"},
     {"telemetry", "stores.outbox", "stores.redis_layout", "stores.sqlite_layout"},
     {"stores.redis_client", "stores.guard", "stores.sqlite"},

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import math
-import os
 import threading
 import time
 from collections.abc import Callable, Collection, Generator, Mapping
@@ -25,6 +24,7 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 from ..errors import StoreUnavailable, Unreachable
+from ..locks import OfProcess
 
 Client = redis.Redis | redis.RedisCluster
 
@@ -167,14 +167,14 @@ class Shared:
     def __init__(self, make: Callable[[], Any], seconds: float) -> None:
         self._make = make
         self._seconds = seconds
-        self._locks: dict[int, threading.Lock] = {}  # by process: gevent patches after a fork
+        self._lock = OfProcess(threading.Lock)
         self._until = -math.inf
         self.made: Any = None
 
     def get(self) -> Any:
         """Return it, made now or before."""
         if time.monotonic() > self._until:
-            with self._locks.setdefault(os.getpid(), threading.Lock()):
+            with self._lock():
                 if time.monotonic() > self._until:
                     try:
                         self.made, seconds = self._make(), self._seconds

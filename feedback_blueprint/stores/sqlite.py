@@ -19,6 +19,7 @@ from typing import Any
 
 from ..errors import StoreUnavailable
 from ..findings import Finding
+from ..locks import OfProcess
 from .base import RETRACTED, Ballot, Confirmation, Message, Outcome, Shown, Standing
 from .sqlite_layout import (
     AMEND,
@@ -52,7 +53,7 @@ class SQLiteStore:
         self._patience = 2 * timeout
         self._connection: sqlite3.Connection | None = None
         self._pid = os.getpid()
-        self._locks: dict[int, threading.Lock] = {}  # by process
+        self._lock = OfProcess(threading.Lock)
 
     def part_of(self, key: str) -> str:  # noqa: ARG002  # the protocol has it
         """Return the same for all keys: there is one file."""
@@ -140,16 +141,16 @@ class SQLiteStore:
             rows = execute("SELECT count(*) FROM messages").fetchone()[0]
             damage = execute("PRAGMA quick_check(1)").fetchone()[0]
         seen = f"{self._path}: {rows} messages, {self._path.stat().st_size:,} bytes"
-        return [Finding("SQLite file", damage == "ok", f"{seen}, {damage}", "Move the file away.")]
+        return [Finding("SQLite file", damage == "ok", f"{seen}, {damage}", MOVE)]
 
     @contextlib.contextmanager
     def _connected(self) -> Generator[Execute]:
         """Lend this process's one connection, and close it after any error.
 
-        More than one would not be faster: SQLite writes for one at a time.
+        More would not be faster: nearly all calls write, and SQLite writes for one at a time.
         """
         pid = os.getpid()
-        lock = self._locks.setdefault(pid, threading.Lock())
+        lock = self._lock()
         deadline = time.monotonic() + self._patience
         if not lock.acquire(timeout=self._patience):
             remedy = "Use Redis for so many messages at once."
@@ -226,13 +227,15 @@ def _look(execute: Execute, key: str, raters: Sequence[bytes]) -> Look | None:
     return Look(message, voter, *(execute(FIND_VOTE, (key, voter)).fetchone() or ()))
 
 
+MOVE = "Move the file away, and start the app again."
+
 REMEDIES = {
     "locked": "Another process keeps the file locked: end it, or raise FEEDBACK_STORE_TIMEOUT.",
     "full": "Make room on its disk.",
     "readonly": "Make the file and its folder writable for this user.",
     "unable to open": "Make the folder, writable for this user.",
-    "not a database": "Move the file away: it is not ours, or was damaged.",
-    "malformed": "Move the file away: it was damaged.",
+    "not a database": f"It is not ours, or was damaged. {MOVE}",
+    "malformed": f"It was damaged. {MOVE}",
 }
 
 
