@@ -91,7 +91,8 @@ class FeedbackBlueprint(Blueprint):
             instance_path=app.instance_path,
             key=f"{self._config_prefix}STORE_URL",
         )
-        namespace = "" if self.name == "feedback" else f"{self.name}:"
+        name = options.get("name", self.name)
+        namespace = "" if name == "feedback" else name
         raters = Raters(self._rater, app.config)
         before = list(app.url_map.iter_rules())
         super().register(app, options)

@@ -42,9 +42,9 @@ class Vote(NamedTuple):
         return json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode()
 
     @classmethod
-    def unpack(cls, vote: bytes) -> Vote | None:
-        """Return what was packed; `None` where the vote was retracted."""
-        return None if vote == RETRACTED else cls(*json.loads(vote))
+    def unpack(cls, vote: bytes | None) -> Vote | None:
+        """Return what was packed; `None` where there is no vote, or it was retracted."""
+        return cls(*json.loads(vote)) if vote and vote != RETRACTED else None
 
 
 def event_of(

@@ -8,6 +8,7 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
+from urllib.parse import quote
 from uuid import uuid4
 
 from flask import current_app
@@ -28,7 +29,18 @@ from .logs import Complaints
 from .raters import Raters
 from .schemas import feedback_schema
 from .signals import feedback_recorded
-from .stores import MOMENT, RETRACTED, Ballot, Confirmation, Guard, Message, Outcome, Shown, Store
+from .stores import (
+    MOMENT,
+    RETRACTED,
+    Ballot,
+    Confirmation,
+    Guard,
+    Message,
+    Outcome,
+    Shown,
+    Store,
+    send_soon,
+)
 from .telemetry import Agent, NewRelic
 
 POLL = 0.01
@@ -52,17 +64,18 @@ class Votes:
         self.raters = raters
         self.agent: Agent = NewRelic()
         self.complaints: Complaints = Complaints()
-        self._store = Guard(store, self.complaints)
-        self._key_prefix = settings.key_prefix + namespace
+        self._store = store
+        self._guard = Guard(store, self.complaints)
+        self._namespace = f"{quote(namespace, safe='')}:" if namespace else ""
         self._schema = feedback_schema(settings.ratings, settings.categories)
 
     def stash(self, message_id: str, message: Message) -> bool:
         """Keep a message; `False` where another one has the ID already."""
-        return self._store.stash(self._key_prefix + message_id, message, self.settings.ttl)
+        return self._guard.stash(self._key(message_id), message, self.settings.ttl)
 
     def amend(self, message_id: str, message: Message) -> None:
         """Replace what was kept of a message."""
-        self._store.amend(self._key_prefix + message_id, message)
+        self._guard.amend(self._key(message_id), message)
 
     def record(self, fields: Mapping[str, Any], raters: Sequence[bytes]) -> Receipt:
         """Take one vote: `fields` is the body of `POST /feedback`."""
@@ -91,18 +104,19 @@ class Votes:
     def read(self, message_ids: Sequence[str], raters: Sequence[bytes]) -> dict[str, Any]:
         """Return the caller's standing votes, and which of the messages the caller can rate."""
         feedback, rateable = [], []
-        keys = [self._key_prefix + message_id for message_id in message_ids]
-        standings = self._store.read(keys, raters)
-        for _ in range(round(2 * MOMENT / POLL)):  # confirmed by then, or lost on the way
-            if not any(standing and standing.pending for standing in standings):
+        keys = [self._key(message_id) for message_id in message_ids]
+        confirmed_by = time.monotonic() + 2 * MOMENT  # or lost on the way
+        standings = self._guard.read(keys, raters)
+        while any(standing and standing.pending for standing in standings):
+            if time.monotonic() > confirmed_by:
                 break
             time.sleep(POLL)  # nothing tells when it is confirmed
-            standings = self._store.read(keys, raters)
+            standings = self._guard.read(keys, raters)
         for message_id, standing in zip(message_ids, standings, strict=True):
             if standing is None:
                 continue
             rateable.append(message_id)
-            vote = Vote.unpack(standing.vote) if standing.vote else None
+            vote = Vote.unpack(standing.vote)
             if standing.pending or vote is None:
                 continue
             feedback.append(
@@ -119,12 +133,12 @@ class Votes:
 
     def show(self, message_id: str) -> Shown | None:
         """Return all that is kept of a message, for an operator."""
-        return self._store.store.show(self._key_prefix + message_id)
+        return self._store.show(self._key(message_id))
 
     def inspect(self) -> list[Finding]:
         """Look at the agent and the store, and make a round trip with a throw-away message."""
         findings = [*self.agent.inspect(), *self.raters.inspect()]
-        key, rater = self._key_prefix + f"check:{uuid4().hex}", os.urandom(16)
+        key, rater = self._key(f"check {uuid4().hex}"), os.urandom(16)
         start = time.perf_counter()
         try:
             self._store.stash(key, Message("0" * 32, rater), timedelta(seconds=10))
@@ -132,7 +146,7 @@ class Votes:
             took = (time.perf_counter() - start) * 1000
             ok = outcome.status == "accepted"
             findings.append(Finding("store", ok, f"a message and a vote in {took:.1f} ms"))
-            findings += self._store.store.inspect()
+            findings += self._store.inspect()
         except StoreUnavailable as error:
             findings.append(Finding("store", False, error.why, error.remedy))
         return findings
@@ -151,7 +165,7 @@ class Votes:
         self, message_id: str, vote: Vote | None, raters: Sequence[bytes], limit: int
     ) -> Receipt:
         """Let the vote stand, record its event, and only then call it recorded."""
-        key, attempt = self._key_prefix + message_id, os.urandom(8)
+        key, attempt = self._key(message_id), os.urandom(8)
         packed = vote.pack() if vote else RETRACTED
         ballot = Ballot(packed, attempt, self.settings.max_revisions)
         outcome = self._stand(key, raters, ballot)
@@ -166,7 +180,8 @@ class Votes:
         receipt = Receipt(message_id, identity, revision, "accepted" if vote else "retracted")
         event = event_of(receipt, vote, message, self.settings.ratings, limit)
         self.agent.record(event)
-        self._store.confirm(Confirmation(key, message.voter(raters) or b"", attempt))
+        voter = message.voter(raters) or b""
+        send_soon(self._store.confirm, Confirmation(key, voter, attempt))
         feedback_recorded.send(
             current_app._get_current_object(),  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]  # Flask documents it, its types do not
             message_id=message_id,
@@ -182,15 +197,23 @@ class Votes:
         waits, was lost on the way, and its event with it: its caller was told so, or died. This
         attempt then takes its place.
         """
-        looks_left, awaited = 0.0, b""
+        lost_by, awaited = 0.0, b""
         while True:
-            outcome = self._store.vote(key, raters, ballot)
+            outcome = self._guard.vote(key, raters, ballot)
             if outcome.status != "pending":
                 return outcome
             if outcome.attempt != awaited:  # another has taken it over, and has its own time
                 awaited = outcome.attempt
-                looks_left = 2 * (self.settings.store_timeout + MOMENT) / POLL
-            looks_left -= 1
-            if looks_left < 0:
+                lost_by = time.monotonic() + 2 * (self.settings.store_timeout + MOMENT)
+            if time.monotonic() > lost_by:
                 ballot = ballot._replace(instead_of=outcome.attempt)
             time.sleep(POLL)  # nothing tells when it is confirmed
+
+    def _key(self, message_id: str) -> str:
+        """Return under what a message is kept.
+
+        What comes before a colon is a blueprint's name, unless that is empty: an ID with a colon
+        must not pass for a message of another blueprint.
+        """
+        namespace = self._namespace or (":" if ":" in message_id else "")
+        return self.settings.key_prefix + namespace + message_id

@@ -51,6 +51,32 @@ def test_two_instances_in_one_app_do_not_clash(store_url):
     assert events[0]["trace_id"] != events[1]["trace_id"]
 
 
+@pytest.mark.parametrize("names", [("feedback", "other"), ("a", "a:b"), ("feedback", "fb")])
+def test_no_id_of_one_instance_is_a_message_of_another(store_url, names):
+    one, two = (FeedbackBlueprint(name, url_prefix=f"/{n}") for n, name in enumerate(names))
+    app = make_app(one, two, FEEDBACK_STORE_URL=store_url)
+    app.get("/chat")(lambda: [two.stash("x"), two.stash("c")])
+    client = app.test_client()
+    with capture_feedback(app):
+        assert client.get("/chat").json == ["x", "c"]
+        for stranger in f"{names[1]}:x", f":{names[1]}:x", "b:c", "fb:x":
+            answer = client.post("/0/feedback", json={"message_id": stranger, "rating": "good"})
+            assert answer.status_code == 404
+
+
+def test_an_id_with_a_colon_can_be_rated(store_url):
+    feedback = FeedbackBlueprint()
+    app = make_app(feedback, FEEDBACK_STORE_URL=store_url)
+    app.get("/chat")(lambda: [feedback.stash(each) for each in ("a:b", ":a:b")])
+    client = app.test_client()
+    with capture_feedback(app) as events:
+        for message_id in client.get("/chat").json:
+            body = {"message_id": message_id, "rating": "good"}
+            assert client.post("/feedback", json=body).status_code == 202
+    assert [event["message_id"] for event in events] == ["a:b", ":a:b"]
+    assert events[0]["trace_id"] != events[1]["trace_id"]
+
+
 def test_an_instance_can_be_nested_and_have_a_prefix(store_url):
     feedback, parent = FeedbackBlueprint(), Blueprint("api", __name__, url_prefix="/api")
     parent.register_blueprint(feedback, url_prefix="/v1")

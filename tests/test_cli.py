@@ -53,7 +53,7 @@ def test_check_says_that_the_rater_has_its_key(store_url):
 def test_check_leaves_no_message_behind(app, run, feedback):
     run("check")
     [votes] = app.extensions["feedback_blueprint"].values()
-    store = votes._store.store
+    store = votes._store
     if hasattr(store, "_path"):
         with store._connected() as execute:
             rows = execute("SELECT expires - unixepoch() FROM messages").fetchall()

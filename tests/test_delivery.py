@@ -17,7 +17,7 @@ def unconfirmed(app, message_id):
     [votes] = app.extensions["feedback_blueprint"].values()
     votes.settings = votes.settings._replace(store_timeout=0.1)
     ballot = Ballot(Vote("good").pack(), os.urandom(8), 20)
-    assert votes._store.vote(f"fb:{message_id}", [ANYONE], ballot).status == "accepted"
+    assert votes._guard.vote(f"fb:{message_id}", [ANYONE], ballot).status == "accepted"
     return {"message_id": message_id, "rating": "good"}
 
 

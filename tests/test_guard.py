@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
+import logging
+import weakref
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -125,6 +129,42 @@ def test_who_waited_in_vain_for_a_turn_leaves_it_to_the_next(store):
         with pytest.raises(StoreUnavailable):
             CALLS["vote"](guard)
     assert store.asked == 3
+
+
+def test_who_was_stopped_while_asking_leaves_the_turn_to_the_next(store):
+    guard = Guard(store, Complaints())
+
+    def stop():
+        raise KeyboardInterrupt
+
+    store.error = StoreUnavailable("Gone.", unreachable="whole")
+    with pytest.raises(StoreUnavailable):
+        CALLS["vote"](guard)
+    store.meanwhile.append(stop)
+    with pytest.raises(KeyboardInterrupt):
+        CALLS["vote"](guard)
+    store.error = None
+    assert CALLS["vote"](guard)
+
+
+def test_an_outage_keeps_nothing_of_the_request_that_found_it(store, caplog):
+    caplog.set_level(logging.ERROR, "feedback_blueprint")  # a record would keep it, too
+
+    class Result:
+        pass
+
+    def find():
+        result = Result()
+        found.append(weakref.ref(result))
+        with contextlib.suppress(StoreUnavailable):
+            CALLS["stash"](guard)
+
+    guard, found = Guard(store, Complaints()), []
+    store.error = StoreUnavailable("Gone.", unreachable="whole")
+    find()
+    store.error = None
+    gc.collect()
+    assert found[0]() is None
 
 
 def test_a_store_that_has_no_parts_is_out_as_a_whole(store, stash):

@@ -83,6 +83,49 @@ def test_what_could_not_be_sent_is_sent_again_for_some_time(monkeypatch, caplog)
     assert "not confirmed" in record.message
 
 
+def test_what_failed_is_sent_again_however_much_fails_since(monkeypatch):
+    monkeypatch.setattr("feedback_blueprint.stores.outbox._outboxes", {})
+    monkeypatch.setattr("feedback_blueprint.stores.outbox.PAUSE", 0.2)
+    sent: list[Confirmation] = []
+
+    def send(confirmations: Sequence[Confirmation]) -> None:
+        if CONFIRMATIONS[0] not in tried:
+            tried.extend(confirmations)
+            raise StoreUnavailable("Gone.")
+        sent.extend(confirmations)
+
+    def fail(_: Sequence[Confirmation]) -> None:
+        raise StoreUnavailable("Gone, too.")
+
+    def traffic() -> bool:
+        send_soon(fail, CONFIRMATIONS[1])
+        return CONFIRMATIONS[0] in sent
+
+    tried: list[Confirmation] = []
+    send_soon(send, CONFIRMATIONS[0])
+    wait_until(traffic, "the first one")
+
+
+def test_a_defect_does_not_end_the_sending(monkeypatch):
+    monkeypatch.setattr("feedback_blueprint.stores.outbox._outboxes", {})
+    monkeypatch.setattr("feedback_blueprint.stores.outbox.TRIES", 1)
+    sent: list[Confirmation] = []
+
+    class Unprintable(Exception):
+        def __str__(self) -> str:
+            return self.args[0] / 0
+
+    def send(_: Sequence[Confirmation]) -> None:
+        tried.append(True)
+        raise Unprintable(1)
+
+    tried: list[bool] = []
+    send_soon(send, CONFIRMATIONS[0])
+    wait_until(lambda: tried, "the one that fails")
+    send_soon(sent.extend, CONFIRMATIONS[1])
+    wait_until(lambda: sent, "the next one")
+
+
 def test_many_at_once_start_one_thread(monkeypatch):
     def outboxes() -> int:
         return [thread.name for thread in threading.enumerate()].count("feedback-outbox")

@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 from ..errors import ConfigurationError
 from .base import ANYONE, RETRACTED, Ballot, Confirmation, Message, Outcome, Shown, Standing, Store
 from .guard import Guard
-from .outbox import MOMENT
+from .outbox import MOMENT, send_soon
 from .redis import RedisStore
 from .redis_client import SCHEMES, BadURL
 from .sqlite import SQLiteStore
@@ -28,6 +28,7 @@ __all__ = [
     "Standing",
     "Store",
     "refuse_what_is_no_store",
+    "send_soon",
     "store_from_url",
 ]
 

@@ -12,6 +12,9 @@ from ..findings import Finding
 ANYONE = b""
 """The rater of an anonymous visitor, and the owner of a message that anyone may rate."""
 
+RETRACTED = b"null"
+"""The vote of a rater who took it back."""
+
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -128,6 +131,3 @@ class Store(Protocol):
     def inspect(self) -> list[Finding]:
         """Look at how the store is set up, for an operator; raises `StoreUnavailable`."""
         ...
-
-
-RETRACTED = b"null"

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TypeVar
 
 from ..errors import StoreUnavailable
+from ..locks import OfProcess
 from ..logs import Complaints
-from .base import Ballot, Confirmation, Message, Outcome, Standing, Store
-from .outbox import send_soon
+from .base import Ballot, Message, Outcome, Standing, Store
+
+T = TypeVar("T")
 
 WHOLE = ""
 """The part that all keys are in: where it is out, nothing can be reached."""
@@ -43,53 +45,52 @@ class Guard:
     """
 
     def __init__(self, store: Store, complaints: Complaints) -> None:
-        self.store = store
+        self._store = store
         self._complaints = complaints
-        self._lock = threading.Lock()
+        # A stream that the garbage collector ends in here keeps its text in this very thread.
+        self._lock = OfProcess(threading.RLock)
         self._out: dict[str, Outage] = {}
 
     def stash(self, key: str, message: Message, ttl: timedelta) -> bool:
         """Keep a message."""
-        with self._asking(key):
-            return self.store.stash(key, message, ttl)
+        return self._ask(lambda: self._store.stash(key, message, ttl), key)
 
     def amend(self, key: str, message: Message) -> None:
         """Replace a message."""
-        with self._asking(key):
-            self.store.amend(key, message)
+        self._ask(lambda: self._store.amend(key, message), key)
 
     def vote(self, key: str, raters: Sequence[bytes], ballot: Ballot) -> Outcome:
         """Cast a vote."""
-        with self._asking(key, eager=True):
-            return self.store.vote(key, raters, ballot)
-
-    def confirm(self, confirmation: Confirmation) -> None:
-        """Confirm a vote, soon."""
-        send_soon(self.store.confirm, confirmation)
+        return self._ask(lambda: self._store.vote(key, raters, ballot), key, eager=True)
 
     def read(self, keys: Sequence[str], raters: Sequence[bytes]) -> list[Standing | None]:
         """Read messages and votes."""
-        with self._asking(*keys, eager=True):
-            return self.store.read(keys, raters)
+        return self._ask(lambda: self._store.read(keys, raters), *keys, eager=True)
 
-    @contextmanager
-    def _asking(self, *keys: str, eager: bool = False) -> Generator[None]:
+    def _ask(self, call: Callable[[], T], *keys: str, eager: bool = False) -> T:
         """Let a call through to the store, or refuse it at once; learn from how it ends."""
-        parts = {WHOLE, *(self.store.part_of(key) for key in keys)}
+        parts = {WHOLE, *map(self._store.part_of, keys)}
         if self._out:
             self._refuse_while_out(parts, eager)
         try:
-            yield
+            answer = call()
         except StoreUnavailable as error:
             self._complaints.warn(error.remedy, "Feedback cannot be kept. %s", error)
-            self._learn(parts, error)
+            if error.unreachable == "crowded":  # nobody asked, so nothing was learned
+                self._leave_to_the_next(parts)
+            else:
+                self._learn(parts, error)
+            raise
+        except BaseException:  # a timeout of gevent's, or a defect
+            self._leave_to_the_next(parts)
             raise
         if self._out:
             self._learn(parts, None)
+        return answer
 
     def _refuse_while_out(self, parts: set[str], eager: bool) -> None:
         """Raise for a part that is out; let one caller at a time find out whether it still is."""
-        with self._lock:
+        with self._lock():
             now = time.monotonic()
             out = [self._out[part] for part in parts if part in self._out]
             for outage in out:
@@ -98,15 +99,17 @@ class Guard:
             for outage in out:
                 outage.asked_until = now + PATIENCE
 
+    def _leave_to_the_next(self, parts: set[str]) -> None:
+        with self._lock():
+            for part in parts & self._out.keys():
+                self._out[part].asked_until = 0.0
+
     def _learn(self, parts: set[str], error: StoreUnavailable | None) -> None:
-        with self._lock:
-            if error and error.unreachable == "crowded":  # nobody asked, so nothing was learned
-                for part in parts & self._out.keys():
-                    self._out[part].asked_until = 0.0
-                return
+        with self._lock():
             for part in parts:
                 self._out.pop(part, None)
             if error and error.unreachable:
                 out = parts - {WHOLE} if error.unreachable == "part" else {WHOLE}
                 until = time.monotonic() + PAUSE
-                self._out |= {part: Outage(error, until) for part in out or {WHOLE}}
+                why = error.again()  # without a traceback, which would keep the request alive
+                self._out |= {part: Outage(why, until) for part in out or {WHOLE}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import math
 import os
 import threading
 import time
@@ -24,11 +25,12 @@ Send = Callable[[Sequence[Confirmation]], None]
 
 
 class Waiting(NamedTuple):
-    """A confirmation, how to send it, and how often that has failed."""
+    """A confirmation, how to send it, how often that has failed, and when to try again."""
 
     confirmation: Confirmation
     send: Send
     failures: int = 0
+    due: float = -math.inf
 
 
 class Outbox:
@@ -39,8 +41,6 @@ class Outbox:
         self._started = False
         self._starting = threading.Lock()
         self._waiting: deque[Waiting] = deque()
-        self._failed: list[Waiting] = []
-        self._again = 0.0
         self._filled = threading.Event()
         self._sending = threading.Lock()
         self._complaints = Complaints()
@@ -61,20 +61,21 @@ class Outbox:
 
     def _run(self) -> None:
         while True:
-            self._filled.wait(PAUSE if self._failed else None)
+            self._filled.wait(PAUSE if self._waiting else None)
             time.sleep(MOMENT)  # for others to come
             self._filled.clear()
-            self._send_all()
+            with self._complaints.quietly("Votes are not confirmed, and may be recorded twice."):
+                self._send_all(time.monotonic())
 
-    def _send_all(self, *, last: bool = False) -> None:
+    def _send_all(self, now: float) -> None:
         with self._sending:
             batches: dict[Send, list[Waiting]] = defaultdict(list)
-            if last or time.monotonic() > self._again:
-                self._waiting.extend(self._failed)
-                self._failed.clear()
-            while self._waiting:
+            for _ in range(len(self._waiting)):
                 waiting = self._waiting.popleft()
-                batches[waiting.send].append(waiting)
+                if waiting.due <= now:
+                    batches[waiting.send].append(waiting)
+                else:
+                    self._waiting.append(waiting)
             for send, batch in batches.items():
                 try:
                     send([waiting.confirmation for waiting in batch])
@@ -82,9 +83,9 @@ class Outbox:
                     self._put_back(batch, error)
 
     def _put_back(self, batch: Sequence[Waiting], error: Exception) -> None:
-        again = [waiting._replace(failures=waiting.failures + 1) for waiting in batch]
-        self._failed.extend(waiting for waiting in again if waiting.failures < TRIES)
-        self._again = time.monotonic() + PAUSE
+        due = time.monotonic() + PAUSE
+        again = [waiting._replace(failures=waiting.failures + 1, due=due) for waiting in batch]
+        self._waiting.extend(waiting for waiting in again if waiting.failures < TRIES)
         if any(waiting.failures == TRIES for waiting in again):
             text = "Votes are not confirmed, and may be recorded twice. %s"
             self._complaints.warn(
@@ -94,7 +95,7 @@ class Outbox:
     def _end(self) -> None:
         """Send the rest, or wait for the thread to; a fork leaves its parent's to the parent."""
         if self._pid == os.getpid():
-            self._send_all(last=True)
+            self._send_all(math.inf)
 
 
 _outboxes: dict[int, Outbox] = {}
