@@ -58,16 +58,23 @@ def test_more_votes_than_a_harvest_can_take_are_refused_and_none_is_lost(
     )
 
 
-def transaction(reservoir):
+class Transaction(SimpleNamespace):
     """A transaction as the agent makes it, as far as a reservoir looks at it."""
+
+    __hash__ = object.__hash__
+
+
+def transaction(reservoir):
     limits = SimpleNamespace(custom_event_data=CAPACITY)
     config = SimpleNamespace(harvest_limits=limits, report_period_ms=PERIOD * 1000)
     engine = SimpleNamespace(custom_events=reservoir)
     core = SimpleNamespace(application=lambda _: SimpleNamespace(_stats_engine=engine))
-    return SimpleNamespace(
+    return Transaction(
         settings=SimpleNamespace(event_harvest_config=config),
         application=SimpleNamespace(_agent=core, name="app"),
-        _custom_events=SimpleNamespace(heap=False, pq=[(0.5, 1, "event")]),
+        _custom_events=SimpleNamespace(
+            heap=False, pq=[(0.5, 1, "event")], num_seen=1, capacity=CAPACITY
+        ),
     )
 
 
@@ -107,6 +114,31 @@ def test_votes_that_a_failed_harvest_brought_back_count(monkeypatch):
     monkeypatch.setattr("feedback_blueprint.reservoir.time.monotonic", lambda: now + 2)
     with pytest.raises(AgentNotRecording):
         reservoir.check(transaction(held))
+
+
+def test_votes_of_transactions_that_have_not_ended_count(monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr("feedback_blueprint.reservoir.time.monotonic", lambda: now[0])
+    reservoir, held = Reservoir(), SimpleNamespace(pq=[])
+    under_way = [transaction(held) for _ in range(CAPACITY)]
+    for each in under_way[: CAPACITY - 64]:
+        now[0] += 2  # each time it is counted again
+        reservoir.check(each)
+        reservoir.keep(each)
+    now[0] += 2
+    with pytest.raises(AgentNotRecording):
+        reservoir.check(under_way[-1])
+    for each in under_way[:-1]:
+        each.settings = None  # as the agent ends one
+    now[0] += 2
+    reservoir.check(under_way[-1])
+
+
+def test_a_transaction_that_can_keep_no_more_events_takes_no_vote():
+    full = transaction(SimpleNamespace(pq=[]))
+    full._custom_events.num_seen = CAPACITY - 1
+    with pytest.raises(AgentNotRecording):
+        Reservoir().check(full)
 
 
 def test_an_event_that_comes_after_its_transaction_is_refused():
