@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import newrelic.agent
 from newrelic.api.transaction import current_transaction  # the agent.py one counts its calls
 
-from .attributes import MAX_TEXT
+from .attributes import MAX_TEXT, text_problem
 from .errors import AgentNotRecording
 from .findings import Finding
 from .reservoir import Reservoir
@@ -57,15 +57,16 @@ class NewRelic:
         self._reservoir = Reservoir()
 
     def trace_id(self) -> str | None:
-        """Return the trace ID of the running transaction."""
-        trace_id: str | None = newrelic.agent.current_trace_id()
-        return trace_id or None  # a client's own header can make it empty
+        """Return the trace ID of the running transaction.
+
+        A client's own header can make it anything; one that no event can carry is none.
+        """
+        trace_id = newrelic.agent.current_trace_id()
+        return None if text_problem(trace_id, MAX_TEXT) else str(trace_id)
 
     def check(self) -> int:
         """Look at each of the agent's reasons to drop an event without a word."""
-        transaction = current_transaction()
-        if transaction is None:
-            raise AgentNotRecording(_why_no_transaction())
+        transaction = _running_transaction()
         if why := why_custom_events_are_off(transaction.settings):
             raise AgentNotRecording(why)
         _, ignored = transaction.application.normalize_name(transaction.path, "transaction")
@@ -79,9 +80,7 @@ class NewRelic:
 
     def record(self, event: Mapping[str, Any]) -> None:
         """Call `record_llm_feedback_event`."""
-        transaction = current_transaction()
-        if transaction is None:
-            raise AgentNotRecording(_why_no_transaction())
+        transaction = _running_transaction()
         arguments = {name: event.get(name) for name in ARGUMENTS}
         metadata = {name: value for name, value in event.items() if name not in ARGUMENTS}
         newrelic.agent.record_llm_feedback_event(**arguments, metadata=metadata)
@@ -150,6 +149,13 @@ def _findings(settings: Any, startup_timeout: float) -> list[Finding]:
             "Set startup_timeout = 10: the first messages of a process have no trace ID else.",
         ),
     ]
+
+
+def _running_transaction() -> Any:
+    transaction = current_transaction()
+    if transaction is None or not transaction.settings:  # the agent clears them when it ends
+        raise AgentNotRecording(_why_no_transaction())
+    return transaction
 
 
 def _on(value: object) -> str:

@@ -8,6 +8,7 @@ import json
 import pytest
 from chatting import (
     assert_recorded,
+    assert_untouched,
     chat,
     comment_of,
     made,
@@ -99,14 +100,23 @@ def test_an_inbound_traceparent_gives_several_messages_one_trace(
         assert assert_recorded(server, collector, message_id)["trace_id"] == trace_id
 
 
+def traced(trace_id: object) -> dict[str, str]:
+    """New Relic's own header, by which a caller in the same account names the trace."""
+    caller = {"ty": "App", "ac": "12345", "tk": "12345", "ap": "1", "tx": "1", "ti": 1}
+    payload = json.dumps({"v": [0, 1], "d": caller | {"tr": trace_id}})
+    return {"newrelic": base64.b64encode(payload.encode()).decode()}
+
+
 def test_a_trace_id_that_is_no_hexadecimal_number_is_kept(
     server: Gunicorn, collector: Collector
 ) -> None:
-    caller = {"ty": "App", "ac": "12345", "tk": "12345", "ap": "1", "tx": "1", "ti": 1}
-    data = caller | {"tr": "Not hex: é"}
-    header = base64.b64encode(json.dumps({"v": [0, 1], "d": data}).encode()).decode()
-    message_id = chat(server, headers={"newrelic": header}).headers["X-Message-ID"]
+    message_id = chat(server, headers=traced("Not hex: é")).headers["X-Message-ID"]
     assert assert_recorded(server, collector, message_id)["trace_id"] == "Not hex: é"
+
+
+@pytest.mark.parametrize("trace_id", [5, {"not": "text"}, "x" * 256])
+def test_a_trace_id_that_no_event_can_carry_is_none(server: Gunicorn, trace_id: object) -> None:
+    assert_untouched(chat(server, headers=traced(trace_id)))
 
 
 def test_the_largest_vote_arrives_whole(server: Gunicorn, collector: Collector) -> None:
