@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, cast
 
@@ -70,7 +70,7 @@ class RedisStore:
     def stash(self, key: str, message: Message, ttl: timedelta) -> bool:
         """Keep a message; one already kept whole is our own, sent twice."""
         value, milliseconds = encode(message), int(ttl.total_seconds() * 1000)
-        with self._errors():
+        with ERRORS:
             if self._client.execute_command("SET", key, value, "PX", milliseconds, "NX"):
                 return True
             try:
@@ -98,7 +98,7 @@ class RedisStore:
 
     def confirm(self, confirmations: Sequence[Confirmation]) -> None:
         """Note that votes were recorded, in one round trip."""
-        with self._errors():
+        with ERRORS:
             pipeline: Any = self._client.pipeline(transaction=False)
             for key, voter, attempt in confirmations:
                 pipeline.execute_command("EVAL", CONFIRM, 1, key, b"p" + voter, attempt)
@@ -107,7 +107,7 @@ class RedisStore:
     def read(self, keys: Sequence[str], raters: Sequence[bytes]) -> list[Standing | None]:
         """Ask for each key both ways, as a string and as a hash: it is one of them, or neither."""
         fields = [kind + rater for rater in raters for kind in (b"v", b"p")]
-        with self._errors():
+        with ERRORS:
             pipeline: Any = self._client.pipeline(transaction=False)
             for key in keys:
                 pipeline.get(key)
@@ -127,7 +127,7 @@ class RedisStore:
 
     def show(self, key: str) -> Shown | None:
         """Read all that is kept of one message."""
-        with self._errors():
+        with ERRORS:
             client: Any = self._client
             hashed = client.type(key) == b"hash"
             fields = client.hgetall(key) if hashed else {b"m": client.get(key)}
@@ -145,7 +145,7 @@ class RedisStore:
 
     def inspect(self) -> list[Finding]:
         """Look at what each server does when its memory is full, and when it is restarted."""
-        with self._errors():
+        with ERRORS:
             client: Any = self._client
             if isinstance(client, redis.RedisCluster):
                 infos = [
@@ -158,19 +158,26 @@ class RedisStore:
 
     def _run(self, script: str, key: str, *arguments: Any) -> Any:
         """Run a script by its hash, which Redis may have forgotten."""
-        with self._errors():
+        with ERRORS:
             try:
                 return self._client.execute_command("EVALSHA", HASHES[script], 1, key, *arguments)
             except NoScriptError:
                 return self._client.eval(script, 1, key, *arguments)
 
-    @contextmanager
-    def _errors(self) -> Generator[None]:
-        """Turn everything that redis-py raises into our own error."""
-        try:
-            yield
-        except FAILURES as error:
+
+class _Errors:
+    """Turns everything that redis-py raises in a `with` block into our own error."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, FAILURES):
             raise unavailable(error) from error
+
+
+ERRORS = _Errors()
+"""One for all, as each vote and each message passes through it."""
 
 
 HASHES = {script: hashlib.sha1(script.encode()).hexdigest() for script in (VOTE, AMEND)}  # noqa: S324  # EVALSHA names a script so

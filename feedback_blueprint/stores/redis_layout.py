@@ -49,13 +49,14 @@ end
 if not standing and vote == 'null' then return 'unchanged 0 ' .. message end
 if revision >= limit then return 'too-many ' .. revision .. ' ' .. message end
 
-if kind == 'string' then
+local fields = {'v' .. voter, (revision + 1) .. ' ' .. vote, 'p' .. voter, attempt}
+if kind == 'hash' then redis.call('HSET', KEYS[1], unpack(fields))
+else
   local ttl = redis.call('PTTL', KEYS[1])
   redis.call('DEL', KEYS[1])
-  redis.call('HSET', KEYS[1], 'm', message)
+  redis.call('HSET', KEYS[1], 'm', message, unpack(fields))
   if ttl >= 0 then redis.call('PEXPIRE', KEYS[1], math.max(ttl, 1)) end
 end
-redis.call('HSET', KEYS[1], 'v' .. voter, (revision + 1) .. ' ' .. vote, 'p' .. voter, attempt)
 return 'accepted ' .. (revision + 1) .. ' ' .. message
 """
 
