@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
@@ -84,19 +83,13 @@ class Votes:
         except ValidationError as error:
             raise Invalid(error.messages_dict) from error
         message_id = loaded.pop("message_id")
-        vote = Vote(**loaded)
-        with self._counting_refusals():
-            limit = self.agent.check()
-            refuse_what_would_be_cut(message_id, vote, limit)
-            return self._cast(message_id, vote, raters, limit)
+        return self._take(message_id, Vote(**loaded), raters)
 
     def retract(self, message_id: str, raters: Sequence[bytes]) -> Receipt:
         """Take a vote back. Without one, the message is as good as unknown."""
         if text_problem(message_id, MAX_TEXT):
             raise UnknownMessage
-        with self._counting_refusals():
-            limit = self.agent.check()
-            receipt = self._cast(message_id, None, raters, limit)
+        receipt = self._take(message_id, None, raters)
         if receipt.status == "unchanged":
             raise UnknownMessage
         return receipt
@@ -151,10 +144,13 @@ class Votes:
             findings.append(Finding("store", False, error.why, error.remedy))
         return findings
 
-    @contextmanager
-    def _counting_refusals(self) -> Generator[None]:
+    def _take(self, message_id: str, vote: Vote | None, raters: Sequence[bytes]) -> Receipt:
+        """Take a vote or a retraction; count it where it is no fault of the caller's."""
         try:
-            yield
+            limit = self.agent.check()
+            if vote:
+                refuse_what_would_be_cut(message_id, vote, limit)
+            return self._cast(message_id, vote, raters, limit)
         except (AgentNotRecording, StoreUnavailable) as error:
             self.agent.count("VotesRefused")
             if isinstance(error, AgentNotRecording):
