@@ -13,6 +13,9 @@ from .errors import AgentNotRecording
 from .stores import RETRACTED, Message
 
 
+COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
+
 class Receipt(NamedTuple):
     """What became of feedback that was taken.
 
@@ -39,7 +42,7 @@ class Vote(NamedTuple):
         values: list[Any] = [self.rating, self.category, self.message or None, metadata]
         while values[-1] is None:
             values.pop()
-        return json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode()
+        return COMPACT.encode(values).encode()
 
     @classmethod
     def unpack(cls, vote: bytes | None) -> Vote | None:
