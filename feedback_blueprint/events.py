@@ -12,7 +12,6 @@ from .attributes import MAX_ATTRIBUTES, MAX_ENTRIES, MAX_TEXT, split_text
 from .errors import AgentNotRecording
 from .stores import RETRACTED, Message
 
-
 COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
