@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from flask import Response, request
 from flask.views import MethodView
-from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.exceptions import ClientDisconnected
 from werkzeug.routing import Rule
 
 from .errors import ConfigurationError, Invalid, MalformedJSON, NotJSON, Refusal, TooLarge
@@ -67,15 +67,13 @@ def read_json() -> Any:
     if not request.is_json:
         raise NotJSON("Send the Content-Type application/json.")
     limit = min(request.max_content_length or MAX_BODY, MAX_BODY)
-    request.max_content_length = limit
+    # Where a body in chunks goes on after this, werkzeug drops the rest without a word.
+    request.max_content_length = limit + 1
     try:
-        body = request.get_data()
-        if len(body) > limit:  # the app has read it before us, under a limit of its own
-            raise RequestEntityTooLarge
+        if (request.content_length or 0) > limit or len(body := request.get_data()) > limit:
+            raise TooLarge(f"The body is over {limit} bytes.")
         return JSON.decode(body.decode())
-    except RequestEntityTooLarge as error:
-        raise TooLarge(f"The body is over {limit} bytes.") from error
-    except (ValueError, RecursionError) as error:
+    except (ClientDisconnected, ValueError, RecursionError) as error:
         raise MalformedJSON("The body is not JSON.") from error
 
 

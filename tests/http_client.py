@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPMessage
@@ -40,8 +40,9 @@ class Client:
         data: Any = None,
         headers: Mapping[str, str] | None = None,
     ) -> Response:
-        """Send `data` as JSON, or as it is where it is `bytes`."""
-        body = data if data is None or isinstance(data, bytes) else json.dumps(data).encode()
+        """Send `data` as JSON, or as it is where it is `bytes`, in chunks where it iterates."""
+        ready = data is None or isinstance(data, (bytes, Iterator))
+        body = data if ready else json.dumps(data).encode()
         sent = {**self.headers, **({"Content-Type": "application/json"} if body else {})}
         with closing(HTTPConnection("127.0.0.1", self.port, timeout=self.timeout)) as connection:
             connection.request(method, path, body, sent | dict(headers or {}))

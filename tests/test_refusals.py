@@ -67,6 +67,28 @@ def test_too_large_for_a_smaller_limit_of_the_app(app, post):
     assert refused(post(" " * 101), 413, "too-large")
 
 
+@pytest.mark.parametrize(("env", "limit"), [({}, 65536), ({"FLASK_MAX_CONTENT_LENGTH": "9"}, 9)])
+def test_a_body_sent_in_chunks_has_the_same_limit(chat_server, env, limit):
+    with chat_server(agent=False, env=env) as server:
+        for over, expected in (
+            (0, (422, "invalid")),
+            (1, (413, "too-large")),
+            (9, (413, "too-large")),
+        ):
+            answer = server.post("/feedback", iter([b"{}".ljust(limit), b" " * over]))
+            assert (answer.status, answer.json["code"]) == expected
+
+
+def test_a_body_that_ends_early(client):
+    response = client.post(
+        "/feedback",
+        data="{}",
+        content_type="application/json",
+        environ_overrides={"CONTENT_LENGTH": "3"},
+    )
+    assert refused(response, 400, "malformed-json")
+
+
 @pytest.mark.parametrize("raw", ["[]", "null", "5", '"text"'])
 def test_not_an_object(post, raw):
     response = post(raw)
