@@ -23,12 +23,15 @@ def add_assets(blueprint: Blueprint) -> None:
 
 def name_content(endpoint: str, values: dict[str, Any]) -> None:
     """Put the file's version in its URL."""
-    if endpoint.endswith(".static") and (version := versions().get(values["filename"])):
+    if endpoint.endswith(".static") and (version := versions().get(values.get("filename", ""))):
         values.setdefault("v", version)
 
 
-def send_asset(filename: str) -> Response:
-    """Answer with a file, to be kept for good where the URL names its content."""
+def send_asset(filename: str, **_: Any) -> Response:
+    """Answer with a file, to be kept for good where the URL names its content.
+
+    Variables of the blueprint's `url_prefix` are the app's own.
+    """
     # What the system makes of .js may be no JavaScript, and browsers would not run it.
     mimetype = "text/javascript" if filename.endswith(".js") else "text/plain"
     response = send_from_directory(FOLDER, filename, mimetype=mimetype)

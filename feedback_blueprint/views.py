@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, NoReturn
 
 from flask import Response, request
+from flask.typing import ResponseReturnValue
 from flask.views import MethodView
 from werkzeug.exceptions import ClientDisconnected
 from werkzeug.routing import Rule
@@ -27,6 +29,9 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
+NAME = re.compile(r"[^<>:]+>")
+"""The name of a variable in a rule, after its converter."""
+
 JSON = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
@@ -37,6 +42,10 @@ class FeedbackView(MethodView):
 
     def __init__(self, votes: Callable[[], Votes]) -> None:
         self._votes = votes
+
+    def dispatch_request(self, **_: Any) -> ResponseReturnValue:
+        """Answer the request; variables of the blueprint's `url_prefix` are the app's own."""
+        return super().dispatch_request()
 
     def post(self) -> Response:
         """Vote."""
@@ -115,6 +124,10 @@ def refuse_to_shadow(before: list[Rule], added: list[Rule]) -> None:
 
 
 def _same_place(one: Rule, other: Rule) -> bool:
-    places = [(rule.rule, rule.subdomain, rule.host) for rule in (one, other)]
     methods = (one.methods or set()) & (other.methods or set())
-    return places[0] == places[1] and bool(methods - {"OPTIONS"})
+    return _place(one) == _place(other) and bool(methods - {"OPTIONS"})
+
+
+def _place(rule: Rule) -> tuple[str, str | None, str | None]:
+    """Return where a rule matches, whatever its variables are called, with a slash or without."""
+    return NAME.sub(">", rule.rule.rstrip("/")), rule.subdomain, rule.host

@@ -7,6 +7,7 @@ import re
 
 import pytest
 from flask import Blueprint, Flask, url_for
+from werkzeug.routing import BuildError
 
 from feedback_blueprint import ConfigurationError, FeedbackBlueprint
 from feedback_blueprint.assets import FOLDER
@@ -76,6 +77,11 @@ def test_what_is_not_there(app, client):
     assert client.get("/feedback/static/../assets.py").status_code == 404
     with app.test_request_context():
         assert url_for("feedback.static", filename="other.js") == "/feedback/static/other.js"
+
+
+def test_a_url_without_a_file_is_an_error_of_the_routing(app):
+    with app.test_request_context(), pytest.raises(BuildError, match="filename"):
+        url_for("feedback.static")
 
 
 def test_answers_of_the_routes_are_still_not_stored(client, message_id):

@@ -87,6 +87,21 @@ def test_an_instance_can_be_nested_and_have_a_prefix(store_url):
         assert app.test_client().post("/api/v1/feedback", json=body).status_code == 202
 
 
+def test_a_prefix_may_have_variables(store_url):
+    feedback = FeedbackBlueprint()
+    app = Flask(__name__)
+    app.config["FEEDBACK_STORE_URL"] = store_url
+    app.register_blueprint(feedback, url_prefix="/<lang>")
+    app.get("/chat")(lambda: {"id": feedback.stash()})
+    client = app.test_client()
+    with capture_feedback(app):
+        body = {"message_id": client.get("/chat").json["id"], "rating": 1}
+        assert client.post("/de/feedback", json=body).status_code == 202
+        assert len(client.get("/en/feedback", query_string=body).json["feedback"]) == 1
+        assert client.delete("/en/feedback", query_string=body).status_code == 202
+    assert client.get("/de/feedback/static/feedback.js").status_code == 200
+
+
 def test_an_instance_registered_twice_announces_each_message_once(store_url):
     feedback = FeedbackBlueprint()
     app = make_app(feedback, FEEDBACK_STORE_URL=store_url)
@@ -100,15 +115,19 @@ def test_an_instance_registered_twice_announces_each_message_once(store_url):
         assert app.test_client().post("/feedback", json=body).status_code == 200
 
 
-def test_a_route_that_the_app_has_already_is_not_shadowed():
+@pytest.mark.parametrize(
+    ("taken", "prefix"),
+    [("/feedback", None), ("/feedback/", None), ("/<locale>/feedback", "/<lang>")],
+)
+def test_a_route_that_the_app_has_already_is_not_shadowed(taken, prefix):
     app = Flask(__name__)
-    app.get("/feedback")(lambda: "the app's own page")
+    app.get(taken, endpoint="mine")(lambda **_: "the app's own page")
     with pytest.raises(ConfigurationError, match="url_prefix"):
-        app.register_blueprint(FeedbackBlueprint())
+        app.register_blueprint(FeedbackBlueprint(), url_prefix=prefix)
     app = Flask(__name__)
-    app.get("/feedback")(lambda: "the app's own page")
+    app.get(taken, endpoint="mine")(lambda **_: "the app's own page")
     app.register_blueprint(FeedbackBlueprint(), url_prefix="/llm")
-    assert app.test_client().get("/feedback").text == "the app's own page"
+    assert app.test_client().get(taken).text == "the app's own page"
 
 
 def test_two_instances_at_one_place_are_refused():
