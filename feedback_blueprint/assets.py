@@ -9,6 +9,8 @@ from typing import Any
 
 from flask import Blueprint, Response, request, send_from_directory
 
+from .errors import ConfigurationError
+
 FOLDER = Path(__file__).with_name("static")
 
 YEAR = 365 * 24 * 60 * 60
@@ -16,7 +18,15 @@ YEAR = 365 * 24 * 60 * 60
 
 
 def add_assets(blueprint: Blueprint) -> None:
-    """Serve the static files; `url_for` names their content, so that a browser can keep them."""
+    """Serve the static files; `url_for` names their content, so that a browser can keep them.
+
+    Raises `ConfigurationError` for a blueprint with static files of the app's.
+    """
+    if blueprint.has_static_folder:
+        raise ConfigurationError(
+            f"static_folder cannot be {blueprint.static_folder!r}: feedback.js is served there. "
+            "Give it to a blueprint of your own."
+        )
     blueprint.add_url_rule("/feedback/static/<path:filename>", "static", send_asset)
     blueprint.url_defaults(name_content)
 

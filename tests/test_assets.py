@@ -84,6 +84,11 @@ def test_a_url_without_a_file_is_an_error_of_the_routing(app):
         url_for("feedback.static")
 
 
+def test_static_files_of_the_apps_are_refused():
+    with pytest.raises(ConfigurationError, match=r"static_folder.* Give "):
+        FeedbackBlueprint(static_folder="assets")
+
+
 def test_answers_of_the_routes_are_still_not_stored(client, message_id):
     for answer in (
         client.get("/feedback", query_string={"message_id": message_id}),
