@@ -41,7 +41,8 @@ def _add_looks(group: click.Group, votes: Callable[[], Votes]) -> None:
         if not all(finding.ok for finding in findings):
             raise click.exceptions.Exit(1)
 
-    @group.command()
+    # An ID may begin with a dash: one minted ID in 64 does.
+    @group.command(context_settings={"ignore_unknown_options": True})
     @click.argument("message_id")
     @with_appcontext
     def show(message_id: str) -> None:

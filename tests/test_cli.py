@@ -122,6 +122,13 @@ def test_no_text_of_a_user_draws_on_the_operators_terminal(app, feedback, events
     assert output.count("\nvote ") == 1
 
 
+@pytest.mark.parametrize("message_id", ["-dash1", "--dashes"])
+def test_show_takes_an_id_that_begins_with_a_dash(app, feedback, events, run, message_id):
+    with app.test_request_context():
+        feedback.stash(message_id)
+    assert "trace ID" in run("show", message_id).output
+
+
 def test_show_says_that_there_is_no_such_message(run):
     result = run("show", "nowhere")
     assert result.exit_code == 1
