@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import traceback
 from datetime import timedelta
 
 import pytest
 from flask import Flask
 from host_app import make_app
 
-from feedback_blueprint import ConfigurationError, FeedbackBlueprint
+from feedback_blueprint import ConfigurationError, FeedbackBlueprint, RedisStore
 from feedback_blueprint.config import Settings
 
 
@@ -97,6 +98,14 @@ def test_a_good_value_is_read(key, value, expected):
         ("STORE_URL", "sqlite://"),
         ("STORE_URL", "sqlite:///:memory:"),
         ("STORE_URL", "sqlite://host/path"),
+        ("STORE_URL", "sqlite:relative.db"),
+        ("STORE_URL", "sqlite:/file.db"),
+        ("STORE_URL", "sqlite:///"),
+        ("STORE_URL", "sqlite:////"),
+        ("STORE_URL", "sqlite:///file.db?mode=ro"),
+        ("STORE_URL", "sqlite:///file.db#1"),
+        ("STORE_URL", "unix://"),
+        ("STORE_URL", "unix:///?db=1"),
         ("STORE_URL", "redis://localhost:port/0"),
         ("STORE_URL", "redis://localhost:6379/0?socket_timeout=soon"),
         ("STORE_URL", "redis://localhost:6379/zero"),
@@ -137,11 +146,32 @@ def test_a_url_that_cannot_work_says_why(url, why):
         settings(FEEDBACK_STORE_URL=url)
 
 
-def test_no_password_is_in_an_error():
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://user:hunter2@localhost:port/0?password=hunter3",
+        "redis://:hunter2",
+        "redis://:hunter2/0?db=x",
+        "redis://:hunter2/hunter3@localhost:port",
+        "redis://:hunter2?hunter3@localhost:port",
+        "redis://localhost:port?password=hunter2@hunter3",
+        "redis:/:hunter2@localhost/0",
+        "redis//:hunter2@localhost/0",
+        "redis:://user:hunter2@localhost",
+        "Redis:hunter2@localhost",
+        "hunter2@localhost",
+        "hunter2",
+    ],
+)
+def test_no_password_is_in_an_error(url):
     with pytest.raises(ConfigurationError) as raised:
-        settings(FEEDBACK_STORE_URL="redis://user:hunter2@localhost:port/0?password=hunter3")
-    assert "hunter" not in str(raised.value)
-    assert "localhost" in str(raised.value)
+        settings(FEEDBACK_STORE_URL=url)
+    assert "hunter" not in "".join(traceback.format_exception(raised.value))
+
+
+def test_what_is_no_secret_of_a_url_is_in_its_error():
+    with pytest.raises(ConfigurationError, match=r"'redis://\*\*\*@localhost\.\.\.'"):
+        settings(FEEDBACK_STORE_URL="redis://user:hunter2@localhost:port/0")
 
 
 def test_a_rater_needs_a_secret_key():
@@ -150,7 +180,14 @@ def test_a_rater_needs_a_secret_key():
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"rater": "ann"}, {"store": "redis://localhost"}, {"store": object()}]
+    "arguments",
+    [
+        {"rater": "ann"},
+        {"store": "redis://localhost"},
+        {"store": object()},
+        {"store": RedisStore},
+        {"store": FeedbackBlueprint()},
+    ],
 )
 def test_what_is_no_rater_and_no_store_is_refused(arguments):
     with pytest.raises(ConfigurationError, match="Give "):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -34,6 +35,12 @@ __all__ = [
 
 DEFAULT_FILE = "feedback.sqlite3"
 
+SQLITE = re.compile("(?i:sqlite):///(?!:memory:$)([^?#]*[^?#/])")
+"""A URL of a file: its path, no directory, and no options, of which there are none."""
+
+LOGGABLE = re.compile(r"([\w+]+://)([^?]*@)?([^?@:]*)([?:][^@]*)?", re.DOTALL)
+"""A URL whose first and third part are no secret."""
+
 
 def store_from_url(url: str | None, *, timeout: float, instance_path: str, key: str) -> Store:
     """Make the store that `url` names; nothing is opened before its first use.
@@ -44,11 +51,10 @@ def store_from_url(url: str | None, *, timeout: float, instance_path: str, key: 
     if url is None:
         return SQLiteStore(Path(instance_path, DEFAULT_FILE), timeout)
     try:
-        parts = urlsplit(url)
-        if parts.scheme in SCHEMES:
+        if urlsplit(url).scheme in SCHEMES:
             return RedisStore.from_url(url, timeout)
-        if parts.scheme == "sqlite" and not parts.netloc and parts.path not in ("", "/:memory:"):
-            return SQLiteStore(Path(instance_path, unquote(parts.path)[1:]), timeout)
+        if found := SQLITE.fullmatch(url):
+            return SQLiteStore(Path(instance_path, unquote(found[1])), timeout)
         why = ""
     except BadURL as error:
         why = f" ({error})"
@@ -64,17 +70,17 @@ def store_from_url(url: str | None, *, timeout: float, instance_path: str, key: 
 
 
 def refuse_what_is_no_store(store: object) -> None:
-    """Raise `ConfigurationError` for a URL or a client in place of a store."""
-    if store is not None and not hasattr(store, "stash"):
+    """Raise `ConfigurationError` for a URL, a client or a class in place of a store."""
+    if store is not None and (isinstance(store, type) or not hasattr(store, "vote")):
         raise ConfigurationError(
             f"store cannot be a {type(store).__name__}. "
-            "Give RedisStore(client), or set FEEDBACK_STORE_URL instead."
+            "Give RedisStore(client), or leave it out and configure a URL."
         )
 
 
 def without_password(url: str) -> str:
-    """Return the URL fit for a log: whatever stands before an @ or in a query is a secret."""
-    scheme, separator, rest = url.partition("://")
-    if "@" in rest:
-        rest = "***@" + rest.rpartition("@")[2]
-    return scheme + separator + rest.partition("?")[0]
+    """Return the URL fit for a log: who cannot type it may have put a password anywhere."""
+    if not (found := LOGGABLE.fullmatch(url)):
+        return "..." if url else ""
+    scheme, credentials, place, rest = found.groups()
+    return f"{scheme}{'***@' if credentials else ''}{place}{'...' if rest else ''}"

@@ -76,6 +76,8 @@ def client_from_url(url: str, timeout: float) -> Callable[[], Client]:
 def _server(url: str, limits: dict[str, Any], timeout: float) -> Callable[[], Client]:
     options = parse_url(url)
     parts = urlsplit(url)
+    if parts.scheme == "unix" and not parts.path.strip("/"):
+        raise BadURL("no path")
     if parts.scheme != "unix" and parts.path.strip("/") and "db" not in options:
         raise BadURL("a database is a number")  # which redis-py would take for 0
     str(options.get("host", "")).encode("idna")  # as the resolver would
