@@ -47,7 +47,7 @@ class Settings(NamedTuple):
                 "TTL",
                 timedelta(days=7),
                 _duration,
-                "Give seconds or a timedelta from one second to ten years.",
+                "Give seconds or a timedelta from one millisecond to ten years.",
             ),
             key_prefix=read("KEY_PREFIX", "fb:", _str, "Give a string."),
             store_timeout=read(
@@ -118,7 +118,7 @@ def _timeout(value: Any) -> float:
 
 def _duration(value: Any) -> timedelta:
     duration = value if isinstance(value, timedelta) else timedelta(seconds=_number(value))
-    if not timedelta(seconds=1) <= duration <= timedelta(days=3653):
+    if not timedelta(milliseconds=1) <= duration <= timedelta(days=3653):
         raise ValueError
     return duration
 

@@ -37,6 +37,8 @@ def test_the_defaults():
     [
         ("TTL", 60, timedelta(minutes=1)),
         ("TTL", timedelta(hours=1), timedelta(hours=1)),
+        ("TTL", 0.5, timedelta(milliseconds=500)),
+        ("TTL", timedelta(milliseconds=1), timedelta(milliseconds=1)),
         ("STORE_TIMEOUT", 1, 1.0),
         ("RATINGS", {"bad": 0, "good": 1}, {"bad": 0, "good": 1}),
         ("RATINGS", {-1: 0, 1: 0.5}, {-1: 0, 1: 0.5}),
@@ -60,6 +62,7 @@ def test_a_good_value_is_read(key, value, expected):
     [
         ("TTL", 0),
         ("TTL", -1),
+        ("TTL", 0.0009),
         ("TTL", "7d"),
         ("TTL", True),
         ("TTL", None),
