@@ -92,7 +92,7 @@ def description(shown: Shown, ttl: float) -> str:
     message, expires_in, votes = shown
     lines = [
         f"trace ID   {printable(message.trace_id)}",
-        f"age        {ttl - expires_in:.0f} s, by today's FEEDBACK_TTL",
+        f"age        {ttl - expires_in:.0f} s, by today's TTL",
         f"time left  {expires_in:.0f} s",
         f"rater      {message.owner.hex() or 'anyone'}",
         *(f"context    {name} = {value!r}" for name, value in message.context.items()),

@@ -47,6 +47,9 @@ class Refusal(FeedbackError):
         return str(self)
 
 
+# The first line of each refusal is what `flask feedback openapi` publishes of it.
+
+
 class MalformedJSON(Refusal):
     """The request body is not JSON."""
 
@@ -90,7 +93,7 @@ class Invalid(Refusal):
 
 
 class TooManyRevisions(Refusal):
-    """The rater has changed this vote as often as `FEEDBACK_MAX_REVISIONS` allows."""
+    """The rater has changed this vote as often as the app allows."""
 
     status = 429
     code = "too-many-revisions"

@@ -92,9 +92,9 @@ def operations() -> dict[str, Any]:
     # A vote can be from before the app declared its ratings.
     rating, said = {"type": ["string", "integer"]}, {"category": OR_NULL, "message": OR_NULL}
     votes = {"type": "array", "items": whole(**NAMED, rating=rating, **said)}
-    read = answer("The standing votes, and what can be rated.", feedback=votes, rateable=TEXTS)
+    read = answered("The standing votes, and what can be rated.", feedback=votes, rateable=TEXTS)
     unchanged, accepted, retracted = (
-        answer(description, **NAMED, status={"const": status})
+        answered(description, **NAMED, status={"const": status})
         for description, status in (
             ("The same vote stood already.", "unchanged"),
             ("The agent took the event.", "accepted"),
@@ -115,17 +115,17 @@ def operation(
     """Describe one method."""
     responses, by_status = dict(answers), attrgetter("status")
     for status, alike in itertools.groupby(sorted(refusals, key=by_status), by_status):
-        responses[status] = problem(status, list(alike))
+        responses[status] = refused(status, list(alike))
     return {"summary": told(view), **request, "responses": responses}
 
 
-def answer(description: str, **properties: Any) -> dict[str, Any]:
+def answered(description: str, **properties: Any) -> dict[str, Any]:
     """Describe an answer that is no refusal."""
     media = {"application/json": {"schema": whole(**properties)}}
     return {"description": description, "content": media}
 
 
-def problem(status: int, refusals: Sequence[type[errors.Refusal]]) -> dict[str, Any]:
+def refused(status: int, refusals: Sequence[type[errors.Refusal]]) -> dict[str, Any]:
     """Describe the problem document that some refusals share."""
     own: dict[str, Any] = {"status": {"const": status}}
     own["code"] = {"enum": [refusal.code for refusal in refusals]}

@@ -47,6 +47,8 @@ class FeedbackView(MethodView):
         """Answer the request; variables of the blueprint's `url_prefix` are the app's own."""
         return super().dispatch_request()
 
+    # What each method says of itself is what `flask feedback openapi` publishes of it.
+
     def post(self) -> Response:
         """Vote."""
         fields = read_json()

@@ -107,6 +107,7 @@ def test_show_tells_an_unrated_message_its_text_and_owner(store_url):
     assert "rater      anyone" not in result.output
     assert "ann" not in result.output
     assert "time left  604" in result.output
+    assert "FEEDBACK_" not in result.output, "the app's keys may have another prefix"
 
 
 def test_no_text_of_a_user_draws_on_the_operators_terminal(app, feedback, events, client, run):
