@@ -12,6 +12,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
+from chatting import comment_of
 from collector import Collector
 from http_client import Client, Response
 from openai_server import REPLY, openai_server
@@ -78,7 +79,7 @@ def test_one_command_one_chat_one_vote_one_event(tmp_path: Path) -> None:
             "/feedback", {"message_id": message_id, "rating": "good", "message": "naïve “✓”"}
         )
         assert vote.status == 202, vote.text
-        event = json.loads(vote.headers["X-Feedback-Event"])
+        event = vote.json["event"]
         assert event["rating"] == "good"
         assert event["message"] == "naïve “✓”"
         assert event["message_id"] == message_id
@@ -141,8 +142,18 @@ def test_votes_are_changed_read_back_and_retracted(running: Demo) -> None:
 
     retracted = running.request("DELETE", f"/feedback?message_id={message_id}")
     assert retracted.status == 202
-    assert json.loads(retracted.headers["X-Feedback-Event"])["retracted"] is True
+    assert retracted.json["event"]["retracted"] is True
     assert running.get(f"/feedback?message_id={message_id}").json["feedback"] == []
+
+
+def test_the_longest_comment_makes_no_long_header(running: Demo) -> None:
+    message_id = running.reply().headers["X-Message-ID"]
+    comment = "é" * 2047
+    vote = running.post(
+        "/feedback", {"message_id": message_id, "rating": "good", "message": comment}
+    )
+    assert comment_of(vote.json["event"]) == comment
+    assert len(str(vote.headers)) < 1000
 
 
 def test_the_page_keeps_to_a_strict_content_security_policy(running: Demo) -> None:

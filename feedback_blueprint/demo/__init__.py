@@ -68,10 +68,10 @@ def create_app() -> Flask:
 
 
 def show_event(_app: Flask, *, attributes: Mapping[str, Any], **_: object) -> None:
-    """Send the event that the agent has just taken along with the vote's answer, for the page."""
-    event = json.dumps(dict(attributes))  # ASCII, as a header must be
+    """Put the event that the agent has just taken into the vote's answer, for the page."""
 
     @after_this_request
-    def add_header(response: Response) -> Response:
-        response.headers["X-Feedback-Event"] = event
+    def add_event(response: Response) -> Response:
+        # In the body: proxies refuse a header as long as a comment.
+        response.set_data(json.dumps(response.get_json() | {"event": dict(attributes)}))
         return response

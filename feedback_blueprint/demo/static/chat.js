@@ -51,10 +51,10 @@ function showEvent(article, event) {
 }
 
 log.addEventListener("feedback-accepted", ({target, detail}) => {
-  const sent = detail.response.headers.get("X-Feedback-Event");
+  const {event} = detail.receipt;
   const turn = turns.find((turn) => turn.messageId === detail.messageId);
-  if (!sent || !turn) return;
-  turn.event = JSON.parse(sent);
+  if (!event || !turn) return;
+  turn.event = event;
   save();
   const details = showEvent(target.closest("article"), turn.event);
   details.open = true;
