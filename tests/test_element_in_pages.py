@@ -121,10 +121,9 @@ def test_a_forgery_token_from_an_attribute(
     token = visitor.open().evaluate("document.querySelector('meta[name=csrf-token]').content")
     page = visitor.open(new_id, **{"no-token": "1"})
     good(page).click()
-    says(page, "Not recorded. HTTP 400")  # by Flask-WTF
-    pressed(good(page), False)
+    says(page, "Cannot be sent now. HTTP 400")  # by Flask-WTF
     element(page).evaluate("(element, token) => element.setAttribute('csrf-token', token)", token)
-    good(page).click()
+    bad(page).click()
     says(page, RECORDED)
     collector.wait_for(message_id=new_id)
 
@@ -139,7 +138,7 @@ def test_credentials_and_base_url(visitor: Visitor, new_id: str) -> None:
     posted = [request.url for request in visitor.sent if request.method == "POST"]
     assert posted[-1] == visitor.origin + "/elsewhere/feedback"
     page = visitor.open(new_id, attributes="base-url=/llm/feedback")
-    good(page).click()
+    bad(page).click()
     says(page, RECORDED)
 
 

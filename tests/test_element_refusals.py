@@ -8,6 +8,7 @@ from element_page import (
     RECORDED,
     WAITING,
     Visitor,
+    bad,
     button,
     element,
     expect,
@@ -15,6 +16,7 @@ from element_page import (
     kept,
     pressed,
     says,
+    wait,
 )
 
 
@@ -60,17 +62,73 @@ def test_a_refused_comment_is_not_lost(visitor: Visitor, new_id: str) -> None:
     pressed(good(page))
 
 
-def test_a_login_page_is_no_acknowledgement(visitor: Visitor, new_id: str) -> None:
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (200, "<h1>Please log in</h1>"),
+        (200, "null"),
+        (400, "<p>The CSRF token has expired.</p>"),
+        (401, '{"code": "token-expired", "detail": "Log in."}'),
+        (403, '{"errors": {"token": null}}'),
+    ],
+)
+def test_what_another_than_the_blueprint_answers_keeps_the_vote_for_the_next_visit(
+    visitor: Visitor, collector: Collector, new_id: str, status: int, body: str
+) -> None:
+    page = visitor.open(new_id)
+    page.evaluate("addEventListener('feedback-refused', () => { window.refused = true })")
+    page.route("**/llm/feedback", lambda route: route.fulfill(status=status, body=body), times=1)
+    good(page).click()
+    says(page, "Cannot be sent now.")
+    pressed(good(page))
+    assert kept(page) == 1
+    assert page.evaluate("window.refused") is None
+    visitor.open()
+    assert collector.wait_for(message_id=new_id)[0]["rating"] == "good"
+    wait(page, lambda: not kept(page), "it to be acknowledged")
+
+
+def test_a_vote_that_was_kept_is_sent_once_with_the_next_one(
+    visitor: Visitor, collector: Collector, new_id: str
+) -> None:
+    page = visitor.open(new_id, other := f"{new_id}-2")
+    page.route("**/llm/feedback", lambda route: route.fulfill(status=403), times=1)
+    good(page).click()
+    says(page, "Cannot be sent now. HTTP 403")
+    bad(page, 1).click()
+    says(page, RECORDED, 1)
+    says(page, RECORDED)
+    assert visitor.methods().count("POST") == 3
+    assert len(collector.wait_for(message_id=new_id)) == 1
+    assert len(collector.wait_for(message_id=other)) == 1
+
+
+def test_a_newer_vote_takes_the_place_of_one_that_was_kept(
+    visitor: Visitor, collector: Collector, new_id: str
+) -> None:
+    page = visitor.open(new_id)
+    page.route("**/llm/feedback", lambda route: route.fulfill(status=403), times=1)
+    good(page).click()
+    says(page, "Cannot be sent now.")
+    bad(page).click()
+    says(page, RECORDED)
+    assert visitor.methods().count("POST") == 2
+    assert [event["rating"] for event in collector.wait_for(message_id=new_id)] == ["bad"]
+    assert kept(page) == 0
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 520])
+def test_the_error_of_a_proxy_is_waited_out(
+    visitor: Visitor, collector: Collector, new_id: str, status: int
+) -> None:
     page = visitor.open(new_id)
     page.route(
-        "**/llm/feedback",
-        lambda route: route.fulfill(
-            status=200, content_type="text/html", body="<h1>Please log in</h1>"
-        ),
+        "**/llm/feedback", lambda route: route.fulfill(status=status, body="<h1>Sorry"), times=1
     )
     good(page).click()
-    says(page, "Not recorded. HTTP 200")
-    pressed(good(page), False)
+    says(page, RECORDED)
+    assert visitor.methods() == ["GET", "POST", "POST"]
+    assert len(collector.wait_for(message_id=new_id)) == 1
 
 
 @pytest.mark.parametrize("code", ["store-unavailable", ""])

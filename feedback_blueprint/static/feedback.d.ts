@@ -36,7 +36,7 @@ export interface StandingVote {
   message: string | null;
 }
 
-/** A refusal; `message` says why, in words. Its `name` is "FeedbackError". */
+/** A refusal, or no answer of ours; `message` says why, in words. Its `name` is "FeedbackError". */
 export interface FeedbackError extends Error {
   /** 0 where no answer came at all. */
   status: number;
@@ -52,7 +52,8 @@ export interface FeedbackError extends Error {
  * unavailable, also on the next visit.
  *
  * Resolves when it was acknowledged, however long that takes. Rejects with a `FeedbackError` when
- * it was refused, and with an "AbortError" when a newer vote on the message took its place.
+ * it was refused, or when something else than the blueprint answered, such as a login page, and
+ * then it is still kept; with an "AbortError" when a newer vote on the message took its place.
  */
 export function sendFeedback(
   vote: Vote & {messageId: string | number} & Options,
@@ -87,6 +88,7 @@ export const texts: Record<
   | "retracted"
   | "refused"
   | "waiting"
+  | "kept"
   | "unreachable"
   | "expired"
   | "long",

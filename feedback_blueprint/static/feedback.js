@@ -1,4 +1,4 @@
-// The client of feedback_blueprint and <message-feedback>: feedback.d.ts documents them.
+// feedback.d.ts documents this.
 // A vote is kept, and sent again, until the server has acknowledged or refused it.
 
 const HOME = import.meta.url.match(/^(.+)\/static\/feedback\.js/)?.[1] ?? "/feedback";
@@ -16,6 +16,7 @@ export const texts = {
   retracted: "Taken back.",
   refused: "Not recorded.",
   waiting: "Not sent yet, trying again.",
+  kept: "Cannot be sent now.",
   unreachable: "The server cannot be reached.",
   expired: "This reply can no longer be rated.",
   long: "This comment is too long.",
@@ -61,7 +62,7 @@ async function call({url, credentials, csrfToken}, method, query = "", body) {
       keepalive: !(body?.length > 2e4), // browsers limit it
       signal: AbortSignal.timeout(1e4),
     });
-    receipt = await response.json();
+    receipt = await response.json() ?? {};
   } catch ({name}) {
     if (name !== "SyntaxError") {
       throw failure(texts.unreachable, {status: 0, code: "unreachable"});
@@ -73,15 +74,18 @@ async function call({url, credentials, csrfToken}, method, query = "", body) {
   throw failure(errors ? words(errors) : detail, {status, code, errors, response});
 }
 
+// By the blueprint; not by a login page or a proxy
+const refused = ({code}) => /^(invalid|too-.+|unknown-message|.+-json)$/.test(code);
+
 const failure = (message, about) =>
   Object.assign(new Error(message), {name: "FeedbackError"}, about);
 
 const words = (errors) =>
-  typeof errors === "object" ? Object.values(errors).map(words).join(" ") : errors;
+  errors === Object(errors) ? Object.values(errors).map(words).join(" ") : errors;
 
 const busyUntil = {}; // by URL
 const naps = new Set();
-const wake = () => naps.forEach((resume) => naps.delete(resume) && resume());
+const wake = () => naps.forEach((resume) => resume());
 addEventListener("online", wake);
 
 async function insist({url}, attempt, waiting) {
@@ -91,8 +95,8 @@ async function insist({url}, attempt, waiting) {
     try {
       return await attempt();
     } catch (error) {
-      const {status, code, response} = error;
-      if (!/^(0|429|50[234])$/.test(status) || code === "too-many-revisions") throw error;
+      const {status, response} = error;
+      if (refused(error) || !/^(0|408|425|429|5..)$/.test(status)) throw error;
       waiting?.(error);
       const after = response?.headers.get("Retry-After");
       if (after) busyUntil[url] = isNaN(after) ? Date.parse(after) : Date.now() + after * 1000;
@@ -139,18 +143,18 @@ const visited = new Set();
 function sendLeftovers(there) {
   if (visited.has(there.url)) return;
   visited.add(there.url);
-  for (const key of Object.keys(storage ?? {})) {
-    if (key.startsWith(keyOf(there, ""))) inTurn(key, () => {
-      const text = storage.getItem(key); // unless another tab was first
-      return text && deliver(there, key, text);
-    }).catch(() => {});
+  for (const [key, text] of Object.entries(storage ?? {})) {
+    if (key.startsWith(keyOf(there, ""))) inTurn(key, () =>
+      storage.getItem(key) === text && deliver(there, key, text) // unless another was first
+    ).catch(() => {});
   }
 }
 
 async function deliver(there, key, text) {
   const entry = JSON.parse(text), {vote} = entry, query = idQuery(vote.message_id);
   const settle = (name, detail) => {
-    if (storage?.getItem(key) === text) storage.removeItem(key);
+    if (name === "kept") visited.delete(there.url);
+    else if (storage?.getItem(key) === text) storage.removeItem(key);
     tell(name, key, entry, detail);
   };
   try {
@@ -170,7 +174,7 @@ async function deliver(there, key, text) {
     settle("accepted", answer);
     return answer.receipt;
   } catch (error) {
-    if (error.name === "FeedbackError") settle("refused", {error});
+    settle(refused(error) ? "refused" : "kept", {error});
     throw error;
   }
 }
