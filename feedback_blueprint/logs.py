@@ -14,7 +14,10 @@ log = logging.getLogger(__package__)
 
 
 class Complaints:
-    """Logs trouble, each kind of it at most once a minute, with a count of what was left out."""
+    """Logs trouble, each kind of it at most once a minute, with a count of what was left out.
+
+    Never raises: a handler or filter of the app that fails is not the business of an answer.
+    """
 
     def __init__(self) -> None:
         self._next: dict[str, float] = {}
@@ -29,7 +32,10 @@ class Complaints:
         self._next[kind] = now + INTERVAL
         left_out = self._left_out.pop(kind, 0)
         text += f" ({left_out} more like this)" if left_out else ""
-        log.warning(text, *args, exc_info=exc_info)
+        try:
+            log.warning(text, *args, exc_info=exc_info)
+        except Exception:  # there is no other place to say so
+            return
 
     @contextmanager
     def quietly(self, text: str, *args: object) -> Generator[None]:

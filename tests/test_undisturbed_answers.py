@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 
 import pytest
@@ -82,3 +83,40 @@ def test_a_rater_that_fails_costs_no_answer(store_url, rater, caplog):
     assert response.text == "reply"
     assert ids(response) == [], "nobody owns it, and it must not be everybody's"
     assert "rater" in caplog.text
+
+
+@pytest.fixture
+def failing_log():
+    handler, log = logging.Handler(), logging.getLogger("feedback_blueprint")
+    handler.addFilter(lambda _: 1 / 0)
+    log.addHandler(handler)
+    yield
+    log.removeHandler(handler)
+
+
+@pytest.mark.parametrize("store", BROKEN)
+def test_a_log_of_the_app_that_fails_costs_no_answer(store, failing_log):
+    feedback, app = FeedbackBlueprint(store=store), Flask(__name__)
+    app.register_blueprint(feedback)
+    with capture_feedback(app), app.test_request_context():
+        assert feedback.trace_message(lambda: "reply")() == "reply"
+        assert feedback.stash() is None
+
+
+def nested(depth, function):
+    return nested(depth - 1, function) if depth else function()
+
+
+def test_an_answer_that_just_fits_on_the_stack_is_untouched(app, feedback, events):
+    def answer():
+        return nested(9, lambda: "reply")  # what asks an LLM calls more than that
+
+    traced = feedback.trace_message(answer)
+    with app.test_request_context():
+        for depth in itertools.count():
+            try:
+                nested(depth, lambda: answer())  # the decorator takes a frame of its own
+            except RecursionError:
+                break
+        for left in range(1, 100):
+            assert nested(depth - left, traced) == "reply"
