@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import secrets
 from uuid import UUID
 
 MAX_TEXT = 255
@@ -65,6 +66,11 @@ def attribute_problem(name: object, value: object) -> str | None:
     if isinstance(value, str):
         return text_problem(value, MAX_TEXT, blank=True)
     return "Use a string, a number or a boolean."
+
+
+def new_message_id() -> str:
+    """Make a message ID that nobody can guess: 128 random bits, as 22 characters for a URL."""
+    return secrets.token_urlsafe(16)
 
 
 def message_id_text(value: object) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
-from .attributes import MAX_ENTRIES, attribute_problem, message_id_text
+from .attributes import MAX_ENTRIES, attribute_problem, message_id_text, new_message_id
 from .errors import AgentNotRecording, StoreUnavailable
 from .stores import Message
 from .votes import Votes
@@ -60,7 +59,7 @@ class Capture:
             votes.agent.count("StashesMissed")
             return None
         try:
-            key = secrets.token_urlsafe(16) if message_id is None else message_id_text(message_id)
+            key = new_message_id() if message_id is None else message_id_text(message_id)
             message = Message(
                 self._trace_id, self._owner, self._valid(context), self._content_to_keep(content)
             )

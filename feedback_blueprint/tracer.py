@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import secrets
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -13,7 +12,7 @@ from typing import Any
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
-from .attributes import MAX_ENTRIES, attribute_problem
+from .attributes import MAX_ENTRIES, attribute_problem, new_message_id
 from .capture import Capture, Context, MessageID
 from .errors import ConfigurationError
 from .logs import Complaints
@@ -46,20 +45,18 @@ class Tracer:
     ) -> tuple[MessageID | None, tuple[Any, ...]]:
         """Choose the ID of a call and put it where the function takes it; return it and `args`.
 
-        An ID that the caller passes stands. `None` where the ID comes from the result.
+        An ID that the caller passes stands. `None`: what keeps the message mints one, or the
+        result has it.
         """
-        if self.message_id is not None:
-            return None, args
         position = self._position
         if position is None:
-            return secrets.token_urlsafe(16), args
+            return kwargs.get("message_id"), args
         if position < len(args):
-            if args[position] is not None:
-                return args[position], args
-            minted = secrets.token_urlsafe(16)
-            return minted, (*args[:position], minted, *args[position + 1 :])
+            if args[position] is None:
+                args = (*args[:position], new_message_id(), *args[position + 1 :])
+            return args[position], args
         if kwargs.get("message_id") is None:
-            kwargs["message_id"] = secrets.token_urlsafe(16)
+            kwargs["message_id"] = new_message_id()
         return kwargs["message_id"], args
 
     def id_of(self, result: Any) -> Any:
@@ -81,9 +78,11 @@ class Tracer:
                     text = "A message of %s() is not kept: %s beside it is a status to Flask."
                     self._complaints.warn("status", text, self._name, status)
                 return
-            message_id = self.id_of(result) if minted is None else minted
-            if message_id is None:
-                return
+            message_id = minted
+            if self.message_id is not None:
+                message_id = self.id_of(result)
+                if message_id is None:
+                    return
             capture, content = self.capture(), result
             if self.content_of and capture.votes.settings.store_message:
                 content = self.ask(self.content_of, result)

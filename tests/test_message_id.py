@@ -56,6 +56,13 @@ def test_a_function_that_takes_no_message_id_gets_none(feedback, call, kept):
     assert kept(ids(response)[0])
 
 
+def test_an_id_that_the_caller_passes_among_other_options_stands(feedback, call):
+    traced = feedback.trace_message(lambda **options: options)
+    response = call(lambda: traced(message_id="mine"))
+    assert response.json == {"message_id": "mine"}
+    assert ids(response) == ["mine"]
+
+
 def test_a_message_id_by_position_alone_is_the_callers(feedback, call):
     traced = feedback.trace_message(lambda message_id, /: message_id)
     response = call(lambda: traced("mine"))
