@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar, overload
 
@@ -141,11 +142,9 @@ class FeedbackBlueprint(Blueprint):
 
         Raises `ConfigurationError` for an argument that can never work.
         """
-        check_arguments(function, message_id, context, content)
-
-        def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-            return trace(Tracer(self.capture, function, message_id, context, content), function)
-
+        check_arguments(message_id, context, content)
+        tracer_of = functools.partial(Tracer, self.capture, message_id, context, content)
+        decorate: Callable[..., Any] = functools.partial(trace, tracer_of)
         return decorate if function is None else decorate(function)
 
     def stash(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import AsyncGenerator, Callable, Generator
-from types import FunctionType, MethodType
+from types import MethodType
 from typing import Any
 
 from .capture import MessageID
@@ -29,7 +29,7 @@ class StreamFunction:
         self._function = function
         self._follow = follow
 
-    __class__ = property(lambda _: FunctionType)  # pyright: ignore[reportIncompatibleMethodOverride]  # for inspect
+    __class__ = property(lambda self: self._function.__class__)  # pyright: ignore[reportIncompatibleMethodOverride]  # for inspect
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.__dict__["_function"], name)

@@ -26,10 +26,10 @@ class Tracer:
     def __init__(
         self,
         capture: Callable[[], Capture],
-        function: Callable[..., Any],
         message_id: str | Callable[[Any], Any] | None,
         context: Context | Callable[[Any], Context] | None,
         content: Callable[[Any], str] | None,
+        function: Callable[..., Any],
     ) -> None:
         self.capture = capture
         self.message_id = message_id
@@ -106,10 +106,8 @@ class Tracer:
         return self._complaints.quietly("A message of %s() is not kept, or not whole.", self._name)
 
 
-def check_arguments(function: Any, message_id: Any, context: Any, content: Any) -> None:
+def check_arguments(message_id: Any, context: Any, content: Any) -> None:
     """Raise `ConfigurationError` for what a decorator can never work with."""
-    if function is not None and not callable(function):
-        raise ConfigurationError(f"{function!r} is no function. Did you mean message_id=?")
     if not (
         message_id is None or callable(message_id) or (isinstance(message_id, str) and message_id)
     ):
@@ -159,7 +157,11 @@ def _status(result: Any) -> int:
 
 def _position_of_message_id(function: Callable[..., Any]) -> int | None:
     """Return where a function takes `message_id`; past all arguments if by keyword alone."""
-    for position, parameter in enumerate(inspect.signature(function).parameters.values()):
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except ValueError:  # a builtin does not say
+        return None
+    for position, parameter in enumerate(parameters):
         if parameter.name == "message_id":
             if parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
                 return position

@@ -7,17 +7,34 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from .errors import ConfigurationError
 from .streams import StreamFunction, follow, follow_async
 from .tracer import Tracer
 
 
-def trace(tracer: Tracer, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap a function as what it is: plain, async, generator or async generator."""
-    if inspect.isasyncgenfunction(function):
+def trace(tracer_of: Callable[[Callable[..., Any]], Tracer], function: Any) -> Any:
+    """Wrap a function as what it is; of what only holds one, the function inside.
+
+    Raises `ConfigurationError` for what is no function.
+    """
+    if isinstance(function, (staticmethod, classmethod)):
+        return type(function)(trace(tracer_of, function.__func__))
+    if isinstance(function, functools.partial):  # its arguments, an ID maybe, are the caller's
+        inside = trace(tracer_of, function.func)
+        held = functools.partial(inside, *function.args, **function.keywords)
+        return functools.update_wrapper(held, function)
+    if not callable(function):
+        raise ConfigurationError(f"{function!r} is no function. Did you mean message_id=?")
+    return _wrap(tracer_of(function), function)
+
+
+def _wrap(tracer: Tracer, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap a plain function, an async one, a generator or an async generator."""
+    if _runs_as(inspect.isasyncgenfunction, function):
         return StreamFunction(tracer, function, follow_async)
-    if inspect.isgeneratorfunction(function):
+    if _runs_as(inspect.isgeneratorfunction, function):
         return StreamFunction(tracer, function, follow)
-    if inspect.iscoroutinefunction(function):
+    if _runs_as(inspect.iscoroutinefunction, function):
 
         @functools.wraps(function)
         async def traced_async(*args: Any, **kwargs: Any) -> Any:
@@ -36,3 +53,8 @@ def trace(tracer: Tracer, function: Callable[..., Any]) -> Callable[..., Any]:
         return result
 
     return traced
+
+
+def _runs_as(kind: Callable[[Any], bool], function: Callable[..., Any]) -> bool:
+    """Ask of a function, or of the one that an object runs when it is called."""
+    return kind(function) or kind(type(function).__call__)

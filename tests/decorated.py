@@ -61,6 +61,30 @@ async def async_generator(message_id="", extra=1):
 KINDS = [plain, coroutine, generator, async_generator]
 
 
+class Bot:
+    def __call__(self, message_id=""):
+        return plain(message_id)
+
+
+class AsyncBot:
+    async def __call__(self, message_id=""):
+        return plain(message_id)
+
+
+class StreamBot:
+    def __call__(self, message_id=""):
+        yield message_id
+
+
+class AsyncStreamBot:
+    async def __call__(self, message_id=""):
+        yield message_id
+
+
+OBJECTS = [Bot(), AsyncBot(), StreamBot(), AsyncStreamBot()]
+"""Each of one kind, when it is called."""
+
+
 async def collect(stream):
     return [item async for item in stream]
 

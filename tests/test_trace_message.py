@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from http import HTTPStatus
 
 import pytest
-from decorated import KINDS, ids, run
+from decorated import KINDS, OBJECTS, ids, run
 from flask import Response, redirect
 from werkzeug.exceptions import NotFound
 
@@ -18,9 +19,7 @@ def store_url(new_store_url):
     return new_store_url("sqlite")  # what differs between stores is in their own tests
 
 
-@pytest.mark.parametrize("function", KINDS)
-def test_a_function_stays_what_it_was(feedback, function):
-    traced = feedback.trace_message(function)
+def assert_same_kind(traced, function):
     for question in (
         inspect.isfunction,
         inspect.iscoroutinefunction,
@@ -29,9 +28,83 @@ def test_a_function_stays_what_it_was(feedback, function):
     ):
         assert question(traced) == question(function)
     assert inspect.signature(traced) == inspect.signature(function)
+
+
+@pytest.mark.parametrize("function", KINDS)
+def test_a_function_stays_what_it_was(feedback, function):
+    traced = feedback.trace_message(function)
+    assert_same_kind(traced, function)
     assert traced.__name__ == function.__name__
     assert traced.__doc__ == function.__doc__
     assert inspect.unwrap(traced) is function
+
+
+@pytest.mark.parametrize("function", KINDS)
+@pytest.mark.parametrize("outside", [True, False])
+def test_a_static_method_is_decorated_from_either_side(feedback, call, function, outside):
+    trace = feedback.trace_message(context={"model": "m"})
+
+    class Bot:
+        answer = trace(staticmethod(function)) if outside else staticmethod(trace(function))
+
+    assert_same_kind(Bot.answer, function)
+    response = call(lambda: [run(Bot.answer), run(Bot().answer)])
+    assert ids(response) == response.json
+
+
+@pytest.mark.parametrize("outside", [True, False])
+def test_a_class_method_is_decorated_from_either_side(feedback, call, outside):
+    def answer(cls, *, message_id):
+        return [cls.__name__, message_id]
+
+    def stream(cls, *, message_id):
+        yield from answer(cls, message_id=message_id)
+
+    def trace(function):
+        if outside:
+            return feedback.trace_message(classmethod(function))
+        return classmethod(feedback.trace_message(function))
+
+    class Bot:
+        told, streamed = trace(answer), trace(stream)
+
+    response = call(lambda: [Bot.told(), list(type("Child", (Bot,), {})().streamed())])
+    first, second = ids(response)
+    assert response.json == [["Bot", first], ["Child", second]]
+
+
+@pytest.mark.parametrize("bot", OBJECTS)
+def test_an_object_is_decorated_as_what_it_is_when_called(feedback, call, bot):
+    def id_of(result):
+        return result["message_id"] if isinstance(result, dict) else result
+
+    traced = feedback.trace_message(message_id=id_of)(bot)
+    assert ids(call(lambda: run(traced, "own"))) == ["own"]
+    assert inspect.signature(traced) == inspect.signature(bot)
+    for question in inspect.isgeneratorfunction, inspect.isasyncgenfunction:
+        assert question(traced) == question(bot)
+
+
+@pytest.mark.parametrize("function", KINDS)
+def test_a_partial_stays_one_and_what_it_holds_is_the_callers(feedback, call, function):
+    held = [
+        functools.partial(function, extra=2),
+        functools.partial(function, message_id="keyword"),
+        functools.partial(function, "position"),
+    ]
+    traced = [feedback.trace_message(each) for each in held]
+    for each, before in zip(traced, held, strict=True):
+        assert isinstance(each, functools.partial)
+        assert_same_kind(each, before)
+    response = call(lambda: [run(each) for each in traced])
+    assert response.json[1:] == ["keyword", "position"]
+    assert ids(response) == response.json
+
+
+def test_a_builtin_that_has_no_signature_takes_no_id(feedback, call):
+    response = call(lambda: [feedback.trace_message(max)(1, 2)])
+    assert response.json == [2]
+    assert len(ids(response)) == 1
 
 
 def test_methods_are_decorated_too(feedback, call):
@@ -65,9 +138,11 @@ def test_a_message_id_that_names_nothing_is_refused_when_decorating(feedback, me
         feedback.trace_message(message_id=message_id)
 
 
-def test_an_argument_without_its_name_is_refused_when_decorating(feedback):
+@pytest.mark.parametrize("decorate", ["trace_message", "with arguments"])
+def test_what_is_no_function_is_refused_when_decorating(feedback, decorate):
+    trace = feedback.trace_message if decorate == "trace_message" else feedback.trace_message()
     with pytest.raises(ConfigurationError, match="message_id="):
-        feedback.trace_message("id")
+        trace("id")
 
 
 def test_content_that_is_no_function_is_refused_when_decorating(feedback):

@@ -77,6 +77,16 @@ class Bot:
     def greet(cls, prompt: str) -> str:
         return prompt
 
+    @feedback.trace_message
+    @classmethod
+    def welcome(cls, prompt: str) -> str:
+        return prompt
+
+    @feedback.trace_message
+    @staticmethod
+    def part(prompt: str) -> Iterator[str]:
+        yield prompt
+
 
 class Chat(Protocol):
     def __call__(self, prompt: str, *, message_id: str = ...) -> dict[str, str]: ...
@@ -99,6 +109,8 @@ async def results() -> None:
     assert_type(Bot().answer("hi"), Iterator[str])
     assert_type(await Bot().think("hi"), dict[str, str])
     assert_type(Bot.greet("hi"), str)
+    assert_type(Bot.welcome("hi"), str)
+    assert_type(Bot().part("hi"), Iterator[str])
     serve(plain)
 
 
