@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import re
 import secrets
+from collections.abc import Mapping
+from typing import Any
 from uuid import UUID
 
 MAX_TEXT = 255
@@ -30,6 +32,8 @@ RESERVED = re.compile(
     r"|id|timestamp|type|ingest_source|eventType|accountId|appId|appName|entityGuid|host"
     r"|realAgentId|nr\..*"
 )
+
+RESERVED_NAME = "Name: reserved for an attribute of the event."
 
 
 def text_problem(value: object, max_bytes: int, *, blank: bool = False) -> str | None:
@@ -60,12 +64,27 @@ def attribute_problem(name: object, value: object) -> str | None:
     if not NAME.fullmatch(name):
         return "Name: use letters, digits, _ and . and begin with a letter or _."
     if RESERVED.fullmatch(name):
-        return "Name: reserved for an attribute of the event."
+        return RESERVED_NAME
     if isinstance(value, (int, float)):  # a boolean is an int
         return number_problem(value)
     if isinstance(value, str):
         return text_problem(value, MAX_TEXT, blank=True)
     return "Use a string, a number or a boolean."
+
+
+def sort_out(entries: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the entries that an event can carry, and what keeps each of the others off it."""
+    valid: dict[str, Any] = {}
+    problems: dict[str, str] = {}
+    for name, value in entries.items():
+        problem = attribute_problem(name, value)
+        if problem is None and len(valid) == MAX_ENTRIES:
+            problem = f"Over {MAX_ENTRIES} entries: leave some out."
+        if problem:
+            problems[name] = problem
+        else:
+            valid[name] = value
+    return valid, problems
 
 
 def new_message_id() -> str:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
-from .attributes import MAX_ENTRIES, attribute_problem, message_id_text, new_message_id
+from .attributes import message_id_text, new_message_id, sort_out
 from .errors import AgentNotRecording, StoreUnavailable
 from .stores import Message
 from .votes import Votes
@@ -42,15 +42,22 @@ class Capture:
         content: str | None = None,
     ) -> str | None:
         """Keep a message for rating, as `FeedbackBlueprint.stash` does."""
-        with self.votes.complaints.quietly("A message stashed by hand is not kept."):
-            kept = self.keep(message_id, context or {}, content)
+        complaints = self.votes.complaints
+        with complaints.quietly("A message stashed by hand is not kept."):
+            valid: Context = {}
+            with complaints.quietly("The context of a message stashed by hand is left out."):
+                valid = self.valid(dict(context or {}))
+            kept = self.keep(message_id, valid, content)
             return kept[0] if kept else None
         return None
 
     def keep(
         self, message_id: MessageID | None, context: Context, content: str | None
     ) -> tuple[str, Message] | None:
-        """Keep a message and return its ID and what was kept; `None`, with a reason in the log."""
+        """Keep a message, whose context is valid, and return its ID and what was kept.
+
+        `None`, with a reason in the log, where nothing was.
+        """
         votes = self.votes
         if self._trace_id is None:
             text = "A message cannot be rated: it has no trace ID. %s"
@@ -60,16 +67,15 @@ class Capture:
             return None
         try:
             key = new_message_id() if message_id is None else message_id_text(message_id)
-            message = Message(
-                self._trace_id, self._owner, self._valid(context), self._content_to_keep(content)
-            )
+        except ValueError as error:
+            votes.complaints.warn("ID", "Message ID %r cannot be used. %s", message_id, error)
+            return None
+        message = Message(self._trace_id, self._owner, context, self._content_to_keep(content))
+        try:
             if not votes.stash(key, message):
                 text = "Message %r was stashed before and stays what it was: use each ID once."
                 votes.complaints.warn("taken ID", text, key)
                 return None
-        except ValueError as error:
-            votes.complaints.warn("ID", "Message ID %r cannot be used. %s", message_id, error)
-            return None
         except StoreUnavailable:  # the store's guard has said so
             votes.agent.count("StashesMissed")
             return None
@@ -80,24 +86,19 @@ class Capture:
     def amend(self, key: str, message: Message) -> None:
         """Keep more of a message that was kept before."""
         content = self._content_to_keep(message.content)
-        context = self._valid(message.context)
         with suppress(StoreUnavailable):  # the store's guard has said so
-            self.votes.amend(key, Message(message.trace_id, message.owner, context, content))
+            self.votes.amend(key, message._replace(content=content))
 
-    def _valid(self, context: Context) -> dict[str, Any]:
+    def valid(self, context: Context) -> Context:
         """Return the entries that an event can carry, and say in the log what is left out."""
-        valid: dict[str, Any] = {}
-        left_out: dict[object, str] = {}
-        for name, value in context.items():
-            if problem := attribute_problem(name, value):
-                left_out[name] = problem
-            elif len(valid) == MAX_ENTRIES:
-                left_out[name] = f"Over {MAX_ENTRIES} entries."
-            else:
-                valid[name] = value
-        if left_out:
-            self.votes.complaints.warn("context", "Of a context is left out: %s", left_out)
+        valid, problems = sort_out(context)
+        self.leave_out(problems)
         return valid
+
+    def leave_out(self, problems: Mapping[str, str]) -> None:
+        """Say in the log what is left out of a context, and why."""
+        if problems:
+            self.votes.complaints.warn("context", "Of a context is left out: %s", problems)
 
     def _content_to_keep(self, content: object) -> str | None:
         if not self.votes.settings.store_message or not isinstance(content, str):

@@ -12,9 +12,9 @@ from .attributes import (
     MAX_COMMENT,
     MAX_ENTRIES,
     MAX_TEXT,
-    attribute_problem,
     message_id_text,
     number_problem,
+    sort_out,
     text_problem,
 )
 
@@ -67,10 +67,10 @@ class MetadataField(fields.Raw):
             raise ValidationError("Not a valid object.")
         if len(value) > MAX_ENTRIES:
             raise ValidationError(f"More than {MAX_ENTRIES} entries.")
-        problems = {n: [p] for n, v in value.items() if (p := attribute_problem(n, v))}
+        valid, problems = sort_out(value)
         if problems:
-            raise ValidationError(problems)
-        return dict(value)
+            raise ValidationError({name: [problem] for name, problem in problems.items()})
+        return valid
 
 
 class FeedbackSchema(Schema):

@@ -94,7 +94,8 @@ class Follower:
         with tracer.quietly():
             self._capture = tracer.capture()
             if tracer.message_id is None:
-                self._kept = self._capture.keep(minted, tracer.context, None)
+                context = {} if tracer.context_of else tracer.context_for(self._capture, None)
+                self._kept = self._capture.keep(minted, context, None)
                 self._fresh = self._kept is not None and tracer.context_of is not None
             else:
                 self._fresh = True
@@ -117,7 +118,7 @@ class Follower:
 
     def _first(self, item: Any) -> None:
         tracer = self._tracer
-        context = tracer.context_for(item)
+        context = tracer.context_for(self._capture, item)
         if self._kept is None:
             message_id = tracer.id_of(item)
             if message_id is not None:

@@ -12,7 +12,7 @@ from typing import Any
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
-from .attributes import MAX_ENTRIES, attribute_problem, new_message_id
+from .attributes import RESERVED_NAME, new_message_id, sort_out
 from .capture import Capture, Context, MessageID
 from .errors import ConfigurationError
 from .logs import Complaints
@@ -34,7 +34,8 @@ class Tracer:
         self.capture = capture
         self.message_id = message_id
         self.context_of: Callable[[Any], Context] | None = context if callable(context) else None
-        self.context: Context = {} if context is None or callable(context) else dict(context)
+        constant = {} if context is None or callable(context) else context
+        self._context, self._left_out = sort_out(constant)
         self.content_of = content
         self._name = getattr(function, "__qualname__", repr(function))
         self._complaints = Complaints()
@@ -86,14 +87,15 @@ class Tracer:
             capture, content = self.capture(), result
             if self.content_of and capture.votes.settings.store_message:
                 content = self.ask(self.content_of, result)
-            capture.keep(message_id, self.context_for(result), content)
+            capture.keep(message_id, self.context_for(capture, result), content)
 
-    def context_for(self, result: Any) -> Context:
-        """Return the context of a message; what fails costs the context alone."""
-        if self.context_of is None:
-            return self.context
+    def context_for(self, capture: Capture, result: Any) -> Context:
+        """Return the valid context of a message; what fails costs the context alone."""
         context_of = self.context_of
-        return self.ask(lambda result: dict(context_of(result) or {}), result) or {}
+        if context_of is None:
+            capture.leave_out(self._left_out)
+            return self._context
+        return capture.valid(self.ask(lambda result: dict(context_of(result) or {}), result) or {})
 
     def ask(self, function: Callable[[Any], Any], result: Any) -> Any:
         """Call the app's own function; `None` and a line in the log if it fails."""
@@ -122,11 +124,10 @@ def check_arguments(message_id: Any, context: Any, content: Any) -> None:
         raise ConfigurationError(
             f"context cannot be {context!r}. Give a mapping, or a function of the result."
         )
-    if len(context) > MAX_ENTRIES:
-        raise ConfigurationError(f"context has more than {MAX_ENTRIES} entries. Leave some out.")
-    for name, value in context.items():
-        if problem := attribute_problem(name, value):
-            raise ConfigurationError(f"context cannot hold {name!r}: {value!r}. {problem}")
+    _, problems = sort_out(context)
+    for name, problem in problems.items():
+        if problem != RESERVED_NAME:  # ours wins, as over a context from a function
+            raise ConfigurationError(f"context cannot hold {name!r}: {context[name]!r}. {problem}")
 
 
 def _body(result: Any) -> Any:

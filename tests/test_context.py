@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from decorated import generator, ids, plain
+from decorated import generator, ids, plain, run
 
 from feedback_blueprint import FeedbackBlueprint
 
@@ -52,6 +52,25 @@ def test_context_holds_sixteen_entries(feedback, call, kept, caplog):
     response = call(lambda: feedback.stash(context={f"k{n}": n for n in range(20)}))
     assert len(kept(response.text).context) == 16
     assert "k16" in caplog.text
+
+
+@pytest.mark.parametrize("function", [plain, generator])
+def test_a_reserved_name_in_a_constant_context_is_left_out_and_logged(
+    feedback, call, kept, caplog, function
+):
+    traced = feedback.trace_message(context={"rating": "evil", "model": "m"})(function)
+    assert not caplog.records
+    response = call(lambda: [run(traced), run(traced)])
+    for message_id in response.json:
+        assert kept(message_id).context == {"model": "m"}
+    [record] = caplog.records
+    assert "'rating'" in record.message
+
+
+def test_by_hand_a_context_that_is_none_costs_itself_alone(feedback, call, kept, caplog):
+    response = call(lambda: feedback.stash(context=["model"]))
+    assert kept(response.text).context == {}
+    assert "context" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,7 @@ def test_methods_are_decorated_too(feedback, call):
 
 
 @pytest.mark.parametrize(
-    "context", [{"rating": 1}, {"a": []}, {f"k{n}": n for n in range(17)}, "model", 5]
+    "context", [{"bad name": 1}, {"a": []}, {f"k{n}": n for n in range(17)}, "model", 5]
 )
 def test_constant_context_is_checked_when_decorating(feedback, context):
     with pytest.raises(ConfigurationError, match="context"):

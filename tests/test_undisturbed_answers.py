@@ -55,6 +55,15 @@ def test_without_a_store_stashing_by_hand_returns_none(store, caplog):
     assert len(caplog.records) == 1
 
 
+def test_what_fails_in_the_store_is_not_blamed_on_the_id(caplog):
+    feedback, app = FeedbackBlueprint(store=BrokenStore(ValueError("odd"))), Flask(__name__)
+    app.register_blueprint(feedback)
+    with capture_feedback(app), app.app_context():
+        assert feedback.stash("a") is None
+    assert "odd" in caplog.text
+    assert "cannot be used" not in caplog.text
+
+
 def test_on_an_app_without_the_blueprint_the_answer_is_untouched(feedback, caplog):
     other = Flask(__name__)
     other.get("/x")(feedback.trace_message(lambda: "reply"))
