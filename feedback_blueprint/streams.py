@@ -117,16 +117,15 @@ class Follower:
             self._items.append(item)
 
     def _first(self, item: Any) -> None:
-        tracer = self._tracer
-        context = tracer.context_for(self._capture, item)
+        tracer, capture = self._tracer, self._capture
         if self._kept is None:
-            message_id = tracer.id_of(item)
+            message_id = tracer.ask("message_id", tracer.id_of, item)
             if message_id is not None:
-                self._kept = self._capture.keep(message_id, context, None)
+                self._kept = capture.keep(message_id, tracer.context_for(capture, item), None)
         else:
             key, message = self._kept
-            self._kept = key, Message(message.trace_id, message.owner, context)
-            self._capture.amend(*self._kept)
+            self._kept = key, message._replace(context=tracer.context_for(capture, item))
+            capture.amend(*self._kept)
 
     def end(self) -> None:
         """Keep the content, also of a stream that its reader stopped."""
@@ -134,9 +133,8 @@ class Follower:
             return
         with self._tracer.quietly():
             key, message = self._kept
-            content = self._tracer.ask(self._tracer.content_of or _joined, self._items)
-            message = Message(message.trace_id, message.owner, message.context, content)
-            self._capture.amend(key, message)
+            content = self._tracer.ask("content", self._tracer.content_of or _joined, self._items)
+            self._capture.amend(key, message._replace(content=content))
 
 
 def _joined(items: list[Any]) -> str | None:

@@ -65,6 +65,8 @@ class Tracer:
         if callable(self.message_id):
             return self.message_id(result)
         name, source = str(self.message_id), _body(result)
+        if isinstance(source, Mapping) and name not in source:  # a defaultdict would add it
+            return getattr(source, name)
         try:
             return source[name]
         except (TypeError, LookupError):
@@ -81,12 +83,12 @@ class Tracer:
                 return
             message_id = minted
             if self.message_id is not None:
-                message_id = self.id_of(result)
+                message_id = self.ask("message_id", self.id_of, result)
                 if message_id is None:
                     return
             capture, content = self.capture(), result
             if self.content_of and capture.votes.settings.store_message:
-                content = self.ask(self.content_of, result)
+                content = self.ask("content", self.content_of, result)
             capture.keep(message_id, self.context_for(capture, result), content)
 
     def context_for(self, capture: Capture, result: Any) -> Context:
@@ -95,17 +97,19 @@ class Tracer:
         if context_of is None:
             capture.leave_out(self._left_out)
             return self._context
-        return capture.valid(self.ask(lambda result: dict(context_of(result) or {}), result) or {})
+        found = self.ask("context", lambda result: dict(context_of(result) or {}), result)
+        return capture.valid(found or {})
 
-    def ask(self, function: Callable[[Any], Any], result: Any) -> Any:
-        """Call the app's own function; `None` and a line in the log if it fails."""
-        with self.quietly():
+    def ask(self, argument: str, function: Callable[[Any], Any], result: Any) -> Any:
+        """Ask an argument of the decorator; `None`, and a line in the log, if it fails."""
+        with self.quietly(f" {argument}= failed."):
             return function(result)
         return None
 
-    def quietly(self) -> AbstractContextManager[None]:
+    def quietly(self, why: str = "") -> AbstractContextManager[None]:
         """Log what goes wrong in here, and let the answer go on."""
-        return self._complaints.quietly("A message of %s() is not kept, or not whole.", self._name)
+        text = f"A message of %s() is not kept, or not whole.{why}"
+        return self._complaints.quietly(text, self._name)
 
 
 def check_arguments(message_id: Any, context: Any, content: Any) -> None:
@@ -133,7 +137,7 @@ def check_arguments(message_id: Any, context: Any, content: Any) -> None:
 def _body(result: Any) -> Any:
     """Return what Flask would answer with, without status and headers; of a response, its JSON."""
     if type(result) is tuple:  # a named one has names of its own
-        return _body(result[0])
+        result = result[0]
     if isinstance(result, Response) and result.is_json and result.is_sequence:
         return result.get_json()
     return result
@@ -141,10 +145,6 @@ def _body(result: Any) -> Any:
 
 def _status(result: Any) -> int:
     """Return the status that Flask would answer with, as far as the result says it."""
-    if isinstance(result, Response):
-        return result.status_code
-    if isinstance(result, HTTPException):
-        return result.code or 500
     if isinstance(result, tuple) and len(result) in (2, 3):
         status = result[1]
         if isinstance(status, str) and status[:3].isdecimal():
@@ -152,7 +152,11 @@ def _status(result: Any) -> int:
         # A reply with its tokens, or with its model, is no response.
         if isinstance(status, int) and 100 <= status <= 599:
             return status
-        return _status(result[0])
+        result = result[0]
+    if isinstance(result, Response):
+        return result.status_code
+    if isinstance(result, HTTPException):
+        return result.code or 500
     return 200
 
 

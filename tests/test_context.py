@@ -84,6 +84,7 @@ def test_context_that_fails_costs_neither_answer_nor_rating(
     response = call(traced)
     assert kept(response.json["message_id"]).context == {}
     assert error in caplog.text
+    assert "context= failed" in caplog.text
 
 
 def test_content_is_not_asked_for_where_it_is_not_kept(feedback, call, caplog):
@@ -135,6 +136,16 @@ def test_content_of_a_stream_is_what_was_read(app, keeping, events, kept, stoppe
             read += list(running)
         message = kept(keeping.message_id, keeping)
     assert message.content == ("/" if content else "").join(read)
+
+
+@pytest.mark.parametrize("function", [plain, generator])
+def test_content_that_fails_costs_neither_answer_nor_rating(
+    app, keeping, events, kept, caplog, function
+):
+    traced = keeping.trace_message(content=lambda _: 1 / 0)(function)
+    with app.test_request_context():
+        assert kept(run(traced), keeping).content is None
+    assert "content= failed" in caplog.text
 
 
 def test_content_is_not_kept_by_default(feedback, call, kept):

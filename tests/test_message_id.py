@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from collections import defaultdict
 from types import SimpleNamespace
 from typing import NamedTuple
 from uuid import UUID
@@ -148,10 +149,12 @@ def test_an_id_is_a_key_or_an_attribute_of_the_result(feedback, call, result):
     assert ids(call(lambda: str(traced()))) == ["5"]
 
 
-def test_a_missing_key_is_named_in_the_log(feedback, call, caplog):
-    traced = feedback.trace_message(message_id="ident")(lambda: {"id": 1})
+@pytest.mark.parametrize("result", [{"id": 1}, defaultdict(int, id=1)])
+def test_a_missing_key_is_named_in_the_log_and_stays_missing(feedback, call, caplog, result):
+    traced = feedback.trace_message(message_id="ident")(lambda: result)
     assert call(traced).json == {"id": 1}
     assert "ident" in caplog.text
+    assert "message_id= failed" in caplog.text
 
 
 def test_the_first_write_of_an_id_stands(feedback, call, kept, caplog):
