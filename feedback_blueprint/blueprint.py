@@ -86,12 +86,14 @@ class FeedbackBlueprint(Blueprint):
         `SECRET_KEY`, and where the app already has a route at our path.
         """
         settings = Settings.from_config(app.config, self._config_prefix)
-        store = self._store or store_from_url(
-            settings.store_url,
-            timeout=settings.store_timeout,
-            instance_path=app.instance_path,
-            key=f"{self._config_prefix}STORE_URL",
-        )
+        store = self._store
+        if store is None:
+            store = store_from_url(
+                settings.store_url,
+                timeout=settings.store_timeout,
+                instance_path=app.instance_path,
+                key=f"{self._config_prefix}STORE_URL",
+            )
         name = options.get("name", self.name)
         namespace = "" if name == "feedback" else name
         raters = Raters(self._rater, app.config)

@@ -19,7 +19,7 @@ class Raters:
     """Asks the app who is voting: with `rater`, or nobody, where all are anonymous.
 
     A hash is keyed with the app's `SECRET_KEY`, and those that it had before are honoured. Raises
-    `ConfigurationError` where there is a rater and no key.
+    `ConfigurationError` where there is a rater and no key, or one that is no text.
     """
 
     def __init__(self, rater: Callable[[], Any] | None, config: Mapping[str, Any]) -> None:
@@ -32,16 +32,21 @@ class Raters:
                 "SECRET_KEY is not set, and a rater is only ever kept as a hash with that key. "
                 "Set SECRET_KEY before the blueprint is registered."
             )
-        secrets = [config["SECRET_KEY"], *(config.get("SECRET_KEY_FALLBACKS") or ())]
-        self._keys = [_key(secret) for secret in secrets]
+        fallbacks = config.get("SECRET_KEY_FALLBACKS") or []
+        if not isinstance(fallbacks, (list, tuple)):
+            kind = type(fallbacks).__name__
+            raise ConfigurationError(f"SECRET_KEY_FALLBACKS cannot be a {kind}. Give a list.")
+        self._keys = [_key("SECRET_KEY", config["SECRET_KEY"])]
+        self._keys += [_key("SECRET_KEY_FALLBACKS", secret) for secret in fallbacks]
 
     def of_caller(self) -> Sequence[bytes]:
         """Return the caller's hashes, the current first; outside a request nobody can be asked."""
-        rater = self._rater() if self._rater and has_request_context() else None
+        rater = self._rater() if self._rater is not None and has_request_context() else None
         if rater is None:
             return [ANYONE]
         if not isinstance(rater, str):
-            raise TypeError(f"rater must return a str or None, not {rater!r}. Use str() on it.")
+            kind = type(rater).__name__  # and not who it is, as this goes into logs
+            raise TypeError(f"rater must return a str or None, not a {kind}. Use str() on it.")
         return self.hashes(rater)
 
     def hashes(self, rater: str) -> list[bytes]:
@@ -57,6 +62,11 @@ class Raters:
         return [Finding("SECRET_KEY", True, seen)]
 
 
-def _key(secret: str | bytes) -> bytes:
+def _key(name: str, secret: object) -> bytes:
+    if not isinstance(secret, (str, bytes)):
+        raise ConfigurationError(
+            f"{name} cannot hold a key of type {type(secret).__name__}. Give a str or bytes; "
+            "in the environment, put digits in quotes, or they are read as a number."
+        )
     salt = b"feedback_blueprint.rater"
     return Signer(secret, salt, key_derivation="hmac", digest_method=hashlib.sha256).derive_key()

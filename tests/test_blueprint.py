@@ -219,9 +219,16 @@ def test_a_unix_socket_is_a_store(redis_server):
         assert len(app.test_client().get("/chat").text) == 22
 
 
-def test_a_sqlite_store_can_be_given(tmp_path):
-    feedback = FeedbackBlueprint(store=SQLiteStore(tmp_path / "s.db", timeout=1))
+class FalseStore(SQLiteStore):
+    def __len__(self):
+        return 0
+
+
+@pytest.mark.parametrize("kind", [SQLiteStore, FalseStore])
+def test_a_sqlite_store_can_be_given(tmp_path, kind):
+    feedback = FeedbackBlueprint(store=kind(tmp_path / "s.db", timeout=1))
     app = make_app(feedback)
     app.get("/chat")(lambda: str(feedback.stash()))
     with capture_feedback(app):
         assert len(app.test_client().get("/chat").text) == 22
+    assert (tmp_path / "s.db").exists()

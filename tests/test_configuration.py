@@ -183,6 +183,23 @@ def test_a_rater_needs_a_secret_key():
 
 
 @pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("SECRET_KEY", 12345),
+        ("SECRET_KEY", ["12345"]),
+        ("SECRET_KEY_FALLBACKS", "12345"),
+        ("SECRET_KEY_FALLBACKS", [12345]),
+    ],
+)
+def test_a_secret_key_that_is_no_text_is_named_and_not_told(key, value):
+    with pytest.raises(ConfigurationError) as raised:
+        make_app(FeedbackBlueprint(rater=lambda: "ann"), **{"SECRET_KEY": "k", key: value})
+    assert str(raised.value).startswith(f"{key} cannot")
+    assert "Give a" in str(raised.value)
+    assert "12345" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
     "arguments",
     [
         {"rater": "ann"},

@@ -176,11 +176,24 @@ def test_flask_logins_current_user_is_a_rater(store_url):
         assert ann.post("/feedback", json=body).status_code == 202
 
 
-def test_a_rater_that_is_no_text_is_told_what_to_return(store_url):
-    app = make_app(store_url, lambda: 5)
+def test_a_rater_that_is_no_text_is_told_what_to_return_and_not_named(store_url):
+    app = make_app(store_url, lambda: ["ann"])
     [feedback] = app.extensions["feedback_blueprint"]
-    with app.test_request_context(), pytest.raises(TypeError, match="Use str"):
+    with app.test_request_context(), pytest.raises(TypeError, match="Use str") as raised:
         feedback.record("m", 1)
+    assert "list" in str(raised.value)
+    assert "ann" not in str(raised.value)
+
+
+def test_a_rater_is_asked_even_if_it_counts_as_false(store_url):
+    class Rater(list):
+        def __call__(self):
+            return "ann"
+
+    app = make_app(store_url, Rater())
+    [votes] = app.extensions["feedback_blueprint"].values()
+    with app.test_request_context():
+        assert votes.raters.of_caller() == votes.raters.hashes("ann")
 
 
 def test_a_hash_outlives_an_upgrade():
