@@ -10,6 +10,7 @@ from flask import Blueprint, Response, current_app, has_request_context, request
 from flask.sansio.app import App
 from flask.sansio.blueprints import BlueprintSetupState
 
+from .announcing import announce
 from .assets import add_assets
 from .capture import Capture, Context, MessageID
 from .cli import add_commands
@@ -27,7 +28,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 EXTENSION = "feedback_blueprint"
-HEADER = "X-Message-ID"
 
 
 class FeedbackBlueprint(Blueprint):
@@ -160,11 +160,15 @@ class FeedbackBlueprint(Blueprint):
 
         Mints an ID if none is given. Returns the message ID, or `None` where nothing could be
         kept: no trace ID, the ID is taken or blank, or the store is down. The log says which.
+        Raises `RuntimeError` where no app is known, or one without this blueprint.
         """
         return self.capture().stash(message_id, context=context, content=content)
 
     def capture(self) -> Capture:
-        """Take along what only this request knows: call `stash` on the result anywhere."""
+        """Take along what only this request knows: call `stash` on the result anywhere.
+
+        Raises `RuntimeError` where no app is known, or one without this blueprint.
+        """
         announced = request.environ.setdefault(self._announced, []) if has_request_context() else []
         votes, owner = self._votes(), None
         with votes.complaints.quietly("The rater failed: a message made here cannot be rated."):
@@ -241,10 +245,6 @@ class FeedbackBlueprint(Blueprint):
 
     def _announce(self, response: Response) -> Response:
         """Tell the frontend the IDs of the messages in this response."""
-        announced = request.environ.get(self._announced, ())
-        sendable = [text for text in announced if text.isascii() and text.isprintable()]
-        for message_id in sendable:
-            response.headers.add(HEADER, message_id)
-        if sendable:
-            response.headers.add("Access-Control-Expose-Headers", HEADER)
+        if announced := request.environ.get(self._announced):
+            announce(response, announced, self._votes().complaints)
         return response

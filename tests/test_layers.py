@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "feedback_blueprint"
 
 LAYERS = [
     {"errors", "attributes", "findings", "locks", "logs", "signals"},
-    {"config", "schemas", "reservoir", "stores.base"},
+    {"announcing", "config", "schemas", "reservoir", "stores.base"},
     {"telemetry", "stores.outbox", "stores.redis_layout", "stores.sqlite_layout"},
     {"stores.redis_client", "stores.guard", "stores.sqlite"},
     {"stores.redis"},

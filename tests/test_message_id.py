@@ -109,10 +109,13 @@ def test_an_id_that_cannot_be_used_is_refused_in_the_log(feedback, call, caplog,
 
 
 @pytest.mark.parametrize("message_id", ["día", "a\nb"])
-def test_an_id_that_a_header_cannot_carry_is_kept_without_it(feedback, call, kept, message_id):
+def test_an_id_that_a_header_cannot_carry_is_kept_without_it(
+    feedback, call, kept, caplog, message_id
+):
     response = call(lambda: feedback.stash(message_id))
     assert "X-Message-ID" not in str(response.headers)
     assert kept(message_id)
+    assert "leaves out 1 of the 1" in caplog.text
 
 
 def test_where_nothing_was_stashed_there_is_no_id(app, feedback):
@@ -170,6 +173,17 @@ def test_every_message_of_a_request_is_announced(feedback, call):
     traced = feedback.trace_message(plain)
     response = call(lambda: {"ids": [traced()["message_id"], traced()["message_id"]]})
     assert ids(response) == response.json["ids"]
+
+
+@pytest.mark.parametrize(("made", "sent", "size"), [(64, 64, 3), (65, 64, 3), (20, 18, 200)])
+def test_a_response_announces_the_last_messages_that_a_client_can_take(
+    feedback, call, caplog, made, sent, size
+):
+    response = call(lambda: [feedback.stash(f"{n:0{size}}") for n in range(made)])
+    assert ids(response) == response.json[-sent:]
+    assert [f"{made - sent} of the {made}" in each.message for each in caplog.records] == [
+        True for _ in range(made > sent)
+    ]
 
 
 def test_a_request_does_not_announce_another_requests_messages(feedback, call, client):

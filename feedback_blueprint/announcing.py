@@ -1,0 +1,40 @@
+"""The header that tells a frontend which messages a response brings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from flask import Response
+
+from .logs import Complaints
+
+HEADER = "X-Message-ID"
+
+MAX_IDS = 64
+"""IDs in one response: many a client refuses over 100 headers."""
+
+MAX_BYTES = 4096
+"""Bytes of all these header lines: a proxy takes 4 to 8 KB of headers in all."""
+
+
+def announce(response: Response, message_ids: Sequence[str], complaints: Complaints) -> None:
+    """Put the IDs into headers, the last ones where they are too many for a client to take."""
+    room = MAX_BYTES
+    sent: list[str] = []
+    for message_id in reversed(message_ids):
+        if not (message_id.isascii() and message_id.isprintable()):
+            continue
+        room -= len(f"{HEADER}: {message_id}\r\n")
+        if room < 0 or len(sent) == MAX_IDS:
+            break
+        sent.append(message_id)
+    for message_id in reversed(sent):
+        response.headers.add(HEADER, message_id)
+    if sent:
+        response.headers.add("Access-Control-Expose-Headers", HEADER)
+    if len(sent) < len(message_ids):
+        text = (
+            f"{HEADER} leaves out %d of the %d messages of a response: it takes the last {MAX_IDS} "
+            f"IDs in printable ASCII, in {MAX_BYTES} bytes. Put their IDs into the body."
+        )
+        complaints.warn("header", text, len(message_ids) - len(sent), len(message_ids))
