@@ -36,6 +36,15 @@ RESERVED = re.compile(
 RESERVED_NAME = "Name: reserved for an attribute of the event."
 
 
+def plain(value: object) -> Any:
+    """Return text and integers without the enum that they may be members of."""
+    if isinstance(value, str):
+        return str.__str__(value)  # str() would name the member
+    if isinstance(value, int) and not isinstance(value, bool):
+        return int(value)
+    return value
+
+
 def text_problem(value: object, max_bytes: int, *, blank: bool = False) -> str | None:
     """Say what keeps `value` from being text of at most `max_bytes` of UTF-8, if anything does."""
     if not isinstance(value, str):
@@ -60,7 +69,7 @@ def attribute_problem(name: object, value: object) -> str | None:
     """Say what keeps an entry of metadata or context off the event, if anything does."""
     if problem := text_problem(name, MAX_TEXT):
         return f"Name: {problem}"
-    name = str(name)
+    name = str(plain(name))
     if not NAME.fullmatch(name):
         return "Name: use letters, digits, _ and . and begin with a letter or _."
     if RESERVED.fullmatch(name):
@@ -94,6 +103,7 @@ def new_message_id() -> str:
 
 def message_id_text(value: object) -> str:
     """Turn a message ID into the text it is kept under; raises `ValueError` with the reason."""
+    value = plain(value)
     if isinstance(value, (UUID, int)) and not isinstance(value, bool):
         value = str(value)
     if problem := text_problem(value, MAX_TEXT):

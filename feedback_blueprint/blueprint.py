@@ -12,6 +12,7 @@ from flask.sansio.blueprints import BlueprintSetupState
 
 from .announcing import announce
 from .assets import add_assets
+from .attributes import plain
 from .capture import Capture, Context, MessageID
 from .cli import add_commands
 from .config import Settings
@@ -73,8 +74,7 @@ class FeedbackBlueprint(Blueprint):
         self._store = store
         self._config_prefix = config_prefix
         self._announced = f"{EXTENSION}.{name}.announced"
-        view = FeedbackView.as_view("feedback", self._votes)
-        self.add_url_rule("/feedback", view_func=view)
+        self.add_url_rule("/feedback", view_func=FeedbackView.as_view("feedback", self._votes))
         self.register_error_handler(Refusal, problem)
         add_assets(self)
         add_commands(self, self._votes)
@@ -226,7 +226,7 @@ class FeedbackBlueprint(Blueprint):
         Raises `UnknownMessage` where there is none, or any other `Refusal`.
         """
         votes = self._votes()
-        return votes.retract(str(message_id), votes.raters.of_caller())
+        return votes.retract(str(plain(message_id)), votes.raters.of_caller())
 
     def _votes(self) -> Votes:
         try:

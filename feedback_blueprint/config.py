@@ -164,4 +164,4 @@ def _categories(value: Any) -> tuple[str, ...] | None:
 def _label(value: Any) -> str:
     if text_problem(value, MAX_TEXT):
         raise ValueError
-    return str(value)
+    return str.__str__(value)

@@ -14,6 +14,7 @@ from .attributes import (
     MAX_TEXT,
     message_id_text,
     number_problem,
+    plain,
     sort_out,
     text_problem,
 )
@@ -40,7 +41,7 @@ class TextField(fields.Raw):
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> str:
         if problem := text_problem(value, self.max_bytes, blank=self.blank):
             raise ValidationError(problem)
-        return str(value)
+        return str(plain(value))
 
 
 class RatingField(fields.Raw):
@@ -55,7 +56,7 @@ class RatingField(fields.Raw):
             problem = "Use a string or an integer."
         if problem:
             raise ValidationError(problem)
-        rating: str | int = value
+        rating: str | int = plain(value)
         return rating
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import os
 import traceback
 from datetime import timedelta
@@ -47,6 +48,8 @@ def test_the_defaults():
         ("RATINGS", "range(0, 2)", {0: 0, 1: 1}),
         ("CATEGORIES", ["a", "b"], ("a", "b")),
         ("CATEGORIES", ("a",), ("a",)),
+        ("CATEGORIES", enum.Enum("Category", {"A": "a"}, type=str), ("a",)),
+        ("RATINGS", {enum.Enum("Rating", {"A": "a"}, type=str).A: 1}, {"a": 1}),
         ("STORE_MESSAGE", True, True),
         ("MAX_REVISIONS", 1, 1),
         ("KEY_PREFIX", "", ""),

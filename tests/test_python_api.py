@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import enum
+
 import pytest
 
 from feedback_blueprint import errors
@@ -23,6 +25,26 @@ def test_record_and_retract_do_what_the_routes_do(app, feedback, events):
             feedback.retract("half \ud800")
     assert list(invalid.value.errors) == ["rating"]
     assert [event["revision"] for event in events] == [1, 2]
+
+
+def test_members_of_an_enum_are_kept_and_sent_as_what_they_are(app, feedback, events):
+    class Text(str, enum.Enum):
+        ID, GOOD, WRONG, RATING = "id-1", "good", "wrong", "rating"
+
+    class Number(int, enum.Enum):
+        ID = 7
+
+    with app.test_request_context():
+        assert feedback.stash(Number.ID) == "7"
+        assert feedback.stash(Text.ID, context={Text.RATING: "evil"}) == "id-1"
+        feedback.record(Text.ID, Text.GOOD, Text.WRONG, Text.WRONG)
+        feedback.record(Text.ID, Number.ID)
+        assert feedback.retract(Text.ID).revision == 3
+        with pytest.raises(errors.Invalid):
+            feedback.record(Text.ID, Text.GOOD, metadata={Text.RATING: "evil"})
+    sent = [(event["message_id"], event["rating"], event["category"]) for event in events]
+    assert repr(sent) == "[('id-1', 'good', 'wrong'), ('id-1', 7, ''), ('id-1', 'retracted', '')]"
+    assert str(events[0]["message"]) == "wrong"
 
 
 def test_the_signal_tells_of_each_event(app, feedback, post, client, events, message_id):
