@@ -34,6 +34,9 @@ class StreamFunction:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.__dict__["_function"], name)
 
+    def __reduce__(self) -> str:
+        return str(self.__qualname__)  # a function is copied as itself and pickled by its name
+
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         return self if instance is None else MethodType(self, instance)
 

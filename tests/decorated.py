@@ -7,6 +7,8 @@ import inspect
 
 import pytest
 
+from feedback_blueprint import FeedbackBlueprint
+
 
 @pytest.fixture
 def call(app, events, client):
@@ -59,6 +61,11 @@ async def async_generator(message_id="", extra=1):
 
 
 KINDS = [plain, coroutine, generator, async_generator]
+
+
+@FeedbackBlueprint().trace_message
+def traced_generator(message_id=""):
+    yield message_id
 
 
 class Bot:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
+import pickle
 from http import HTTPStatus
 
 import pytest
-from decorated import KINDS, OBJECTS, ids, run
+from decorated import KINDS, OBJECTS, ids, run, traced_generator
 from flask import Response, redirect
 from werkzeug.exceptions import NotFound
 
@@ -37,6 +39,12 @@ def test_a_function_stays_what_it_was(feedback, function):
     assert traced.__name__ == function.__name__
     assert traced.__doc__ == function.__doc__
     assert inspect.unwrap(traced) is function
+
+
+def test_a_stream_is_copied_and_pickled_as_any_function():
+    assert copy.copy(traced_generator) is traced_generator
+    assert copy.deepcopy([traced_generator]) == [traced_generator]
+    assert pickle.loads(pickle.dumps(traced_generator)) is traced_generator
 
 
 @pytest.mark.parametrize("function", KINDS)
