@@ -180,28 +180,6 @@ def test_what_is_no_secret_of_a_url_is_in_its_error():
         settings(FEEDBACK_STORE_URL="redis://user:hunter2@localhost:port/0")
 
 
-def test_a_rater_needs_a_secret_key():
-    with pytest.raises(ConfigurationError, match="SECRET_KEY"):
-        make_app(FeedbackBlueprint(rater=lambda: "ann"))
-
-
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("SECRET_KEY", 12345),
-        ("SECRET_KEY", ["12345"]),
-        ("SECRET_KEY_FALLBACKS", "12345"),
-        ("SECRET_KEY_FALLBACKS", [12345]),
-    ],
-)
-def test_a_secret_key_that_is_no_text_is_named_and_not_told(key, value):
-    with pytest.raises(ConfigurationError) as raised:
-        make_app(FeedbackBlueprint(rater=lambda: "ann"), **{"SECRET_KEY": "k", key: value})
-    assert str(raised.value).startswith(f"{key} cannot")
-    assert "Give a" in str(raised.value)
-    assert "12345" not in str(raised.value)
-
-
 @pytest.mark.parametrize(
     "arguments",
     [

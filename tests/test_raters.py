@@ -6,7 +6,7 @@ import pytest
 from flask import Flask, session
 from flask_login import LoginManager, UserMixin, current_user, login_user
 
-from feedback_blueprint import FeedbackBlueprint
+from feedback_blueprint import ConfigurationError, FeedbackBlueprint
 from feedback_blueprint.raters import Raters
 from feedback_blueprint.testing import capture_feedback
 
@@ -200,3 +200,25 @@ def test_a_hash_outlives_an_upgrade():
     """Else its messages, which are a week old at most, could no longer be rated."""
     raters = Raters(lambda: "ann", {"SECRET_KEY": "key"})
     assert [each.hex() for each in raters.hashes("ann")] == ["d62da266a986f99c1ec5221abb3df38f"]
+
+
+def test_a_rater_needs_a_secret_key():
+    with pytest.raises(ConfigurationError, match="SECRET_KEY"):
+        Raters(lambda: "ann", {"SECRET_KEY": None})
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("SECRET_KEY", 12345),
+        ("SECRET_KEY", ["12345"]),
+        ("SECRET_KEY_FALLBACKS", "12345"),
+        ("SECRET_KEY_FALLBACKS", [12345]),
+    ],
+)
+def test_a_secret_key_that_is_no_text_is_named_and_not_told(key, value):
+    with pytest.raises(ConfigurationError) as raised:
+        Raters(lambda: "ann", {"SECRET_KEY": "k", key: value})
+    assert str(raised.value).startswith(f"{key} cannot")
+    assert "Give a" in str(raised.value)
+    assert "12345" not in str(raised.value)
