@@ -16,11 +16,14 @@ from feedback_blueprint.telemetry import NewRelic, Reservoir
 
 PERIOD, CAPACITY = 3, 200
 
+#: Half of it is for votes, which even a busy machine casts within a period.
+FEW = 40
+
 
 @pytest.fixture(scope="module")
 def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collector]:
     """A New Relic that wants few events, seldom."""
-    config = {"report_period_ms": PERIOD * 1000, "harvest_limits": {"custom_event_data": CAPACITY}}
+    config = {"report_period_ms": PERIOD * 1000, "harvest_limits": {"custom_event_data": FEW}}
     directory = tmp_path_factory.mktemp("collector")
     with Collector(directory, {"event_harvest_config": config}) as running:
         yield running
@@ -35,15 +38,15 @@ def server(chat_server) -> Iterator[Gunicorn]:
 def test_more_votes_than_a_harvest_can_take_are_refused_and_none_is_lost(
     server: Gunicorn, collector: Collector
 ) -> None:
-    made = [server.post("/plain", {"prompt": "hi"}).json["message_id"] for _ in range(CAPACITY)]
+    made = [server.post("/plain", {"prompt": "hi"}).json["message_id"] for _ in range(3 * FEW)]
     answers = {}
     for number, message_id in enumerate(made):
         if number % 20 == 0:
-            server.post(f"/noise/{CAPACITY}")
+            server.post(f"/noise/{FEW}")
         answers[message_id] = server.post("/feedback", {"message_id": message_id, "rating": 1})
     taken = {message_id for message_id, answer in answers.items() if answer.status == 202}
     refused = {message_id: answer for message_id, answer in answers.items() if answer.status == 503}
-    assert len(taken) + len(refused) == CAPACITY
+    assert len(taken) + len(refused) == len(made)
     assert taken
     for answer in refused.values():
         assert answer.json["code"] == "agent-not-recording"
