@@ -24,6 +24,9 @@ from feedback_blueprint.stores import (
 
 SCRIPTS = {"EVAL", "EVALSHA"}
 
+#: A vote is confirmed by another thread, on a connection that may be new.
+BESIDE = {"EVAL", "HELLO", "CLIENT", "SELECT"}
+
 Watch = Callable[[], list[str]]
 
 
@@ -57,10 +60,10 @@ def test_a_message_is_one_command_and_a_vote_is_one(app, client, events, redis_s
     assert client.post("/feedback", json=chat()).status_code == 202  # connects, loads the script
     with watched(redis_server) as seen:
         bodies = [chat() for _ in range(3)]
-        assert [name for name in seen() if name != "EVAL"] == ["SET"] * 3
+        assert [name for name in seen() if name not in BESIDE] == ["SET"] * 3
         for body in bodies:
             assert client.post("/feedback", json=body).status_code == 202
-        assert [name for name in seen() if name != "EVAL"] == ["EVALSHA"] * 3
+        assert [name for name in seen() if name not in BESIDE] == ["EVALSHA"] * 3
 
 
 def test_confirmations_share_a_round_trip(redis_server):
