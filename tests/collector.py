@@ -87,7 +87,7 @@ class Collector:
         enough: Enough = 1,
         event_type: str = "LlmFeedbackMessage",
         *,
-        timeout: float = 15,
+        timeout: float = 60,
         **having: Any,
     ) -> list[Event]:
         """Wait for so many events of one type, or until a predicate over them holds."""
@@ -131,7 +131,7 @@ class Collector:
         with self._arrived:
             self._faults[method] += [status] * times
 
-    def wait_failed(self, method: str, timeout: float = 15) -> None:
+    def wait_failed(self, method: str, timeout: float = 60) -> None:
         """Wait until the faults of a method have all happened."""
         with self._arrived:
             assert self._arrived.wait_for(lambda: not self._faults[method], timeout)
@@ -148,7 +148,7 @@ class Collector:
         with self._arrived:
             return self._runs
 
-    def wait_connected(self, runs: int, timeout: float = 15) -> None:
+    def wait_connected(self, runs: int, timeout: float = 60) -> None:
         """Wait until agents connected so many times in all."""
         with self._arrived:
             if not self._arrived.wait_for(lambda: self._runs >= runs, timeout):

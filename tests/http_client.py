@@ -30,7 +30,7 @@ class Client:
     """One connection a request, so that any worker may answer."""
 
     port: int
-    timeout: float = 20
+    timeout: float = 60
     headers: dict[str, str] = field(default_factory=dict)
 
     def request(

@@ -79,10 +79,10 @@ def suffer(
             assert chat.rate(before or "made before") == 503
             assert time.monotonic() - begin < 2 * TIMEOUT + 1
             assert "good" not in {event["rating"] for event in events}
-        after = wait_until(chat.chat, "stashing again", timeout=3)
+        after = wait_until(chat.chat, "stashing again")
         for message_id, revision in ((after, 1), (before, 2)):
             if message_id:
-                wait_until(lambda: chat.rate(message_id) in (200, 202), "a vote", 3)  # noqa: B023  # called at once
+                wait_until(lambda: chat.rate(message_id) in (200, 202), "a vote")  # noqa: B023  # called at once
                 assert {
                     event["revision"]
                     for event in events

@@ -20,7 +20,7 @@ class ToolMissingError(Exception):
     """Something that cannot be installed with pip is not on this machine."""
 
 
-def wait_until(condition: Callable[[], Any], what: str, timeout: float = 15) -> Any:
+def wait_until(condition: Callable[[], Any], what: str, timeout: float = 60) -> Any:
     """The condition's first true value; for what can only be asked, not awaited."""
     deadline = time.monotonic() + timeout
     while not (value := condition()):

@@ -41,7 +41,7 @@ def test_a_node_of_a_cluster(
             assert {chat.rate(message_id) for message_id in theirs} == {202}
         cluster.wait_ok()
         for message_id in its_own:
-            wait_until(lambda: chat.rate(message_id) in (200, 202), "a vote", 3)  # noqa: B023  # called at once
+            wait_until(lambda: chat.rate(message_id) in (200, 202), "a vote")  # noqa: B023  # called at once
         assert {event["message_id"] for event in events} >= set(made)
     assert len(complaints()) <= 2, complaints()
     assert PASSWORD not in "".join(complaints() + chat.answers)

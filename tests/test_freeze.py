@@ -22,7 +22,7 @@ def server(chat_server: StartServer, own_redis: RedisServer) -> Iterator[Gunicor
 
 def made(server: Gunicorn) -> str:
     """A message that can be rated: after an outage each worker waits a second before it asks."""
-    return str(wait_until(lambda: chat(server).headers["X-Message-ID"], "a stash", timeout=3))
+    return str(wait_until(lambda: chat(server).headers["X-Message-ID"], "a stash"))
 
 
 def assert_unavailable(answer: Response) -> None:

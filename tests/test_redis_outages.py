@@ -146,7 +146,7 @@ def test_a_server_that_turned_out_to_be_a_clusters_node(
         with site.proxy.to(cluster.nodes[1].port):
             assert None in [chat.chat() for _ in range(30)]
             assert {chat.rate(f"message {number}") for number in range(30)} == {404, 503}
-        assert wait_until(chat.chat, "stashing again", timeout=3)
+        assert wait_until(chat.chat, "stashing again")
     assert len(complaints()) == 1, complaints()
     assert "redis+cluster://" in complaints()[0]
 
