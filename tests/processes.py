@@ -26,7 +26,7 @@ def wait_until(condition: Callable[[], Any], what: str, timeout: float = 60) -> 
     while not (value := condition()):
         if time.monotonic() > deadline:
             raise AssertionError(f"waited {timeout} s: {what}")
-        time.sleep(0.01)  # the one place where tests poll
+        time.sleep(0.05)  # the one place where tests poll
     return value
 
 
