@@ -202,9 +202,16 @@ def test_a_hash_outlives_an_upgrade():
     assert [each.hex() for each in raters.hashes("ann")] == ["d62da266a986f99c1ec5221abb3df38f"]
 
 
-def test_a_rater_needs_a_secret_key():
-    with pytest.raises(ConfigurationError, match="SECRET_KEY"):
-        Raters(lambda: "ann", {"SECRET_KEY": None})
+@pytest.mark.parametrize("secret", [None, ""])
+def test_a_rater_needs_a_secret_key(secret):
+    with pytest.raises(ConfigurationError, match="SECRET_KEY is not set"):
+        Raters(lambda: "ann", {"SECRET_KEY": secret})
+
+
+def test_an_operator_is_told_how_many_keys_there_are():
+    raters = Raters(lambda: "ann", {"SECRET_KEY": "c", "SECRET_KEY_FALLBACKS": ["b", "a"]})
+    assert raters.inspect() == [("SECRET_KEY", True, "set, with 2 fallbacks, for the rater", "")]
+    assert Raters(None, {}).inspect() == []
 
 
 @pytest.mark.parametrize(
