@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -208,7 +209,8 @@ def post(client: FlaskClient, message_id: str) -> Callable[..., TestResponse]:
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Most tests wait for servers, so two cores have time for four; a file alone starts faster."""
-    return 4 if config.args_source is config.ArgsSource.TESTPATHS else 0
+    first, *others = config.args
+    return 4 if others or Path(first).is_dir() else 0
 
 
 @pytest.hookimpl(wrapper=True)
