@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -17,7 +19,7 @@ from chatting import (
 )
 from collector import Collector
 from gunicorn_server import Gunicorn, StartServer
-from processes import wait_until
+from processes import environment, wait_until
 
 # What New Relic decides when the agent connects
 
@@ -175,6 +177,24 @@ def test_a_new_process_acknowledges_nothing_before_its_agent_is_connected(
         release()
         wait_until(lambda: fresh.get("/").json["trace_id"], "the agent to connect")
         assert_recorded(fresh, collector, message_id)
+
+
+def test_an_agent_that_came_after_flask_is_told_to_come_first(collector: Collector) -> None:
+    code = """
+import flask, newrelic.agent
+newrelic.agent.initialize()
+newrelic.agent.register_application(timeout=20)
+from feedback_blueprint.telemetry import NewRelic
+NewRelic().check()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment(collector.environ()),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "initialized before flask" in done.stderr
 
 
 def test_with_a_startup_timeout_the_very_first_request_counts(

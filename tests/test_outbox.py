@@ -195,3 +195,18 @@ tried.wait()
 """
     subprocess.run([sys.executable, "-c", code], check=True)
     assert not pending(voted)
+
+
+def test_a_fork_leaves_what_its_parent_has_to_the_parent():
+    code = """
+import os
+from feedback_blueprint.stores import Confirmation
+from feedback_blueprint.stores.outbox import send_soon
+def send(confirmations):
+    print(len(confirmations), flush=True)
+send_soon(send, Confirmation("m", b"", b"attempt"))
+if child := os.fork():
+    os.waitpid(child, 0)
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout == "1\n"

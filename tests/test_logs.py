@@ -1,0 +1,51 @@
+"""The host app's log: a line a minute for each kind of trouble, which counts what it left out."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from feedback_blueprint.logs import Complaints
+
+
+@pytest.fixture
+def clock(monkeypatch) -> list[float]:
+    now = [1000.0]
+    monkeypatch.setattr("feedback_blueprint.logs.time.monotonic", lambda: now[0])
+    return now
+
+
+def test_each_kind_of_trouble_is_logged_once_a_minute(caplog, clock):
+    complaints = Complaints()
+    for kind in ("disk", "disk", "network", "disk"):
+        complaints.warn(kind, "No %s.", kind)
+    clock[0] += 59.9
+    complaints.warn("disk", "No %s.", "disk")
+    assert caplog.messages == ["No disk.", "No network."]
+    clock[0] += 0.1
+    for kind in ("disk", "network"):
+        complaints.warn(kind, "No %s.", kind)
+    assert caplog.messages[2:] == ["No disk. (3 more like this)", "No network."]
+    clock[0] += 60
+    complaints.warn("disk", "No %s.", "disk")
+    assert caplog.messages[4:] == ["No disk."]
+    assert not any(record.exc_info for record in caplog.records)
+
+
+def test_the_first_trouble_of_a_machine_that_has_just_started_is_logged(caplog, clock):
+    clock[0] = 0.0
+    Complaints().warn("disk", "No disk.")
+    assert caplog.messages == ["No disk."]
+
+
+def test_each_type_of_what_goes_wrong_is_a_kind_of_its_own(caplog):
+    complaints = Complaints()
+    for error in (KeyError(), KeyError(), ValueError()):
+        with complaints.quietly("Not %s.", "kept"):
+            raise error
+    for what in ("kept", "sent"):
+        with complaints.quietly(f"Not {what}."):
+            raise KeyError
+    assert caplog.messages == ["Not kept."] * 3 + ["Not sent."]
+    assert all(record.exc_info and record.levelno == logging.WARNING for record in caplog.records)
