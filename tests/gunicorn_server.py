@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -87,6 +88,11 @@ class Gunicorn(Server, Client):
         if process:
             self.running.remove(self)
             process.end()
+
+    def __exit__(self, *exc: object) -> None:
+        if self._process and "COVERAGE_PROCESS_CONFIG" in os.environ:
+            self.stop()  # only at its own end does a worker tell what it ran
+        self.kill()
 
     def stop(self) -> None:
         """End it as a deployment does: requests are finished, the agent sends what it has."""

@@ -58,7 +58,7 @@ def demo(directory: Path, env: Mapping[str, str]) -> Iterator[Demo]:
         wait_until(lambda: answers(running), "the demo to answer")
         yield running
     finally:
-        running.process.kill()
+        running.process.terminate()
         running.process.wait()
 
 
