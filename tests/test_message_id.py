@@ -214,3 +214,13 @@ def test_a_worker_thread_stashes_what_was_captured(feedback, call, kept):
     assert ids(call(view)) == ["late"]
     assert done == ["late"]
     assert kept("late")
+
+
+def test_a_message_that_is_stashed_twice_is_announced_once(feedback, call):
+    def view():
+        capture = feedback.capture()
+        return [capture.stash("m"), capture.stash("m")]
+
+    answer = call(view)
+    assert answer.json == ["m", "m"]
+    assert answer.headers.getlist("X-Message-ID") == ["m"]

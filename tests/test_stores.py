@@ -37,7 +37,9 @@ def test_a_message_comes_back_whole(store, message):
     assert store.read(["m"], [ANN])[0].message == message
 
 
-@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(trace_id=st.text(st.characters(codec="utf-8")), owner=st.sampled_from([ANYONE, ANN]))
 def test_any_trace_id_comes_back(store, trace_id, owner):
     key = os.urandom(8).hex()
