@@ -65,6 +65,8 @@ class Votes:
         self.complaints: Complaints = Complaints()
         self._store = store
         self._guard = Guard(store, self.complaints)
+        # Seconds after which an attempt that is not confirmed was lost on the way.
+        self._patience = 2 * (settings.store_timeout + MOMENT)
         self._namespace = f"{quote(namespace, safe='')}:" if namespace else ""
         self._schema = feedback_schema(settings.ratings, settings.categories)
 
@@ -98,10 +100,10 @@ class Votes:
         """Return the caller's standing votes, and which of the messages the caller can rate."""
         feedback, rateable = [], []
         keys = [self._key(message_id) for message_id in message_ids]
-        confirmed_by = time.monotonic() + 2 * MOMENT  # or lost on the way
+        lost_by = time.monotonic() + self._patience
         standings = self._guard.read(keys, raters)
         while any(standing and standing.pending for standing in standings):
-            if time.monotonic() > confirmed_by:
+            if time.monotonic() > lost_by:
                 break
             time.sleep(POLL)  # nothing tells when it is confirmed
             standings = self._guard.read(keys, raters)
@@ -189,9 +191,8 @@ class Votes:
     def _stand(self, key: str, raters: Sequence[bytes], ballot: Ballot) -> Outcome:
         """Ask the store once; again only while another attempt has the same vote under way.
 
-        An attempt that is not confirmed within two timeouts, and the moment that a confirmation
-        waits, was lost on the way, and its event with it: its caller was told so, or died. This
-        attempt then takes its place.
+        An attempt that was lost on the way, and its event with it, has told its caller so, or died.
+        This attempt then takes its place.
         """
         lost_by, awaited = 0.0, b""
         while True:
@@ -200,7 +201,7 @@ class Votes:
                 return outcome
             if outcome.attempt != awaited:  # another has taken it over, and has its own time
                 awaited = outcome.attempt
-                lost_by = time.monotonic() + 2 * (self.settings.store_timeout + MOMENT)
+                lost_by = time.monotonic() + self._patience
             if time.monotonic() > lost_by:
                 ballot = ballot._replace(instead_of=outcome.attempt)
             time.sleep(POLL)  # nothing tells when it is confirmed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import socket
@@ -30,10 +31,19 @@ def wait_until(condition: Callable[[], Any], what: str, timeout: float = 60) -> 
     return value
 
 
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+
+#: Of each process that runs tests its own, and none that the system gives to a client: a server
+#: that is ended and started again finds its port free.
+PORTS = itertools.count(10_000 + 2_000 * (WORKER % 5) + os.getpid() % 1_000)
+
+
 def free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    for port in PORTS:
+        with closing(socket.socket()) as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError
 
 
 class Group(subprocess.Popen[bytes]):
