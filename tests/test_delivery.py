@@ -15,7 +15,7 @@ from feedback_blueprint.stores import ANYONE, Ballot
 def unconfirmed(app, message_id):
     """A vote whose process died before it could record the event; it is waited for."""
     [votes] = app.extensions["feedback_blueprint"].values()
-    votes.settings = votes.settings._replace(store_timeout=0.1)
+    votes._patience = 1
     ballot = Ballot(Vote("good").pack(), os.urandom(8), 20)
     assert votes._guard.vote(f"fb:{message_id}", [ANYONE], ballot).status == "accepted"
     return {"message_id": message_id, "rating": "good"}

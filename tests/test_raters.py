@@ -13,7 +13,8 @@ from feedback_blueprint.testing import capture_feedback
 
 def make_app(store_url, rater, **config):
     app, feedback = Flask(__name__), FeedbackBlueprint(rater=rater)
-    app.config.update({"FEEDBACK_STORE_URL": store_url, "SECRET_KEY": "now"} | config)
+    app.config.update(FEEDBACK_STORE_URL=store_url, FEEDBACK_STORE_TIMEOUT=2.0, SECRET_KEY="now")
+    app.config.update(config)
     app.register_blueprint(feedback)
     app.get("/chat", endpoint="chat")(lambda: str(feedback.stash()))
     app.get("/login/<name>", endpoint="login")(lambda name: session.update(user=name) or "in")

@@ -229,7 +229,7 @@ def test_agent_not_recording_keeps_nothing(app, client, feedback):
 def test_an_agent_that_fails_does_not_lose_the_vote(app, client, events, message_id, monkeypatch):
     body = {"message_id": message_id, "rating": "good"}
     [votes] = app.extensions["feedback_blueprint"].values()
-    votes.settings = votes.settings._replace(store_timeout=0.1)  # it is waited for
+    votes._patience = 0.1  # it is waited for
     app.config["PROPAGATE_EXCEPTIONS"] = False
     with monkeypatch.context() as patch:
         patch.setattr(votes.agent, "record", lambda _: 1 / 0)

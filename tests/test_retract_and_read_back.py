@@ -67,6 +67,7 @@ def test_reading_takes_one_to_a_hundred_messages(client, count):
 
 def test_a_vote_whose_event_was_lost_is_not_read_back(app, client, message_id, monkeypatch):
     [votes] = app.extensions["feedback_blueprint"].values()
+    votes._patience = 0.1
     app.config["PROPAGATE_EXCEPTIONS"] = False
     with monkeypatch.context() as patch:
         patch.setattr(votes.agent, "record", lambda _: 1 / 0)
