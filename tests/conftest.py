@@ -19,7 +19,7 @@ from gunicorn_server import Gunicorn, StartServer
 from processes import ToolMissingError, tail
 from redis_cluster import RedisCluster
 from redis_sentinel import RedisSentinel
-from redis_server import RedisServer
+from redis_server import DURABLE, RedisServer
 from werkzeug.test import TestResponse
 
 from feedback_blueprint import FeedbackBlueprint
@@ -63,7 +63,7 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 def own_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """A Redis with an append-only file, for one file of tests to freeze, kill and start again."""
     directory = tmp_path_factory.mktemp("redis")
-    with needed(), RedisServer(directory, append_only=True) as server:
+    with needed(), RedisServer(directory, **DURABLE) as server:
         yield server
 
 

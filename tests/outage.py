@@ -17,7 +17,7 @@ from flask import Flask
 from processes import wait_until
 from proxy import Proxy
 from redis_cluster import RedisCluster
-from redis_server import RedisServer
+from redis_server import DURABLE, RedisServer
 
 from feedback_blueprint import FeedbackBlueprint
 from feedback_blueprint.testing import capture_feedback
@@ -143,7 +143,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, users: Path) -> Iterator[Site
     directory = tmp_path_factory.mktemp("redis")
     with (
         needed(),
-        RedisServer(directory, append_only=True, aclfile=users) as server,
+        RedisServer(directory, **DURABLE, aclfile=users) as server,
         Proxy(server.port) as proxy,
     ):
         yield Site(server, proxy, users)
@@ -153,7 +153,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, users: Path) -> Iterator[Site
 def cluster(tmp_path_factory: pytest.TempPathFactory, users: Path) -> Iterator[RedisCluster]:
     """A cluster of which each node can be out while the others serve."""
     directory = tmp_path_factory.mktemp("cluster")
-    options = {"append_only": True, "aclfile": users, "cluster_require_full_coverage": "no"}
+    options = DURABLE | {"aclfile": users, "cluster_require_full_coverage": "no"}
     with needed(), RedisCluster(directory, **options) as running:
         yield running
 

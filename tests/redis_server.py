@@ -47,6 +47,11 @@ class Databases(Server):
         raise NotImplementedError
 
 
+#: Nothing that was answered is lost in a crash, not even where the disk is busy: everysec writes
+#: nothing then for up to two seconds.
+DURABLE: dict[str, Any] = {"append_only": True, "appendfsync": "always"}
+
+
 class RedisServer(Databases):
     """A Redis or Valkey server of the tests' own; its data outlive `kill` and `start`.
 
