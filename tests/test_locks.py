@@ -1,4 +1,4 @@
-"""A lock that is held when a process forks is free in the child."""
+"""Locks: threads share what is under one, and a fork finds none of them held."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import signal
 import threading
 
 from feedback_blueprint.locks import OfProcess
+from feedback_blueprint.stores.redis_client import Shared
 
 
 def test_threads_share_a_lock():
@@ -25,3 +26,27 @@ def test_a_child_has_a_lock_of_its_own():
             with lock():
                 os._exit(0)
         assert os.waitpid(child, 0)[1] == 0
+
+
+def test_who_waited_for_the_lock_takes_what_another_made_meanwhile(monkeypatch):
+    made = []
+
+    class Overtaken:
+        """A lock that another gets first, the first time."""
+
+        def __enter__(self):
+            if not made:
+                made.append("by another")
+                assert shared.get() == 1
+
+        def __exit__(self, *_):
+            pass
+
+    def make():
+        made.append("made")
+        return made.count("made")
+
+    shared = Shared(make, 60)
+    monkeypatch.setattr(shared, "_lock", Overtaken)
+    assert shared.get() == 1
+    assert made == ["by another", "made"]
