@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, NamedTuple, NoReturn
 
-from .attributes import MAX_TEXT, number_problem, text_problem
+from .attributes import MAX_TEXT, number_problem, plain, text_problem
 from .errors import ConfigurationError
 
 MAX_RATINGS = 1000
@@ -164,4 +164,4 @@ def _categories(value: Any) -> tuple[str, ...] | None:
 def _label(value: Any) -> str:
     if text_problem(value, MAX_TEXT):
         raise ValueError
-    return str.__str__(value)
+    return str(plain(value))
