@@ -90,6 +90,8 @@ class Gunicorn(Server, Client):
             process.end()
 
     def __exit__(self, *exc: object) -> None:
+        if exc != (None, None, None):
+            print(tail(self.log), file=sys.stderr)
         if self._process and "COVERAGE_PROCESS_CONFIG" in os.environ:
             self.stop()  # only at its own end does a worker tell what it ran
         self.kill()

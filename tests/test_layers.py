@@ -13,8 +13,8 @@ LAYERS = [
     {"errors", "attributes", "findings", "locks", "logs", "signals"},
     {"announcing", "config", "schemas", "reservoir", "stores.base"},
     {"telemetry", "stores.outbox", "stores.redis_layout", "stores.sqlite_layout"},
-    {"stores.redis_client", "stores.guard", "stores.sqlite"},
-    {"stores.redis"},
+    {"stores.redis_client", "stores.sqlite_client", "stores.guard"},
+    {"stores.redis", "stores.sqlite"},
     {"stores"},
     {"events", "raters"},
     {"votes"},
@@ -35,7 +35,7 @@ ONLY = {
     "apispec": {"openapi"},
     "newrelic": {"telemetry"},
     "redis": {"stores.redis", "stores.redis_client"},
-    "sqlite3": {"stores.sqlite"},
+    "sqlite3": {"stores.sqlite", "stores.sqlite_client"},
     "marshmallow": {"schemas", "votes"},
 }
 """What only some files know."""

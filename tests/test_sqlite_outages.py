@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 import sqlite3
@@ -117,6 +118,7 @@ def test_a_read_only_folder(complaints: Callable[[], list[str]], exists: bool) -
             with capture_feedback(earlier.app):
                 assert earlier.chat()
             del earlier
+            gc.collect()  # it has the file open
 
         @contextmanager
         def read_only() -> Iterator[None]:

@@ -1,0 +1,160 @@
+"""A process's connection to a SQLite file: how its threads and other processes take turns."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import sqlite3
+import threading
+import time
+import weakref
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+from ..errors import StoreUnavailable
+from ..locks import OfProcess
+from .sqlite_layout import LOOK, SCHEMA, VERSION
+
+
+class Client:
+    """Lends this process's one connection to the file `path`, made when first used.
+
+    More would not be faster: nearly all calls write, and SQLite writes for one at a time. A call
+    waits at most twice `timeout` seconds for others.
+    """
+
+    def __init__(self, path: Path, timeout: float) -> None:
+        self._path = path
+        self._patience = 2 * timeout
+        self._connection: sqlite3.Connection | None = None
+        self._pid = os.getpid()
+        self._lock = OfProcess(threading.Lock)
+        _clients.add(self)
+
+    @contextlib.contextmanager
+    def connected(self) -> Generator[Execute]:
+        """Lend the connection, and close it after any error."""
+        pid = os.getpid()
+        lock = self._lock()
+        deadline = time.monotonic() + self._patience
+        if not lock.acquire(timeout=self._patience):
+            remedy = "Use Redis for so many messages at once."
+            raise StoreUnavailable("SQLite is busy", remedy, unreachable="crowded")
+        try:
+            if self._pid != pid:
+                _left_behind.append(self._connection)
+                self._connection, self._pid = None, pid
+            if self._connection is None:
+                self._connection = self._open(deadline)
+            yield Execute(self._connection, deadline)
+        except BaseException as error:
+            self._close()
+            if isinstance(error, (sqlite3.Error, OSError)):
+                raise _unavailable(self._path, error) from error
+            raise
+        finally:
+            lock.release()
+
+    @contextlib.contextmanager
+    def disconnected(self) -> Generator[None]:
+        """Close the connection, and lend none meanwhile."""
+        with self._lock():
+            self._close()
+            yield
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _open(self, deadline: float) -> sqlite3.Connection:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        # Through sqlite3.connect() the agent would trace each statement, for more than it costs.
+        connection = sqlite3.Connection(
+            self._path, timeout=0, isolation_level=None, check_same_thread=False
+        )
+        execute = Execute(connection, deadline)
+        try:
+            version, tables = execute(LOOK).fetchone()
+            if version != VERSION and tables:
+                raise sqlite3.DatabaseError(f"not a database of ours, version {version}")
+            execute("PRAGMA journal_mode = WAL")
+            execute("PRAGMA synchronous = NORMAL")
+            execute("PRAGMA foreign_keys = ON")
+            if version != VERSION:
+                for statement in SCHEMA:
+                    execute(statement)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+class Execute:
+    """Executes statements on a connection, each in turn with other processes, until a deadline.
+
+    SQLite's own waiting lets latecomers in first, does not wait at all on the way into WAL mode,
+    and stops every greenlet of the process.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, deadline: float) -> None:
+        self._connection = connection
+        self._deadline = deadline
+
+    def __call__(self, statement: str, parameters: Any = ()) -> sqlite3.Cursor:
+        """Execute one statement; raises `sqlite3.OperationalError` where it may not wait longer."""
+        while True:
+            try:
+                return self._connection.execute(statement, parameters)
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > self._deadline:
+                    raise
+                # By chance, so that two do not meet again and again.
+                time.sleep(random.uniform(0.0005, 0.002))  # noqa: S311  # it keeps nothing secret
+
+
+MOVE = "Move the file away, and start the app again."
+
+REMEDIES = {
+    "locked": "Another process keeps the file locked: end it, or raise FEEDBACK_STORE_TIMEOUT.",
+    "full": "Make room on its disk.",
+    "readonly": "Make the file and its folder writable for this user.",
+    "unable to open": "Make the folder, writable for this user.",
+    "not a database": f"It is not ours, or was damaged. {MOVE}",
+    "malformed": f"It was damaged. {MOVE}",
+}
+
+
+def _unavailable(path: Path, error: Exception) -> StoreUnavailable:
+    text = str(error)
+    remedies = (remedy for mark, remedy in REMEDIES.items() if mark in text)
+    remedy = next(remedies, "Check the file, its folder and its disk.")
+    why = f"SQLite, {path}: {text}"
+    return StoreUnavailable(why, remedy, unreachable="whole" if "locked" in text else None)
+
+
+_clients: weakref.WeakSet[Client] = weakref.WeakSet()
+
+_forking = contextlib.ExitStack()
+
+_left_behind: list[object] = []
+"""Connections that a fork copied which told nobody, such as uWSGI's. They are never closed: that
+would drop the parent's locks and its WAL file."""
+
+
+def _before_fork() -> None:
+    """Leave a child nothing of SQLite's.
+
+    It would take its parent's locks for its own: one that is held would block it for ever, and
+    where the parent ends, nothing would keep others from removing the WAL file under it.
+    """
+    for client in list(_clients):
+        _forking.enter_context(client.disconnected())
+
+
+with contextlib.suppress(AttributeError):  # of Windows, where nothing forks
+    os.register_at_fork(
+        before=_before_fork, after_in_parent=_forking.close, after_in_child=_forking.pop_all
+    )

@@ -1,0 +1,89 @@
+"""A process with a SQLite file open is forked: neither it nor its child gets in the other's way."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from feedback_blueprint.stores import Message, SQLiteStore
+
+
+def stash(store: SQLiteStore, key: str, content: str | None = None) -> bool:
+    return store.stash(key, Message("0" * 32, content=content), timedelta(days=1))
+
+
+@contextmanager
+def child_that_stashes(
+    store: SQLiteStore, fork: Callable[[], int] = os.fork
+) -> Iterator[Callable[[str], bool]]:
+    """A child of this process that keeps what it is told to, and says whether it did."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        child = fork()
+        if child == 0:
+            ours.close()
+            signal.alarm(30)
+            try:
+                while key := theirs.recv(100):
+                    theirs.send(b"%d" % stash(store, key.decode()))
+            finally:
+                os._exit(0)
+        theirs.close()
+
+        def tell(key: str) -> bool:
+            ours.send(key.encode())
+            return ours.recv(1) == b"1"
+
+        yield tell
+    os.waitpid(child, 0)
+
+
+def test_a_child_forked_while_a_thread_writes_can_write(tmp_path: Path) -> None:
+    store = SQLiteStore(tmp_path / "feedback.sqlite3", timeout=2)
+    keys = [f"m{number}" for number in range(10)]
+    kept = []
+
+    def write(key: str) -> bool:
+        return stash(store, key, "x" * 2_000_000)
+
+    with ThreadPoolExecutor(1) as another:
+        writing = [another.submit(write, key) for key in keys]
+        while not writing[-1].done():
+            with child_that_stashes(store) as tell:
+                kept.append(tell(f"child-{len(kept)}"))
+    assert all(each.result() for each in writing)
+    assert all(kept)
+
+
+def disconnect(store: SQLiteStore) -> None:
+    with pytest.raises(KeyboardInterrupt), store._connected():
+        raise KeyboardInterrupt
+
+
+def test_what_a_child_keeps_is_there_when_its_parent_has_closed_the_file(tmp_path: Path) -> None:
+    store = SQLiteStore(tmp_path / "feedback.sqlite3", timeout=2)
+    assert stash(store, "before")
+    with child_that_stashes(store) as tell:
+        for key in "abc":
+            assert tell(key)
+            disconnect(store)
+            assert store.read([key], [b""]) != [None]
+
+
+def test_a_child_uses_no_connection_of_a_parent_that_forked_in_secret(tmp_path: Path) -> None:
+    """As uWSGI's C code does, by default."""
+    store = SQLiteStore(tmp_path / "feedback.sqlite3", timeout=2)
+    assert stash(store, "before")
+    with child_that_stashes(store, ctypes.PyDLL(None).fork) as tell:
+        assert tell("child")
+        assert stash(store, "parent")
+    assert None not in store.read(["before", "child", "parent"], [b""])
