@@ -7,7 +7,7 @@ import threading
 import time
 from contextlib import suppress
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from .errors import AgentNotRecording
 from .locks import OfProcess
@@ -31,12 +31,16 @@ class Reservoir:
         self._lock = OfProcess(threading.Lock)
         self._held: Any = None
         self._votes = 0
+        self._admitted: WeakSet[Any] = WeakSet()  # transactions, each with a vote to come
         self._under_way: WeakKeyDictionary[Any, int] = WeakKeyDictionary()  # by transaction
         self._counted_at = -math.inf
         self._lost_sight = False
 
     def check(self, transaction: Any) -> None:
-        """Raise `AgentNotRecording` if there is no room for one more vote."""
+        """Reserve room for one more vote, or raise `AgentNotRecording`.
+
+        A vote that does not come leaves its room to the next, or until the transaction has ended.
+        """
         config = transaction.settings.event_harvest_config
         capacity, period = config.harvest_limits.custom_event_data, config.report_period_ms / 1000
         reservoir, own_is_full = self._find(transaction)
@@ -52,7 +56,11 @@ class Reservoir:
                 if now - self._counted_at > period:
                     self._votes, self._counted_at = 0, now
                 room = capacity // 2  # any harvest spans parts of two of our periods
-            if self._votes < room and not own_is_full:
+            self._admitted.discard(transaction)
+            if self._votes + len(self._admitted) >= room:
+                self._admitted = WeakSet(each for each in self._admitted if each.settings)
+            if self._votes + len(self._admitted) < room and not own_is_full:
+                self._admitted.add(transaction)
                 return
         raise AgentNotRecording(
             "The agent has taken as many votes as it can send with the next harvest "
@@ -65,6 +73,7 @@ class Reservoir:
         """Let the vote that the transaction recorded last outrank all that is not a vote."""
         with self._lock(), suppress(AttributeError, IndexError, TypeError, ValueError):
             self._votes += 1
+            self._admitted.discard(transaction)
             self._under_way[transaction] = self._under_way.get(transaction, 0) + 1
             recorded = transaction._custom_events
             if not recorded.heap:

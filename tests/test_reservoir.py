@@ -137,6 +137,22 @@ def test_votes_of_transactions_that_have_not_ended_count(monkeypatch):
     reservoir.check(under_way[-1])
 
 
+def test_votes_that_are_admitted_at_the_same_time_fit_all_and_who_does_not_vote_takes_no_room():
+    reservoir, held = Reservoir(), SimpleNamespace(pq=[])
+    at_once = [transaction(held) for _ in range(CAPACITY - 64)]
+    for each in at_once:
+        reservoir.check(each)
+        reservoir.check(each)  # for a second vote: the first one did not come
+    late = transaction(held)
+    with pytest.raises(AgentNotRecording):
+        reservoir.check(late)
+    reservoir.keep(at_once.pop())
+    with pytest.raises(AgentNotRecording):
+        reservoir.check(late)
+    at_once[0].settings = None  # as the agent ends one
+    reservoir.check(late)
+
+
 def test_a_transaction_that_can_keep_no_more_events_takes_no_vote():
     full = transaction(SimpleNamespace(pq=[]))
     full._custom_events.num_seen = CAPACITY - 1
