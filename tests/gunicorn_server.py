@@ -19,10 +19,15 @@ APPS = Path(__file__).with_name("apps")
 
 CONFIG = "control_socket_disable = True\n"  # it would be shared, in the home directory
 
+#: As newrelic-admin run-program does, without a process of its own.
+AGENT = """
+import newrelic.agent
+newrelic.agent.initialize()
+"""
+
 #: A worker takes requests only once its agent is connected.
 CONNECTED = """
 def post_worker_init(worker):
-    import newrelic.agent
     newrelic.agent.register_application(timeout=20.0)
 """
 
@@ -55,9 +60,9 @@ class Gunicorn(Server, Client):
         self._directory = directory
         self._env = env
         config = directory / "gunicorn.conf.py"
-        config.write_text(CONFIG + (CONNECTED if agent and connected else ""))
-        self._command = [sys.executable, "-m", "newrelic.admin", "run-program"] if agent else []
-        self._command += [sys.executable, "-m", "gunicorn", app, f"--config={config}"]
+        with_agent = AGENT + (CONNECTED if connected else "")
+        config.write_text(CONFIG + (with_agent if agent else ""))
+        self._command = [sys.executable, "-m", "gunicorn", app, f"--config={config}"]
         self._command += [f"--workers={workers}", f"--worker-class={worker_class}"]
         self._command += [f"--pythonpath={APPS}"]
         self._command += [f"--threads={threads}", "--graceful-timeout=5", *options]
