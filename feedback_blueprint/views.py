@@ -78,10 +78,12 @@ def read_json() -> Any:
     if not request.is_json:
         raise NotJSON("Send the Content-Type application/json.")
     limit = min(request.max_content_length or MAX_BODY, MAX_BODY)
-    # Where a body in chunks goes on after this, werkzeug drops the rest without a word.
-    request.max_content_length = limit + 1
+    length = request.content_length
+    if not length:
+        # Where a body in chunks goes on after this, werkzeug drops the rest without a word.
+        request.max_content_length = limit + 1
     try:
-        if (request.content_length or 0) > limit or len(body := request.get_data()) > limit:
+        if (length or 0) > limit or len(body := request.get_data()) > limit:
             raise TooLarge(f"The body is over {limit} bytes.")
         return JSON.decode(body.decode())
     except (ClientDisconnected, ValueError, RecursionError) as error:
