@@ -31,9 +31,9 @@ def add_assets(blueprint: Blueprint) -> None:
     blueprint.url_defaults(name_content)
 
 
-def name_content(endpoint: str, values: dict[str, Any]) -> None:
+def name_content(_: str, values: dict[str, Any]) -> None:
     """Put the file's version in its URL."""
-    if endpoint.endswith(".static") and (version := versions().get(values.get("filename", ""))):
+    if version := versions().get(values.get("filename", "")):
         values.setdefault("v", version)
 
 
@@ -45,7 +45,7 @@ def send_asset(filename: str, **_: Any) -> Response:
     # What the system makes of .js may be no JavaScript, and browsers would not run it.
     mimetype = "text/javascript" if filename.endswith(".js") else "text/plain"
     response = send_from_directory(FOLDER, filename, mimetype=mimetype)
-    if request.args.get("v", "") == versions().get(filename):
+    if request.args.get("v") == versions().get(filename):
         response.headers["Cache-Control"] = f"public, max-age={YEAR}, immutable"
     return response
 

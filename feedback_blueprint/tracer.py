@@ -150,7 +150,7 @@ def _status(result: Any) -> int:
         if isinstance(status, str) and status[:3].isdecimal():
             status = int(status[:3])
         # A reply with its tokens, or with its model, is no response.
-        if isinstance(status, int) and 100 <= status <= 599:
+        if isinstance(status, int) and status <= 599:
             return status
         result = result[0]
     if isinstance(result, Response):

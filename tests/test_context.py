@@ -87,6 +87,12 @@ def test_context_that_fails_costs_neither_answer_nor_rating(
     assert "context= failed" in caplog.text
 
 
+def test_a_message_may_have_no_context(feedback, call, kept, caplog):
+    response = call(feedback.trace_message(context=lambda _: None)(plain))
+    assert kept(response.json["message_id"]).context == {}
+    assert not caplog.records
+
+
 def test_content_is_not_asked_for_where_it_is_not_kept(feedback, call, caplog):
     response = call(feedback.trace_message(content=lambda _: 1 / 0)(plain))
     assert ids(response) == [response.json["message_id"]]
@@ -175,6 +181,13 @@ def test_content_of_an_async_stream_is_kept_too(app, keeping, events, kept):
     with app.test_request_context():
         assert app.ensure_sync(read)() == ["one", "two"]
         assert kept(keeping.message_id, keeping).content == "onetwo"
+
+
+def test_content_of_a_stream_whose_first_item_has_its_id_is_kept(app, keeping, events, kept):
+    stream = keeping.trace_message(message_id=lambda item: item)(lambda: (yield from "mno"))
+    with app.test_request_context():
+        assert list(stream()) == ["m", "n", "o"]
+    assert kept("m", keeping).content == "mno"
 
 
 def test_content_of_what_is_no_message_is_not_kept(app, keeping, events, caplog):

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import pytest
 from decorated import KINDS, ids, plain, run
-from flask import jsonify
+from flask import Response, jsonify
 
 
 @pytest.fixture
@@ -99,6 +99,25 @@ def test_an_id_is_taken_from_a_json_response(feedback, call):
     assert ids(call(traced)) == ["5"]
 
 
+def test_a_json_response_that_is_streamed_is_not_read_for_its_id(feedback, call):
+    read = []
+
+    def body():
+        read.append("all")
+        yield '{"id": 5}'
+
+    def view():
+        response = feedback.trace_message(message_id="id")(
+            lambda: Response(body(), mimetype="application/json")
+        )()
+        assert not read
+        return response
+
+    response = call(view)
+    assert response.json == {"id": 5}
+    assert ids(response) == []
+
+
 @pytest.mark.parametrize("message_id", ["", "  ", True, 1.5, b"x", "\ud800", "x" * 256, object()])
 def test_an_id_that_cannot_be_used_is_refused_in_the_log(feedback, call, caplog, message_id):
     traced = feedback.trace_message(message_id=lambda _: message_id)(lambda: "reply")
@@ -175,7 +194,9 @@ def test_every_message_of_a_request_is_announced(feedback, call):
     assert ids(response) == response.json["ids"]
 
 
-@pytest.mark.parametrize(("made", "sent", "size"), [(64, 64, 3), (65, 64, 3), (20, 18, 200)])
+@pytest.mark.parametrize(
+    ("made", "sent", "size"), [(64, 64, 3), (65, 64, 3), (20, 18, 200), (17, 16, 240)]
+)
 def test_a_response_announces_the_last_messages_that_a_client_can_take(
     feedback, call, caplog, made, sent, size
 ):

@@ -22,7 +22,7 @@ from redis_cluster import RedisCluster
 from redis_server import RedisServer
 
 from feedback_blueprint.errors import ConfigurationError, StoreUnavailable
-from feedback_blueprint.stores import Message, store_from_url
+from feedback_blueprint.stores import Ballot, Message, store_from_url
 from feedback_blueprint.testing import capture_feedback
 
 Fault = Callable[[Site], AbstractContextManager[Any]]
@@ -202,6 +202,23 @@ def test_an_id_that_cannot_be_looked_up_is_not_said_to_be_taken(site: Site) -> N
         pytest.raises(StoreUnavailable, match="Grant"),
     ):
         store.stash("m", Message("b"), timedelta(days=1))
+
+
+def test_what_cannot_be_read_is_not_said_to_be_unknown(site: Site) -> None:
+    store = store_from_url(site.url, timeout=TIMEOUT, instance_path="", key="KEY")
+    with (
+        site.told("ACL SETUSER app -hmget", "ACL SETUSER app +@all"),
+        pytest.raises(StoreUnavailable, match="Grant"),
+    ):
+        store.read(["m"], [b""])
+
+
+def test_a_script_that_redis_has_forgotten_is_told_again(site: Site) -> None:
+    store = store_from_url(site.url, timeout=TIMEOUT, instance_path="", key="KEY")
+    store.stash("forgotten", Message("a"), timedelta(days=1))
+    site.server.ask("SCRIPT", "FLUSH")
+    ballot = Ballot(b"[1]", b"attempt.", 20)
+    assert store.vote("forgotten", [b""], ballot).status == "accepted"
 
 
 @pytest.mark.parametrize(

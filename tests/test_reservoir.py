@@ -67,25 +67,27 @@ class Transaction(SimpleNamespace):
     __hash__ = object.__hash__
 
 
-def transaction(reservoir):
-    limits = SimpleNamespace(custom_event_data=CAPACITY)
-    config = SimpleNamespace(harvest_limits=limits, report_period_ms=PERIOD * 1000)
+def transaction(reservoir, capacity=CAPACITY, period=PERIOD):
+    limits = SimpleNamespace(custom_event_data=capacity)
+    config = SimpleNamespace(harvest_limits=limits, report_period_ms=period * 1000)
     engine = SimpleNamespace(custom_events=reservoir)
     core = SimpleNamespace(application=lambda _: SimpleNamespace(_stats_engine=engine))
     return Transaction(
         settings=SimpleNamespace(event_harvest_config=config),
         application=SimpleNamespace(_agent=core, name="app"),
         _custom_events=SimpleNamespace(
-            heap=False, pq=[(0.5, 1, "event")], num_seen=1, capacity=CAPACITY
+            heap=False, pq=[(0.7, 0, "call"), (0.5, 1, "vote")], num_seen=2, capacity=capacity
         ),
     )
 
 
-def test_an_agent_that_hides_its_reservoir_is_limited_by_the_clock(caplog, monkeypatch):
+@pytest.mark.parametrize("name", ["application", "pq", "_custom_events"])
+def test_an_agent_that_hides_its_reservoir_is_limited_by_the_clock(caplog, monkeypatch, name):
     now = [1000.0]
     monkeypatch.setattr("feedback_blueprint.reservoir.time.monotonic", lambda: now[0])
-    reservoir, hidden = Reservoir(), transaction(None)
-    del hidden._custom_events
+    reservoir, held = Reservoir(), SimpleNamespace(pq=[])
+    hidden = transaction(held)
+    delattr(held if name == "pq" else hidden, name)
     for _ in range(CAPACITY // 2):
         reservoir.check(hidden)
         reservoir.keep(hidden)
@@ -101,8 +103,28 @@ def test_a_vote_outranks_all_that_its_transaction_recorded_unless_that_is_full()
     full._custom_events.heap = True
     for each in (recording, full):
         Reservoir().keep(each)
-    assert recording._custom_events.pq == [(10.5, 1, "event")]
-    assert full._custom_events.pq == [(0.5, 1, "event")]
+    assert recording._custom_events.pq == [(0.7, 0, "call"), (10.5, 1, "vote")]
+    assert full._custom_events.pq == [(0.7, 0, "call"), (0.5, 1, "vote")]
+
+
+@pytest.mark.parametrize(("capacity", "room"), [(40, 20), (200, 136), (3600, 3420)])
+def test_some_room_is_left_for_what_others_do_meanwhile(capacity, room):
+    reservoir, held = Reservoir(), SimpleNamespace(pq=[])
+    admitted = [transaction(held, capacity) for _ in range(room)]
+    for each in admitted:
+        reservoir.check(each)
+    with pytest.raises(AgentNotRecording):
+        reservoir.check(transaction(held, capacity))
+
+
+@pytest.mark.parametrize(("period", "seconds"), [(0.5, 1), (1, 1), (3, 3), (4.5, 5)])
+def test_a_vote_without_room_may_come_again_after_the_harvest(period, seconds):
+    reservoir = Reservoir()
+    full = SimpleNamespace(pq=[(10.5, number, "vote") for number in range(CAPACITY)])
+    with pytest.raises(AgentNotRecording) as refused:
+        reservoir.check(transaction(full, period=period))
+    assert refused.value.retry_after == seconds
+    reservoir.check(transaction(SimpleNamespace(pq=[])))  # a harvest leaves an empty one
 
 
 def test_votes_that_a_failed_harvest_brought_back_count(monkeypatch):
@@ -154,10 +176,12 @@ def test_votes_that_are_admitted_at_the_same_time_fit_all_and_who_does_not_vote_
 
 
 def test_a_transaction_that_can_keep_no_more_events_takes_no_vote():
-    full = transaction(SimpleNamespace(pq=[]))
-    full._custom_events.num_seen = CAPACITY - 1
+    busy = transaction(SimpleNamespace(pq=[]))
+    busy._custom_events.num_seen = CAPACITY - 2
+    Reservoir().check(busy)
+    busy._custom_events.num_seen = CAPACITY - 1
     with pytest.raises(AgentNotRecording):
-        Reservoir().check(full)
+        Reservoir().check(busy)
 
 
 def test_an_event_that_comes_after_its_transaction_is_refused():

@@ -19,6 +19,7 @@ from feedback_blueprint.stores import (
     Standing,
     store_from_url,
 )
+from feedback_blueprint.stores.redis_layout import encode
 
 MESSAGES = [
     Message(TRACE_ID),
@@ -35,6 +36,13 @@ def test_a_message_comes_back_whole(store, message):
     assert store.stash("m", message, WEEK)
     assert cast(store, raters=(ANN,)).message == message
     assert store.read(["m"], [ANN])[0].message == message
+
+
+@pytest.mark.parametrize(
+    ("message", "size"), [(Message(TRACE_ID), 17), (Message(TRACE_ID, ANN), 33)]
+)
+def test_an_unrated_message_in_redis_is_its_trace_id_its_owner_and_a_byte(message, size):
+    assert len(encode(message)) == size
 
 
 @settings(

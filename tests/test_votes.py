@@ -96,9 +96,10 @@ def test_a_rating_arrives_as_it_is(post, events, rating):
     assert type(events[0]["rating"]) is type(rating)
 
 
-def test_metadata_may_be_a_float_over_64_bits(post, events):
-    assert post(metadata={"a": 1e300}).status_code == 202
-    assert events[0]["a"] == 1e300
+@pytest.mark.parametrize("value", [1e300, "", " "])
+def test_metadata_may_be_a_float_over_64_bits_and_blank(post, events, value):
+    assert post(metadata={"a": value}).status_code == 202
+    assert events[0]["a"] == value
 
 
 def test_an_id_may_be_an_integer(app, client, events, feedback):
