@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import time
 
 import pytest
 from flask import Flask
@@ -63,10 +65,13 @@ def test_check_leaves_no_message_behind(app, run, feedback):
 
 
 def test_check_finds_a_store_well(run, events):
+    begun = time.monotonic()
     result = run("check", "--json")
     store, itself, *_ = json.loads(result.output)
     assert store["what"] == "store"
     assert store["ok"]
+    assert re.fullmatch(r"a message and a vote in \d+\.\d ms", store["seen"])
+    assert 0 < float(store["seen"].split()[-2]) < (time.monotonic() - begun) * 1000
     assert itself["ok"]
 
 
@@ -77,6 +82,7 @@ def test_a_store_that_is_out_is_named_without_its_password(command):
     app.register_blueprint(FeedbackBlueprint())
     result = app.test_cli_runner().invoke(args=["feedback", *command])
     assert result.exit_code == 1
+    assert command != ["check"] or "\nBAD store " in result.output
     assert "Redis" in result.output
     assert "Check that it runs" in result.output
     assert "hunter2" not in result.output
