@@ -71,8 +71,10 @@ def test_what_could_not_be_sent_is_sent_again_for_some_time(monkeypatch, caplog)
 
     def refuse(confirmations: Sequence[Confirmation]) -> None:
         tried.extend(confirmations)
+        complained.append(len(caplog.records))
         raise StoreUnavailable("Gone.")
 
+    complained: list[int] = []
     send_soon(refuse, CONFIRMATIONS[0])
     wait_until(lambda: len(tried) == TRIES, "the last try")
     sent: list[Confirmation] = []
@@ -81,6 +83,8 @@ def test_what_could_not_be_sent_is_sent_again_for_some_time(monkeypatch, caplog)
     assert tried == CONFIRMATIONS[:1] * TRIES
     [record] = caplog.records
     assert "not confirmed" in record.message
+    assert not record.exc_info
+    assert complained == [0] * TRIES, "of what is tried again nobody needs to know"
 
 
 def test_what_failed_is_sent_again_however_much_fails_since(monkeypatch):

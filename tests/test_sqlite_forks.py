@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from feedback_blueprint.stores import Message, SQLiteStore
+from feedback_blueprint.stores import Ballot, Message, SQLiteStore
 
 
 def stash(store: SQLiteStore, key: str, content: str | None = None) -> bool:
@@ -87,3 +87,18 @@ def test_a_child_uses_no_connection_of_a_parent_that_forked_in_secret(tmp_path: 
         assert tell("child")
         assert stash(store, "parent")
     assert None not in store.read(["before", "child", "parent"], [b""])
+
+
+def test_votes_of_several_processes_make_revisions_without_gap(tmp_path: Path) -> None:
+    """Each store here has a connection, as each process has."""
+    path = tmp_path / "feedback.sqlite3"
+    stores = [SQLiteStore(path, timeout=5) for _ in "12"]
+    stash(stores[0], "m")
+
+    def vote(number: int) -> int:
+        attempt = b"%08d" % number
+        ballot = Ballot(b"[%d]" % number, attempt, max_revisions=1000)
+        return stores[number % 2].vote("m", [b""], ballot).revision
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(vote, range(600))) == list(range(1, 601))
