@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from chatting import at_once, chat, rate
+from chatting import assert_untouched, at_once, chat, rate
 from collector import Collector
 from conftest import needed
 from gunicorn_server import Gunicorn, StartServer
@@ -185,10 +185,11 @@ def test_what_was_missed_and_refused_can_be_alerted_on(
                 assert traffic.stash(number) is None
             for _ in range(2):
                 assert traffic.vote(message_id).status == 503
+        assert_untouched(chat(server, headers={"X-Transaction": "ignore"}))
         server.stop()  # an agent that ends sends all it has
         assert server.log.read_text().count("Feedback cannot be kept") == 1
     metrics = collector.metrics()
-    assert metrics[METRICS + "StashesMissed"] == 3
+    assert metrics[METRICS + "StashesMissed"] == 4
     assert metrics[METRICS + "VotesRefused"] == 2
 
 

@@ -186,7 +186,6 @@ send_soon(store.confirm, Confirmation("m", b"", b"attempt"))
 def test_a_process_that_ends_tries_once_more_what_has_just_failed(voted, tmp_path):
     code = f"""
 import threading
-import time
 from pathlib import Path
 from feedback_blueprint.stores import Confirmation, SQLiteStore
 from feedback_blueprint.stores.outbox import send_soon
