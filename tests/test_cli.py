@@ -10,6 +10,9 @@ import pytest
 from flask import Flask
 
 from feedback_blueprint import FeedbackBlueprint
+from feedback_blueprint.cli import description, table
+from feedback_blueprint.findings import Finding
+from feedback_blueprint.stores import Message, Shown, Standing
 from feedback_blueprint.testing import capture_feedback
 
 
@@ -23,6 +26,7 @@ def test_the_dashboard_is_printed_as_json_to_import(run):
     result = run("dashboard")
     assert result.exit_code == 0
     assert json.loads(result.output)["pages"]
+    assert not result.output.endswith("\n\n")
 
 
 def test_check_says_that_the_agent_is_not_running_and_what_to_do(run):
@@ -38,6 +42,7 @@ def test_check_prints_json_for_machines(run):
     assert findings["agent"]["ok"] is False
     assert findings["agent"]["remedy"]
     assert findings["store"]["ok"] is True
+    assert findings["store"]["remedy"] == ""
 
 
 def test_check_says_that_the_rater_has_its_key(store_url):
@@ -140,3 +145,38 @@ def test_show_says_that_there_is_no_such_message(run):
     result = run("show", "nowhere")
     assert result.exit_code == 1
     assert "no such message" in result.output
+
+
+def test_findings_are_set_out_in_columns_with_what_to_do_about_the_bad_ones():
+    findings = [
+        Finding("agent", True, "version 13", "not needed"),
+        Finding("the store", False, "out", "Start it."),
+        Finding("file", False, "damaged"),
+    ]
+    assert table(findings).split("\n") == [
+        "ok  agent      version 13",
+        "BAD the store  out",
+        "               -> Start it.",
+        "BAD file       damaged",
+    ]
+
+
+def test_a_message_is_set_out_with_its_votes():
+    message = Message("f" * 32, b"\x01\x02", {"model": "m"}, "text")
+    votes = {
+        b"\x01\x02": Standing(message, 2, b'["good"]'),
+        b"": Standing(message, 1, b"null", pending=True),
+    }
+    vote = {"rating": "good", "category": None, "message": None, "metadata": None}
+    assert description(Shown(message, 90.0, votes), ttl=100).split("\n") == [
+        f"trace ID   {'f' * 32}",
+        "age        10 s, by today's TTL",
+        "time left  90 s",
+        "rater      0102",
+        "context    model = 'm'",
+        "content    text",
+        f"vote       by 0102, revision 2: {vote}",
+        "vote       by anyone, revision 1: retracted, not confirmed as recorded",
+    ]
+    anyones = Shown(message._replace(owner=b""), 90.0, {})
+    assert "rater      anyone" in description(anyones, ttl=100).split("\n")
