@@ -190,8 +190,10 @@ def test_the_first_write_of_an_id_stands(feedback, call, kept, caplog):
 
 def test_every_message_of_a_request_is_announced(feedback, call):
     traced = feedback.trace_message(plain)
-    response = call(lambda: {"ids": [traced()["message_id"], traced()["message_id"]]})
-    assert ids(response) == response.json["ids"]
+    response = call(lambda: [traced()["message_id"], traced()["message_id"], feedback.message_id])
+    first, second, last = response.json
+    assert ids(response) == [first, second]
+    assert last == second
 
 
 @pytest.mark.parametrize(

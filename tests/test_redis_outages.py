@@ -222,17 +222,22 @@ def test_a_script_that_redis_has_forgotten_is_told_again(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    ("setting", "back"),
+    ("setting", "back", "seen"),
     [
-        ("maxmemory 64mb", "maxmemory 0"),
-        ("maxmemory-policy volatile-ttl", "maxmemory-policy noeviction"),
+        ("maxmemory 64mb", "maxmemory 0", "67,108,864 bytes, noeviction"),
+        (
+            "maxmemory-policy volatile-ttl",
+            "maxmemory-policy noeviction",
+            "no limit, volatile-ttl",
+        ),
     ],
 )
 def test_a_memory_limit_needs_a_policy_and_a_policy_a_limit(
-    site: Site, setting: str, back: str
+    site: Site, setting: str, back: str, seen: str
 ) -> None:
     store = store_from_url(site.url, timeout=TIMEOUT, instance_path="", key="KEY")
     with site.told(f"CONFIG SET {setting}", f"CONFIG SET {back}"):
-        [memory] = [found for found in store.inspect() if "memory" in found.what]
-    assert not memory.ok
+        _, memory, persistence = store.inspect()
+    assert (memory.ok, memory.seen) == (False, seen)
+    assert (persistence.ok, persistence.seen) == (True, "append-only file")
     assert "volatile-ttl" in memory.remedy
