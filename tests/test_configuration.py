@@ -144,7 +144,7 @@ def test_a_bad_value_is_named_with_its_key_and_a_remedy(key, value):
     ("url", "why"),
     [
         ("redis://localhost/zero", "a database is a number"),
-        ("redis://localhost/zero", "'redis://localhost/zero' (a database is a number)"),
+        ("redis://localhost/0?colour=red", "'colour'"),
         ("redis+sentinel://localhost", "service"),
         ("redis://localhost/0?decode_responses=true", "decode_responses"),
     ],
