@@ -6,15 +6,18 @@ import ctypes
 import os
 import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from feedback_blueprint.stores import Ballot, Message, SQLiteStore
+from feedback_blueprint.stores.sqlite_client import Client
+from feedback_blueprint.stores.sqlite_layout import STASH, row_of
 
 
 def stash(store: SQLiteStore, key: str, content: str | None = None) -> bool:
@@ -87,6 +90,64 @@ def test_a_child_uses_no_connection_of_a_parent_that_forked_in_secret(tmp_path: 
         assert tell("child")
         assert stash(store, "parent")
     assert None not in store.read(["before", "child", "parent"], [b""])
+
+
+def test_a_child_of_a_parent_that_forked_in_secret_spoils_no_write_when_it_forks(
+    tmp_path: Path,
+) -> None:
+    """Were its copy of the connection closed, that would undo what is being written."""
+    store = SQLiteStore(tmp_path / "feedback.sqlite3", timeout=2)
+    keys = [f"m{number}" for number in range(20)]
+    with store._connected() as execute:
+        execute("BEGIN IMMEDIATE")
+        for key in keys:
+            message = row_of(Message("0" * 32, content="x" * 1_000_000))
+            execute(STASH, {"key": key, "now": 0, "expires": 9e9, **message})
+        child = ctypes.PyDLL(None).fork()
+        if child == 0:
+            signal.alarm(30)
+            os.waitpid(os.fork() or os._exit(0), 0)
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        execute("COMMIT")
+    assert None not in store.read(keys, [b""])
+    assert [finding.ok for finding in store.inspect()] == [True]
+
+
+def test_threads_fork_one_after_the_other(tmp_path: Path) -> None:
+    """What one's fork is over with would lend what another's has yet to copy."""
+    both = threading.Barrier(2)
+
+    class Watched(Client):
+        @contextmanager
+        def disconnected(self) -> Iterator[None]:
+            with suppress(threading.BrokenBarrierError):
+                both.wait(timeout=0.2)
+            with super().disconnected():
+                yield
+
+    watched = Watched(tmp_path / "feedback.sqlite3", timeout=2)
+
+    def fork(_: str) -> int:
+        child = os.fork()
+        if child == 0:
+            os._exit(0)
+        return os.waitpid(child, 0)[1]
+
+    with ThreadPoolExecutor(2) as threads:
+        assert list(threads.map(fork, "12")) == [0, 0]
+    assert watched
+    assert both.broken
+
+
+def test_a_fork_waits_no_longer_than_a_store_may(tmp_path: Path) -> None:
+    """Nobody would end the wait of a signal's handler for what it has interrupted."""
+    store = SQLiteStore(tmp_path / "feedback.sqlite3", timeout=0.1)
+    with store._connected() as execute:
+        with child_that_stashes(store) as tell:
+            assert tell("child")
+        execute("SELECT 1")
+    assert store.read(["child"], [b""]) != [None]
 
 
 def test_votes_of_several_processes_make_revisions_without_gap(tmp_path: Path) -> None:

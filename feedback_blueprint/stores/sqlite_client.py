@@ -36,16 +36,13 @@ class Client:
     @contextlib.contextmanager
     def connected(self) -> Generator[Execute]:
         """Lend the connection, and close it after any error."""
-        pid = os.getpid()
         lock = self._lock()
         deadline = time.monotonic() + self._patience
         if not lock.acquire(timeout=self._patience):
             remedy = "Use Redis for so many messages at once."
             raise StoreUnavailable("SQLite is busy", remedy, unreachable="crowded")
         try:
-            if self._pid != pid:
-                _left_behind.append(self._connection)
-                self._connection, self._pid = None, pid
+            self._leave_parents()
             if self._connection is None:
                 self._connection = self._open(deadline)
             yield Execute(self._connection, deadline)
@@ -59,10 +56,23 @@ class Client:
 
     @contextlib.contextmanager
     def disconnected(self) -> Generator[None]:
-        """Close the connection, and lend none meanwhile."""
-        with self._lock():
+        """Close the connection, and lend none meanwhile; or do nothing, where it stays lent."""
+        lock = self._lock()
+        if not lock.acquire(timeout=self._patience):
+            yield
+            return
+        try:
+            self._leave_parents()
             self._close()
             yield
+        finally:
+            lock.release()
+
+    def _leave_parents(self) -> None:
+        """Never close what a fork copied that told nobody, such as uWSGI's."""
+        if self._pid != os.getpid():
+            _left_behind.append(self._connection)
+            self._connection, self._pid = None, os.getpid()
 
     def _close(self) -> None:
         if self._connection is not None:
@@ -139,9 +149,10 @@ _clients: weakref.WeakSet[Client] = weakref.WeakSet()
 
 _forking = contextlib.ExitStack()
 
+_one_fork = OfProcess(threading.Lock)
+
 _left_behind: list[object] = []
-"""Connections that a fork copied which told nobody, such as uWSGI's. They are never closed: that
-would drop the parent's locks and its WAL file."""
+"""Connections of a parent's: to close one would drop its locks and its WAL file."""
 
 
 def _before_fork() -> None:
@@ -150,11 +161,14 @@ def _before_fork() -> None:
     It would take its parent's locks for its own: one that is held would block it for ever, and
     where the parent ends, nothing would keep others from removing the WAL file under it.
     """
+    _forking.enter_context(_one_fork())
     for client in list(_clients):
         _forking.enter_context(client.disconnected())
 
 
 with contextlib.suppress(AttributeError):  # of Windows, where nothing forks
     os.register_at_fork(
-        before=_before_fork, after_in_parent=_forking.close, after_in_child=_forking.pop_all
+        before=_before_fork,
+        after_in_parent=lambda: _forking.pop_all().close(),
+        after_in_child=_forking.pop_all,
     )
