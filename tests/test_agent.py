@@ -48,7 +48,7 @@ def reconnect(collector: Collector, server: Gunicorn, connect: Mapping[str, Any]
         ({"collect_custom_events": False}, "collect no custom events"),
         (
             {"event_harvest_config": {"harvest_limits": {"custom_event_data": 0}}},
-            "custom_event_data",
+            "keeps no custom events",
         ),
         (
             {"agent_config": {"custom_insights_events.enabled": False}},

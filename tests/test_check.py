@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import newrelic
 import pytest
 from collector import Collector
 from conftest import needed
@@ -50,12 +51,18 @@ def test_where_all_is_well_the_exit_status_is_0(
     status, found = check(collector, good_redis.url)
     assert [what for what, finding in found.items() if not finding["ok"]] == []
     assert status == 0
-    assert found["bytes of one value"]["seen"] == "255"
     assert found.keys() == {
         *("agent", "registered with New Relic", "high security", "custom events"),
         *("bytes of one value", "reservoir", "AI monitoring", "startup_timeout"),
         *("store", "Redis", "memory limit and eviction", "persistence"),
     }
+    seen = {what: finding["seen"] for what, finding in found.items()}
+    assert seen["agent"] == f"version {newrelic.version}"
+    assert seen["registered with New Relic"] == "tests"
+    assert (seen["high security"], seen["custom events"]) == ("off", "on")
+    assert seen["bytes of one value"] == "255"
+    assert seen["reservoir"] == "3600 custom events a process each 0.1 s"
+    assert (seen["AI monitoring"], seen["startup_timeout"]) == ("on", "10 s")
 
 
 def test_what_is_wrong_is_named_with_its_remedy(

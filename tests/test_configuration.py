@@ -128,6 +128,8 @@ def test_a_good_value_is_read(key, value, expected):
         ("STORE_URL", "redis+sentinel://localhost:26379/primary/0?sentinel_colour=red"),
         ("STORE_URL", "redis+sentinel://localhost:26379"),
         ("STORE_URL", "redis+cluster://"),
+        ("STORE_URL", "redis+cluster://localhost:6379/3"),
+        ("STORE_URL", "redis+cluster://localhost:6379?db=3"),
         ("STORE_URL", "redis+cluster://localhost:6379,:6380"),
         ("STORE_URL", "redis://localhost:6379/0?decode_responses=true"),
         ("STORE_URL", "redis+cluster://localhost:6379?decode_responses=true"),
@@ -146,12 +148,28 @@ def test_a_bad_value_is_named_with_its_key_and_a_remedy(key, value):
         ("redis://localhost/zero", "a database is a number"),
         ("redis://localhost/0?colour=red", "'colour'"),
         ("redis+sentinel://localhost", "service"),
+        ("redis+cluster://localhost/3", "a cluster has one database"),
         ("redis://localhost/0?decode_responses=true", "decode_responses"),
     ],
 )
 def test_a_url_that_cannot_work_says_why(url, why):
     with pytest.raises(ConfigurationError, match=why):
         settings(FEEDBACK_STORE_URL=url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis+cluster://localhost/0",
+        "redis+cluster://localhost?db=0",
+        "redis+cluster://localhost?read_from_replicas=1&reinitialize_steps=5&client_name=a",
+        "redis+cluster://localhost?dynamic_startup_nodes=false",
+        "redis+sentinel://localhost/primary",
+        "redis+sentinel://localhost/primary/3?client_name=a&sentinel_client_name=b",
+    ],
+)
+def test_what_the_client_of_a_url_takes_can_be_set_there(url):
+    assert settings(FEEDBACK_STORE_URL=url).store_url == url
 
 
 @pytest.mark.parametrize(

@@ -68,9 +68,10 @@ def client_from_url(url: str, timeout: float) -> Callable[[], Client]:
     hosts, options = _parse(url, scheme, 26379 if kind == "sentinel" else 6379)
     if options.get("decode_responses"):
         raise BadURL("what is kept is bytes, which decode_responses would spoil")
+    path = urlsplit(url).path.strip("/")
     if kind == "cluster":
-        return _cluster(hosts, limits | options)
-    return _sentinel(hosts, urlsplit(url).path, limits, options, timeout)
+        return _cluster(hosts, path, limits | options)
+    return _sentinel(hosts, path, limits, options, timeout)
 
 
 def _server(url: str, limits: dict[str, Any], timeout: float) -> Callable[[], Client]:
@@ -96,9 +97,11 @@ def _server(url: str, limits: dict[str, Any], timeout: float) -> Callable[[], Cl
     return lambda: redis.Redis(connection_pool=pool)
 
 
-def _cluster(hosts: list[tuple[str, int]], options: dict[str, Any]) -> Callable[[], Client]:
-    options.pop("db", None)
-    options.pop("health_check_interval")
+def _cluster(
+    hosts: list[tuple[str, int]], path: str, options: dict[str, Any]
+) -> Callable[[], Client]:
+    if options.pop("db", 0) or path not in ("", "0"):
+        raise BadURL("a cluster has one database, 0")
     _refuse_unusable(options, CLUSTER_OPTIONS)
     options.setdefault("max_connections", MAX_CONNECTIONS)
     nodes = [ClusterNode(host, port) for host, port in hosts]
@@ -112,7 +115,7 @@ def _sentinel(
     options: dict[str, Any],
     timeout: float,
 ) -> Callable[[], Client]:
-    service, _, db = path.strip("/").partition("/")
+    service, _, db = path.partition("/")
     if not service:
         raise BadURL("a Sentinel URL names its service, /service/db")
     options["db"] = int(db or 0)
