@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Protocol
 
 import newrelic.agent
@@ -37,7 +36,7 @@ class Agent(Protocol):
         """
         ...
 
-    def record(self, event: Mapping[str, Any]) -> None:
+    def record(self, event: dict[str, Any]) -> None:
         """Hand one `LlmFeedbackMessage` to the agent, given all its attributes."""
         ...
 
@@ -78,12 +77,11 @@ class NewRelic:
         self._reservoir.check(transaction)
         return int(transaction.settings.custom_insights_events.max_attribute_value)
 
-    def record(self, event: Mapping[str, Any]) -> None:
+    def record(self, event: dict[str, Any]) -> None:
         """Call `record_llm_feedback_event`."""
         transaction = _running_transaction()
-        arguments = {name: event.get(name) for name in ARGUMENTS}
-        metadata = {name: value for name, value in event.items() if name not in ARGUMENTS}
-        newrelic.agent.record_llm_feedback_event(**arguments, metadata=metadata)
+        arguments = {name: event.get(name) for name in ARGUMENTS}  # which win over metadata
+        newrelic.agent.record_llm_feedback_event(**arguments, metadata=event)
         self._reservoir.keep(transaction)
 
     def count(self, name: str) -> None:

@@ -48,6 +48,8 @@ def settings(url: str) -> Settings:
         "redis+sentinel://localhost:26379/primary/0?sentinel_colour=red",
         "redis+sentinel://localhost:26379",
         "redis+cluster://",
+        "redis://two..dots",
+        "redis+cluster://two..dots",
         "redis+cluster://localhost:6379/3",
         "redis+cluster://localhost:6379?db=3",
         "redis+cluster://localhost:6379,:6380",

@@ -196,8 +196,6 @@ def _parse(url: str, scheme: str, port: int) -> tuple[list[tuple[str, int]], dic
     """Return the hosts of a URL that names several, and the options that go to each of them."""
     parts = urlsplit(url)
     credentials, _, hosts = parts.netloc.rpartition("@")
-    if not hosts:
-        raise BadURL("no host")
     addresses = []
     for host in hosts.split(","):
         address = urlsplit(f"//{host}")
