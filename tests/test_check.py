@@ -71,17 +71,18 @@ def test_what_is_wrong_is_named_with_its_remedy(
     wrong = {
         "startup_timeout": 0,
         "ai_monitoring.enabled": False,
-        "custom_insights_events.enabled": False,
+        "high_security": True,
         "custom_insights_events.max_attribute_value": 100,
     }
     status, found = check(collector, redis_server.fresh_url(), **wrong)
     assert status == 1
     bad = {what for what, finding in found.items() if not finding["ok"]}
     assert bad == {
-        *("custom events", "bytes of one value", "AI monitoring", "startup_timeout"),
-        *("memory limit and eviction", "persistence"),
+        *("high security", "custom events", "bytes of one value", "AI monitoring"),
+        *("startup_timeout", "memory limit and eviction", "persistence"),
     }
     assert all(found[what]["remedy"] for what in bad)
+    assert found["custom events"]["remedy"].startswith("High security mode drops custom events")
 
 
 def test_a_new_relic_that_does_not_answer(collector: Collector, tmp_path: Path) -> None:
