@@ -65,21 +65,21 @@ def test_where_all_is_well_the_exit_status_is_0(
     assert (seen["AI monitoring"], seen["startup_timeout"]) == ("on", "10 s")
 
 
-def test_what_is_wrong_is_named_with_its_remedy(
-    collector: Collector, redis_server: RedisServer
-) -> None:
+def test_what_is_wrong_is_named_with_its_remedy(redis_server: RedisServer, tmp_path: Path) -> None:
+    no_events = {"event_harvest_config": {"harvest_limits": {"custom_event_data": 0}}}
     wrong = {
         "startup_timeout": 0,
         "ai_monitoring.enabled": False,
         "high_security": True,
         "custom_insights_events.max_attribute_value": 100,
     }
-    status, found = check(collector, redis_server.fresh_url(), **wrong)
+    with Collector(tmp_path, no_events) as collector:
+        status, found = check(collector, redis_server.fresh_url(), **wrong)
     assert status == 1
     bad = {what for what, finding in found.items() if not finding["ok"]}
     assert bad == {
-        *("high security", "custom events", "bytes of one value", "AI monitoring"),
-        *("startup_timeout", "memory limit and eviction", "persistence"),
+        *("high security", "custom events", "bytes of one value", "reservoir"),
+        *("AI monitoring", "startup_timeout", "memory limit and eviction", "persistence"),
     }
     assert all(found[what]["remedy"] for what in bad)
     assert found["custom events"]["remedy"].startswith("High security mode drops custom events")
