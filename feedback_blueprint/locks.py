@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from typing import Any, Generic, TypeVar
-
-L = TypeVar("L", bound=AbstractContextManager[Any])
+import threading
 
 
-class OfProcess(Generic[L]):
-    """A lock for each process.
+class OfProcess:
+    """A lock for each process, made when first used.
 
     A child that is forked while its parent holds the lock would wait for ever, and one that gevent
-    patches after the fork needs a lock of gevent's.
+    patches after the fork needs a lock of gevent's: who waits for another stops all greenlets, the
+    one that holds it included.
     """
 
-    def __init__(self, make: Callable[[], L]) -> None:
-        self._make = make
-        self._locks: dict[int, L] = {}
+    def __init__(self, *, reentrant: bool = False) -> None:
+        self._reentrant = reentrant
+        self._locks: dict[int, threading.Lock | threading.RLock] = {}
 
-    def __call__(self) -> L:
+    def __call__(self) -> threading.Lock | threading.RLock:
         """Return the lock of this process."""
         pid = os.getpid()
         return self._locks.get(pid) or self._locks.setdefault(pid, self._make())
+
+    def _make(self) -> threading.Lock | threading.RLock:
+        return threading.RLock() if self._reentrant else threading.Lock()

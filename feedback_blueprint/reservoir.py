@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 import time
 from contextlib import suppress
 from typing import Any
@@ -28,7 +27,7 @@ class Reservoir:
     """
 
     def __init__(self) -> None:
-        self._lock = OfProcess(threading.Lock)
+        self._lock = OfProcess()
         self._held: Any = None
         self._votes = 0
         self._admitted: WeakSet[Any] = WeakSet()  # transactions, each with a vote to come

@@ -11,14 +11,14 @@ from feedback_blueprint.stores.redis_client import Shared
 
 
 def test_threads_share_a_lock():
-    lock = OfProcess(threading.Lock)
+    lock = OfProcess()
     with lock():
         assert not lock().acquire(blocking=False)
     assert lock().acquire(blocking=False)
 
 
 def test_a_child_has_a_lock_of_its_own():
-    lock = OfProcess(threading.Lock)
+    lock = OfProcess()
     with lock():
         child = os.fork()
         if child == 0:
@@ -26,6 +26,14 @@ def test_a_child_has_a_lock_of_its_own():
             with lock():
                 os._exit(0)
         assert os.waitpid(child, 0)[1] == 0
+
+
+def test_a_lock_is_what_has_been_put_in_its_place_before_its_first_use(monkeypatch):
+    """As gevent does in a worker, where the app was loaded before the fork."""
+    lock, reentrant = OfProcess(), OfProcess(reentrant=True)
+    monkeypatch.setattr(threading, "Lock", lambda: "a greenlet's")
+    monkeypatch.setattr(threading, "RLock", lambda: "a greenlet's, too")
+    assert (lock(), reentrant()) == ("a greenlet's", "a greenlet's, too")
 
 
 def test_who_waited_for_the_lock_takes_what_another_made_meanwhile(monkeypatch):

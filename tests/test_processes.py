@@ -81,12 +81,19 @@ def test_a_store_used_before_the_fork_serves_every_worker(
         assert_two_workers_record(server, collector)
 
 
-@pytest.mark.parametrize("kind", EVERYWHERE)
+@pytest.mark.parametrize(
+    ("kind", "options"), [*((kind, []) for kind in EVERYWHERE), ("cluster", ["--preload"])]
+)
 def test_300_greenlets_at_once_on_one_worker_lose_nothing(
-    chat_server: StartServer, collector: Collector, new_store_url: Callable[[str], str], kind: str
+    chat_server: StartServer,
+    collector: Collector,
+    new_store_url: Callable[[str], str],
+    kind: str,
+    options: list[str],
 ) -> None:
     """With the default timeout: waiting for each other is no outage."""
-    with chat_server(store_url=new_store_url(kind), worker_class="gevent") as server:
+    url = new_store_url(kind)
+    with chat_server(store_url=url, worker_class="gevent", options=options) as server:
         assert_all_recorded(server, collector, 300)
 
 

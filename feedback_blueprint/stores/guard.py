@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -48,7 +47,7 @@ class Guard:
         self._store = store
         self._complaints = complaints
         # A stream that the garbage collector ends in here keeps its text in this very thread.
-        self._lock = OfProcess(threading.RLock)
+        self._lock = OfProcess(reentrant=True)
         self._out: dict[str, Outage] = {}
 
     def stash(self, key: str, message: Message, ttl: timedelta) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import math
-import threading
 import time
 from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import contextmanager
@@ -172,7 +171,7 @@ class Shared:
     def __init__(self, make: Callable[[], Any], seconds: float) -> None:
         self._make = make
         self._seconds = seconds
-        self._lock = OfProcess(threading.Lock)
+        self._lock = OfProcess()
         self._until = -math.inf
         self.made: Any = None
 

@@ -6,7 +6,6 @@ import contextlib
 import os
 import random
 import sqlite3
-import threading
 import time
 import weakref
 from collections.abc import Generator
@@ -30,7 +29,7 @@ class Client:
         self._patience = 2 * timeout
         self._connection: sqlite3.Connection | None = None
         self._pid = os.getpid()
-        self._lock = OfProcess(threading.Lock)
+        self._lock = OfProcess()
         _clients.add(self)
 
     @contextlib.contextmanager
@@ -149,7 +148,7 @@ _clients: weakref.WeakSet[Client] = weakref.WeakSet()
 
 _forking = contextlib.ExitStack()
 
-_one_fork = OfProcess(threading.Lock)
+_one_fork = OfProcess()
 
 _left_behind: list[object] = []
 """Connections of a parent's: to close one would drop its locks and its WAL file."""
