@@ -91,3 +91,13 @@ def test_a_new_relic_that_does_not_answer(collector: Collector, tmp_path: Path) 
     assert status == 1
     assert not found["registered with New Relic"]["ok"]
     assert found["SQLite file"]["ok"]
+
+
+def test_an_agent_that_reports_nothing_is_all_that_is_said_of_it(
+    collector: Collector, tmp_path: Path
+) -> None:
+    status, found = check(collector, f"sqlite:///{tmp_path}/feedback.db", monitor_mode=False)
+    assert status == 1
+    assert not found["agent"]["ok"]
+    assert "monitor_mode" in found["agent"]["remedy"]
+    assert found.keys() == {"agent", "store", "SQLite file"}

@@ -5,10 +5,12 @@ from __future__ import annotations
 import traceback
 
 import pytest
+import redis
 from host_app import make_app
 
 from feedback_blueprint import ConfigurationError, FeedbackBlueprint
 from feedback_blueprint.config import Settings
+from feedback_blueprint.stores.redis_client import client_from_url
 
 
 def settings(url: str) -> Settings:
@@ -80,16 +82,26 @@ def test_a_url_that_cannot_work_says_why(url: str, why: str) -> None:
 @pytest.mark.parametrize(
     "url",
     [
+        "unix:///run/redis.sock?db=1",
         "redis+cluster://localhost/0",
         "redis+cluster://localhost?db=0",
         "redis+cluster://localhost?read_from_replicas=1&reinitialize_steps=5&client_name=a",
-        "redis+cluster://localhost?dynamic_startup_nodes=false",
+        "redis+cluster://localhost?dynamic_startup_nodes=false&max_connections=10",
         "redis+sentinel://localhost/primary",
         "redis+sentinel://localhost/primary/3?client_name=a&sentinel_client_name=b",
     ],
 )
 def test_what_the_client_of_a_url_takes_can_be_set_there(url: str) -> None:
     assert settings(url).store_url == url
+
+
+def test_what_is_in_the_url_of_sentinels_is_the_primarys() -> None:
+    url = "redis+sentinel://ann:hunter2@one:1,two:2/primary/3?client_name=bot"
+    client = client_from_url(url, timeout=1)()
+    assert isinstance(client, redis.Redis)
+    used = client.connection_pool.connection_kwargs
+    assert (used["username"], used["password"]) == ("ann", "hunter2")
+    assert (used["db"], used["client_name"]) == (3, "bot")
 
 
 @pytest.mark.parametrize(
