@@ -115,7 +115,7 @@ def test_a_child_of_a_parent_that_forked_in_secret_spoils_no_write_when_it_forks
 
 
 def test_threads_fork_one_after_the_other(tmp_path: Path) -> None:
-    """What one's fork is over with would lend what another's has yet to copy."""
+    """Else the end of one fork would lend the connection while the next one copies it."""
     both = threading.Barrier(2)
 
     class Watched(Client):
@@ -136,8 +136,9 @@ def test_threads_fork_one_after_the_other(tmp_path: Path) -> None:
 
     with ThreadPoolExecutor(2) as threads:
         assert list(threads.map(fork, "12")) == [0, 0]
-    assert watched
     assert both.broken
+    with watched.connected() as execute:
+        assert execute("SELECT 1").fetchone() == (1,)
 
 
 def test_a_fork_waits_no_longer_than_a_store_may(tmp_path: Path) -> None:

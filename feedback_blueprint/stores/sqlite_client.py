@@ -151,7 +151,7 @@ _forking = contextlib.ExitStack()
 _one_fork = OfProcess()
 
 _left_behind: list[object] = []
-"""Connections of a parent's: to close one would drop its locks and its WAL file."""
+"""Connections of a parent's: to close one would undo, in the file, what the parent is writing."""
 
 
 def _before_fork() -> None:
