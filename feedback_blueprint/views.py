@@ -45,7 +45,12 @@ class FeedbackView(MethodView):
 
     def dispatch_request(self, **_: Any) -> ResponseReturnValue:
         """Answer the request; variables of the blueprint's `url_prefix` are the app's own."""
-        return super().dispatch_request()
+        try:
+            return super().dispatch_request()
+        except Refusal as refusal:
+            if refusal.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                raise
+            return problem(refusal)  # raised, it would count in the app's error rate
 
     # What each method says of itself is what `flask feedback openapi` publishes of it.
 
