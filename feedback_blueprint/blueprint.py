@@ -22,7 +22,7 @@ from .raters import Raters
 from .stores import Store, refuse_what_is_no_store, store_from_url
 from .tracer import Tracer, check_arguments
 from .tracing import trace
-from .views import FeedbackView, problem, refuse_to_shadow
+from .views import add_route, problem, refuse_to_shadow
 from .votes import Votes
 
 P = ParamSpec("P")
@@ -74,7 +74,7 @@ class FeedbackBlueprint(Blueprint):
         self._store = store
         self._config_prefix = config_prefix
         self._announced = f"{EXTENSION}.{name}.announced"
-        self.add_url_rule("/feedback", view_func=FeedbackView.as_view("feedback", self._votes))
+        add_route(self, self._votes)
         self.register_error_handler(Refusal, problem)
         add_assets(self)
         add_commands(self, self._votes)

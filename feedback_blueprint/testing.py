@@ -48,6 +48,9 @@ class _Collector:
     def trace_id(self) -> str:
         return secrets.token_hex(16)
 
+    def name_transaction(self, name: str) -> None:
+        pass
+
     def check(self) -> int:
         return MAX_TEXT
 

@@ -1,0 +1,64 @@
+"""What New Relic shows the app's owner of requests to `/feedback`, beside the events."""
+
+from __future__ import annotations
+
+import pytest
+from chatting import made, rate
+from collector import Collector
+from flask import Blueprint, Flask
+from gunicorn_server import StartServer
+
+from feedback_blueprint import FeedbackBlueprint
+
+SEGMENT = "Function/feedback_blueprint.views:feedback"
+TRANSACTIONS = f"WebTransaction/{SEGMENT}"
+ERRORS = f"Errors/{TRANSACTIONS}"
+
+
+@pytest.fixture(autouse=True)
+def nothing_arrived(collector: Collector) -> None:
+    collector.clear()
+
+
+def test_a_vote_is_a_transaction_with_a_name_and_nothing_of_ours_in_its_trace(
+    collector: Collector, chat_server: StartServer
+) -> None:
+    with chat_server() as server:
+        assert rate(server, made(server)).status == 202
+        assert server.get("/feedback?message_id=another").status == 200
+        server.stop()  # an agent that ends sends all it has
+    assert collector.metrics()[TRANSACTIONS] == 2
+    assert SEGMENT not in collector.metrics()
+
+
+def test_under_another_name_and_inside_another_blueprint_it_is_the_same(
+    feedback: FeedbackBlueprint,
+) -> None:
+    app, outer = Flask(__name__), Blueprint("outer", __name__)
+    outer.register_blueprint(feedback, name="inner")
+    app.register_blueprint(outer)
+    assert app.view_functions.keys() == {rule.endpoint for rule in app.url_map.iter_rules()}
+
+
+def test_what_a_caller_does_wrong_is_no_error_of_the_apps(
+    collector: Collector, chat_server: StartServer
+) -> None:
+    with chat_server() as server:
+        message_id = made(server)
+        refused = [
+            rate(server, "never made"),
+            rate(server, message_id, rating=None),
+            server.post("/feedback", headers={"Content-Type": "text/plain"}),
+            server.post("/feedback", "x" * 65 * 1024),
+            server.get("/feedback"),
+        ]
+        assert [answer.status for answer in refused] == [404, 422, 415, 413, 422]
+        server.stop()
+    assert ERRORS not in collector.metrics()
+
+
+def test_an_outage_of_the_store_is_one(collector: Collector, chat_server: StartServer) -> None:
+    with chat_server(store_url="redis://127.0.0.1:1/0") as server:
+        assert rate(server, "never made").status == 503
+        server.stop()
+    assert collector.metrics()[ERRORS] == 1
