@@ -104,6 +104,12 @@ def test_what_is_in_the_url_of_sentinels_is_the_primarys() -> None:
     assert (used["db"], used["client_name"]) == (3, "bot")
 
 
+def test_sentinels_without_a_database_mean_the_first() -> None:
+    client = client_from_url("redis+sentinel://one/primary", timeout=1)()
+    assert isinstance(client, redis.Redis)
+    assert client.connection_pool.connection_kwargs["db"] == 0
+
+
 @pytest.mark.parametrize(
     "url",
     [
