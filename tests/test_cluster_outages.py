@@ -6,14 +6,18 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from conftest import needed
 from outage import PASSWORD, TIMEOUT, Chat, suffer, with_password
 from processes import wait_until
+from redis.sentinel import Sentinel
 from redis_cluster import RedisCluster
 from redis_sentinel import RedisSentinel
 
+from feedback_blueprint.stores import redis_client
 from feedback_blueprint.testing import capture_feedback
 
 
@@ -72,6 +76,23 @@ def test_a_slot_that_moves(cluster: RedisCluster, complaints: Callable[[], list[
     assert complaints() == []
 
 
+def test_a_cluster_that_serves_some_of_its_slots(cluster: RedisCluster) -> None:
+    """What lies there is kept and rated, by an app that is started then, too."""
+    for node in cluster.nodes:
+        node.ask("CONFIG", "SET", "cluster-require-full-coverage", "no")
+    gone = cluster.slot("fb:gone")
+    try:
+        for node in cluster.nodes:
+            node.ask("CLUSTER", "DELSLOTS", gone)
+        chat = Chat(cluster.url)
+        with capture_feedback(chat.app):
+            message_ids = [chat.chat() for _ in range(10)]
+            assert {chat.rate(each) for each in message_ids if each} == {202}
+            assert chat.rate("gone") == 503
+    finally:
+        cluster.nodes[0].ask("CLUSTER", "ADDSLOTS", gone)
+
+
 # Sentinel
 
 
@@ -94,6 +115,22 @@ def test_all_sentinels(complaints: Callable[[], list[str]], tmp_path: Path, faul
                 yield
 
         suffer(Chat(sentinel.url), struck(), complaints, "Check that", from_the_start=True)
+
+
+def test_sentinels_are_asked_once_a_second_at_most(
+    monkeypatch: pytest.MonkeyPatch, redis_sentinel: RedisSentinel
+) -> None:
+    """However many connections are made meanwhile."""
+    now, asked, ask = [1000.0], [], Sentinel.discover_master
+    monkeypatch.setattr(redis_client, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(
+        Sentinel, "discover_master", lambda self, name: asked.append(name) or ask(self, name)
+    )
+    client: Any = redis_client.client_from_url(redis_sentinel.url, TIMEOUT)()
+    for seconds, times in (0, 1), (0.9, 1), (0.2, 2), (0.9, 2):
+        now[0] += seconds
+        assert client.connection_pool.get_master_address()[1] == redis_sentinel.primary.port
+        assert len(asked) == times
 
 
 def test_who_has_a_primary_needs_no_sentinel(

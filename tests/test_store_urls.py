@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from typing import Any
 
 import pytest
 import redis
@@ -102,6 +103,14 @@ def test_what_is_in_the_url_of_sentinels_is_the_primarys() -> None:
     used = client.connection_pool.connection_kwargs
     assert (used["username"], used["password"]) == ("ann", "hunter2")
     assert (used["db"], used["client_name"]) == (3, "bot")
+
+
+def test_sentinels_share_the_time_of_one_attempt() -> None:
+    """They are asked one after the other, so that with two, a dead one costs no vote."""
+    client: Any = client_from_url("redis+sentinel://one,two/primary", timeout=1)()
+    asked = client.connection_pool.sentinel_manager.sentinels
+    for bound in "socket_timeout", "socket_connect_timeout":
+        assert sum(each.connection_pool.connection_kwargs[bound] for each in asked) == 1
 
 
 def test_sentinels_without_a_database_mean_the_first() -> None:

@@ -202,9 +202,7 @@ def _parse(url: str, scheme: str, port: int) -> tuple[list[tuple[str, int]], dic
             raise BadURL("a host without a name")
         address.hostname.encode("idna")  # as the resolver would
         addresses.append((address.hostname, address.port or port))
-    single = f"redis://{credentials}{'@' if credentials else ''}host/?{parts.query}"
-    options = parse_url(single)
-    del options["host"]
+    options = parse_url(f"redis://{credentials}@/?{parts.query}")
     if scheme == "rediss":
         options["ssl"] = True
     return addresses, options
