@@ -28,7 +28,10 @@ from ..locks import OfProcess
 Client = redis.Redis | redis.RedisCluster
 
 MAX_CONNECTIONS = 500
-"""Connections of one process to one server; callers beyond that wait, for one timeout at most.
+"""Connections of one process to one server.
+
+Callers beyond that wait, for one timeout at most; with Sentinels or a cluster they are refused at
+once, as redis-py's pools there do not wait.
 
 With 50, three hundred greenlets at once lost one message in five: a greenlet holds its connection
 until it is scheduled again, which is longer than Redis takes.
@@ -211,19 +214,22 @@ def _parse(url: str, scheme: str, port: int) -> tuple[list[tuple[str, int]], dic
 FAILURES = (errors.RedisError, errors.RedisClusterException, OSError)
 """All that redis-py raises."""
 
+RIGHTS = "+@read +@write +@scripting +@connection +info, in a cluster +cluster|slots"
+"""What the user in a URL must be allowed, in the words of `ACL SETUSER`."""
+
 REMEDIES: tuple[tuple[type[Exception], str], ...] = (
     (errors.AuthenticationError, "Check the user and the password in its URL."),
     (errors.AuthorizationError, "Check the rights of the user in its URL."),
     (errors.BusyLoadingError, "It is still loading its data: wait."),
     (errors.TimeoutError, "Check that it is not overloaded, the network, and TLS in its URL."),
     (errors.ConnectionError, "Check that it runs, and its URL: host, port and TLS."),
-    (errors.NoPermissionError, "Grant its user @read, @write, @scripting and @connection."),
+    (errors.NoPermissionError, f"Grant its user {RIGHTS}."),
     (errors.OutOfMemoryError, "Raise its maxmemory, or set maxmemory-policy volatile-ttl."),
     (errors.AskError, "It is one node of a cluster: use redis+cluster:// in the URL."),
     (errors.ReadOnlyError, "Give the URL of the primary, or of the Sentinels."),
     (errors.MasterDownError, "Its primary is down: give the URL of the Sentinels."),
     (errors.ClusterDownError, "Check the cluster: not all of its slots are served."),
-    (errors.RedisClusterException, "Check that the cluster's nodes run, and its URL."),
+    (errors.RedisClusterException, f"Check that its nodes run, its URL, and its user: {RIGHTS}."),
 )
 """What to do about an error; the first that fits counts."""
 
