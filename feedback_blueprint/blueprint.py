@@ -73,7 +73,7 @@ class FeedbackBlueprint(Blueprint):
         self._rater = rater
         self._store = store
         self._config_prefix = config_prefix
-        self._announced = f"{EXTENSION}.{name}.announced"
+        self._announced = f"{EXTENSION}.{id(self)}.announced"
         add_route(self, self._votes)
         self.register_error_handler(Refusal, problem)
         add_assets(self)
@@ -94,7 +94,7 @@ class FeedbackBlueprint(Blueprint):
                 instance_path=app.instance_path,
                 key=f"{self._config_prefix}STORE_URL",
             )
-        name = options.get("name", self.name)
+        name = f"{options.get('name_prefix', '')}.{options.get('name', self.name)}".lstrip(".")
         namespace = "" if name == "feedback" else name
         raters = Raters(self._rater, app.config)
         before = list(app.url_map.iter_rules())
@@ -204,8 +204,8 @@ class FeedbackBlueprint(Blueprint):
     ) -> Receipt | None:
         """Take one vote of the current rater, as `POST /feedback` does.
 
-        Raises a `feedback_blueprint.errors.Refusal` for anything that is not taken. Given a
-        function alone it is `flask.Blueprint.record`, with which Flask itself sets blueprints up.
+        Raises a `feedback_blueprint.Refusal` for what is not taken, `RuntimeError` as `stash` does.
+        Given a function alone it is `flask.Blueprint.record`, with which Flask sets blueprints up.
         """
         if callable(message_id):
             super().record(message_id)
@@ -223,7 +223,7 @@ class FeedbackBlueprint(Blueprint):
     def retract(self, message_id: MessageID) -> Receipt:
         """Take the current rater's vote back, as `DELETE /feedback` does.
 
-        Raises `UnknownMessage` where there is none, or any other `Refusal`.
+        Raises `UnknownMessage` where there is none, any other `Refusal`, `RuntimeError` as `stash`.
         """
         votes = self._votes()
         return votes.retract(str(plain(message_id)), votes.raters.of_caller())

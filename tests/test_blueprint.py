@@ -33,9 +33,13 @@ def test_one_instance_on_two_apps_does_not_leak(new_store_url):
     assert [event["rating"] for event in second] == [5]
 
 
-def test_two_instances_in_one_app_do_not_clash(store_url):
-    one, two = FeedbackBlueprint(), FeedbackBlueprint("other", url_prefix="/other")
-    app = make_app(one, two, FEEDBACK_STORE_URL=store_url)
+@pytest.mark.parametrize("nested", [False, True])
+def test_two_instances_in_one_app_do_not_clash(store_url, nested):
+    one, two = FeedbackBlueprint(), FeedbackBlueprint("feedback" if nested else "other")
+    other = Blueprint("other", __name__)
+    other.register_blueprint(two)
+    app = make_app(one, FEEDBACK_STORE_URL=store_url)
+    app.register_blueprint(other if nested else two, url_prefix="/other")
 
     @app.get("/chat")
     def chat():
@@ -45,6 +49,7 @@ def test_two_instances_in_one_app_do_not_clash(store_url):
     with capture_feedback(app) as events:
         response = client.get("/chat")
         assert response.json == ["same"] * 4
+        assert response.headers.getlist("X-Message-ID") == ["same", "same"]
         for path in "/feedback", "/other/feedback":
             answer = client.post(path, json={"message_id": "same", "rating": "good"})
             assert answer.json["revision"] == 1
