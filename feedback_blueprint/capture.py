@@ -27,7 +27,7 @@ class Capture:
         self._owner = owner
         self._announced = announced
         self._trace_id = votes.agent.trace_id()
-        self._why_blind = ""
+        self._why_blind = "A header of the client's names one that no event can carry."
         if self._trace_id is None:
             try:
                 votes.agent.check()

@@ -214,6 +214,6 @@ def _why_no_transaction() -> str:
             "set startup_timeout so that a process waits for it, and check its log and licence key."
         )
     return (
-        "No New Relic transaction is running here: "
-        "the agent must be initialized before flask is imported."
+        "No New Relic transaction is running here: initialize the agent before flask is imported, "
+        "and outside of a request use @newrelic.agent.background_task()."
     )

@@ -194,7 +194,7 @@ NewRelic().check()
         text=True,
         check=False,
     )
-    assert "initialized before flask" in done.stderr
+    assert "initialize the agent before flask" in done.stderr
 
 
 def test_with_a_startup_timeout_the_very_first_request_counts(

@@ -20,6 +20,7 @@ export const texts = {
   unreachable: "The server cannot be reached.",
   expired: "This reply can no longer be rated.",
   long: "This comment is too long.",
+  "agent-not-recording": "The server takes no feedback now.",
 };
 
 export const messageIdOf = ({headers}) => headers.get("X-Message-ID")?.split(", ").pop() ?? null;
