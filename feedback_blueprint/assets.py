@@ -45,7 +45,8 @@ def send_asset(filename: str, **_: Any) -> Response:
     # What the system makes of .js may be no JavaScript, and browsers would not run it.
     mimetype = "text/javascript" if filename.endswith(".js") else "text/plain"
     response = send_from_directory(FOLDER, filename, mimetype=mimetype)
-    if request.args.get("v") == versions().get(filename):
+    version = versions().get(filename)
+    if version and request.args.get("v") == version:
         response.headers["Cache-Control"] = f"public, max-age={YEAR}, immutable"
     return response
 

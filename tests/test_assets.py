@@ -57,9 +57,11 @@ def test_a_url_that_names_the_content_is_kept_for_good(app, client):
     assert response.headers["Cache-Control"] == FOREVER
 
 
-@pytest.mark.parametrize("query", ["", "?v=", "?v=0123456789abcdef"])
-def test_any_other_url_is_asked_for_again(app, client, query):
-    response = client.get("/feedback/static/feedback.js" + query)
+@pytest.mark.parametrize(
+    "path", ["feedback.js", "feedback.js?v=", "feedback.js?v=0123456789abcdef", "./feedback.js"]
+)
+def test_any_other_url_is_asked_for_again(app, client, path):
+    response = client.get("/feedback/static/" + path)
     assert response.headers["Cache-Control"] == "no-cache"
     again = client.get(
         "/feedback/static/feedback.js", headers={"If-None-Match": response.headers["ETag"]}
