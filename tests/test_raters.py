@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 from flask import Flask, session
-from flask_login import LoginManager, UserMixin, current_user, login_user
 
 from feedback_blueprint import ConfigurationError, FeedbackBlueprint
 from feedback_blueprint.raters import Raters
@@ -152,29 +151,6 @@ def test_outside_a_request_a_message_is_anonymous(app, events):
         message_id = feedback.stash()
     body = {"message_id": message_id, "rating": 1}
     assert app.test_client().post("/feedback", json=body).status_code == 202
-
-
-def test_flask_logins_current_user_is_a_rater(store_url):
-    app = Flask(__name__)
-    app.config.update(FEEDBACK_STORE_URL=store_url, SECRET_KEY="now")
-    login = LoginManager(app)
-
-    class User(UserMixin):
-        def __init__(self, name):
-            self.id = name
-
-    login.user_loader(User)
-    feedback = FeedbackBlueprint(rater=lambda: current_user.get_id())
-    app.register_blueprint(feedback)
-    app.get("/login/<name>", endpoint="login")(lambda name: str(login_user(User(name))))
-    app.get("/chat")(feedback.trace_message(lambda: "reply"))
-    with capture_feedback(app):
-        ann, bob = app.test_client(), app.test_client()
-        ann.get("/login/ann")
-        bob.get("/login/bob")
-        body = {"message_id": ann.get("/chat").headers["X-Message-ID"], "rating": 1}
-        assert bob.post("/feedback", json=body).status_code == 404
-        assert ann.post("/feedback", json=body).status_code == 202
 
 
 def test_a_rater_that_is_no_text_is_told_what_to_return_and_not_named(store_url):
