@@ -1,4 +1,4 @@
-"""Everything the blueprint raises.
+"""The blueprint's own exceptions.
 
 FeedbackError
  ├── ConfigurationError

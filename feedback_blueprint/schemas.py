@@ -95,4 +95,4 @@ def feedback_schema(
         declared["rating"] = RatingField(required=True, validate=OneOf(tuple(ratings)))
     if categories is not None:
         declared["category"] = TextField(MAX_TEXT, allow_none=True, validate=OneOf(categories))
-    return FeedbackSchema.from_dict(declared)() if declared else FeedbackSchema()
+    return FeedbackSchema.from_dict(declared)()

@@ -40,7 +40,7 @@ class RedisStore:
             self._shared = Shared(lambda: client, math.inf)
         elif not callable(client):
             raise ConfigurationError(
-                f"RedisStore cannot use a {type(client).__name__}. "
+                f"RedisStore cannot use a {type(client).__module__}.{type(client).__name__}. "
                 "Give it a redis.Redis or redis.RedisCluster, or a URL to RedisStore.from_url()."
             )
         else:

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import StoreUnavailable
 from ..locks import OfProcess
-from .sqlite_layout import LOOK, SCHEMA, VERSION
+from .sqlite_layout import FIND_VERSION, SCHEMA, VERSION
 
 
 class Client:
@@ -86,7 +86,7 @@ class Client:
         )
         execute = Execute(connection, deadline)
         try:
-            version, tables = execute(LOOK).fetchone()
+            version, tables = execute(FIND_VERSION).fetchone()
             if version != VERSION and tables:
                 raise sqlite3.DatabaseError(f"not a database of ours, version {version}")
             execute("PRAGMA journal_mode = WAL")

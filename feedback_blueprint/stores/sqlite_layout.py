@@ -40,7 +40,7 @@ SCHEMA = (
     "COMMIT",
 )
 
-LOOK = """
+FIND_VERSION = """
 SELECT user_version, (SELECT count(*) FROM sqlite_master) FROM pragma_user_version
 """
 
