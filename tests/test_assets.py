@@ -57,6 +57,11 @@ def test_a_url_that_names_the_content_is_kept_for_good(app, client):
     assert response.headers["Cache-Control"] == FOREVER
 
 
+def test_it_is_javascript_whatever_the_system_says(client, monkeypatch):
+    monkeypatch.setattr("mimetypes.guess_type", lambda *_, **__: ("text/plain", None))
+    assert client.get("/feedback/static/feedback.js").mimetype == "text/javascript"
+
+
 @pytest.mark.parametrize(
     "path", ["feedback.js", "feedback.js?v=", "feedback.js?v=0123456789abcdef", "./feedback.js"]
 )

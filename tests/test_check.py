@@ -51,6 +51,7 @@ def test_where_all_is_well_the_exit_status_is_0(
     status, found = check(collector, good_redis.url)
     assert [what for what, finding in found.items() if not finding["ok"]] == []
     assert status == 0
+    assert {finding["remedy"] for finding in found.values()} == {""}
     assert found.keys() == {
         *("agent", "registered with New Relic", "high security", "custom events"),
         *("bytes of one value", "reservoir", "AI monitoring", "startup_timeout"),

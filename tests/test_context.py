@@ -51,7 +51,12 @@ def test_what_context_cannot_hold_is_left_out_and_logged(feedback, call, kept, c
 def test_context_holds_sixteen_entries(feedback, call, kept, caplog):
     response = call(lambda: feedback.stash(context={f"k{n}": n for n in range(20)}))
     assert len(kept(response.text).context) == 16
-    assert "k16" in caplog.text
+    assert "'k16': 'Over 16 entries" in caplog.text
+
+
+def test_what_is_wrong_with_an_entry_is_said_of_one_too_many_too(feedback, call, caplog):
+    call(lambda: feedback.stash(context={f"k{n}": n for n in range(16)} | {"nested": {}}) or "")
+    assert "'nested': 'Use a string" in caplog.text
 
 
 @pytest.mark.parametrize("function", [plain, generator])
@@ -159,7 +164,8 @@ def test_content_is_not_kept_by_default(feedback, call, kept):
 
 
 @pytest.mark.parametrize(
-    ("items", "expected"), [(["one", 2, "three"], "onethree"), ([1, {"two": 3}], None)]
+    ("items", "expected"),
+    [(["one", 2, "three"], "onethree"), ([1, {"two": 3}], None), (["half \ud800"], "half ?")],
 )
 def test_content_of_a_stream_is_its_strings(app, keeping, events, kept, caplog, items, expected):
     stream = keeping.trace_message(lambda: (yield from items))

@@ -128,13 +128,19 @@ def test_a_rotated_secret_costs_no_vote(store_url):
 
 
 @pytest.mark.parametrize("rater", [lambda: 1 / 0, lambda: 5])
-def test_a_rater_that_fails_is_a_bug_in_the_feedback_route(store_url, rater):
+def test_a_rater_that_fails_is_a_bug_in_the_feedback_route_and_a_missed_stash(
+    store_url, rater, monkeypatch
+):
     app = make_app(store_url, rater)
+    counted = []
     with capture_feedback(app) as events:
+        [votes] = app.extensions["feedback_blueprint"].values()
+        monkeypatch.setattr(votes.agent, "count", counted.append)
         response = app.test_client().post("/feedback", json={"message_id": "m", "rating": 1})
         assert app.test_client().get("/chat").text == "None"
     assert response.status_code == 500
     assert events == []
+    assert counted == ["StashesMissed"]
 
 
 @pytest.mark.parametrize("name", ["", "é" * 5000, "half \ud800"])

@@ -87,7 +87,7 @@ def test_an_agent_that_hides_its_reservoir_is_limited_by_the_clock(caplog, monke
     monkeypatch.setattr("feedback_blueprint.reservoir.time.monotonic", lambda: now[0])
     reservoir, held = Reservoir(), SimpleNamespace(pq=[])
     hidden = transaction(held)
-    delattr(held if name == "pq" else hidden, name)
+    setattr(held if name == "pq" else hidden, name, None)
     for _ in range(CAPACITY // 2):
         reservoir.check(hidden)
         reservoir.keep(hidden)
