@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import newrelic.agent
 from newrelic.api.transaction import current_transaction  # the agent.py one counts its calls
@@ -33,8 +33,8 @@ class Agent(Protocol):
         """Name the running transaction, if there is one, after what it does."""
         ...
 
-    def check(self) -> int:
-        """Return how many bytes of one text value the agent keeps.
+    def check(self, size: int = 0) -> int:
+        """Return how many bytes of one text value the agent keeps; `size` is the vote's, in bytes.
 
         Raises `AgentNotRecording`, with cause and remedy, if an event would be dropped now.
         """
@@ -56,8 +56,7 @@ class Agent(Protocol):
 class NewRelic:
     """The agent of this process."""
 
-    def __init__(self) -> None:
-        self._reservoir = Reservoir()
+    _reservoirs: ClassVar[dict[str, Reservoir]] = {}  # by application, as the agent has them
 
     def trace_id(self) -> str | None:
         """Return the trace ID of the running transaction.
@@ -71,7 +70,7 @@ class NewRelic:
         """Set the name as the agent does for a view that it traces."""
         newrelic.agent.set_transaction_name(name, priority=2)
 
-    def check(self) -> int:
+    def check(self, size: int = 0) -> int:
         """Look at each of the agent's reasons to drop an event without a word."""
         transaction = _running_transaction()
         if why := why_custom_events_are_off(transaction.settings):
@@ -82,7 +81,7 @@ class NewRelic:
                 f"A transaction naming rule ignores {transaction.path}: "
                 "exempt the feedback route from it."
             )
-        self._reservoir.check(transaction)
+        self._reservoir(transaction).check(transaction, size)
         return int(transaction.settings.custom_insights_events.max_attribute_value)
 
     def record(self, event: dict[str, Any]) -> None:
@@ -90,7 +89,11 @@ class NewRelic:
         transaction = _running_transaction()
         arguments = {name: event.get(name) for name in ARGUMENTS}  # which win over metadata
         newrelic.agent.record_llm_feedback_event(**arguments, metadata=event)
-        self._reservoir.keep(transaction)
+        self._reservoir(transaction).keep(transaction)
+
+    def _reservoir(self, transaction: Any) -> Reservoir:
+        name = transaction.application.name
+        return self._reservoirs.get(name) or self._reservoirs.setdefault(name, Reservoir())
 
     def count(self, name: str) -> None:
         """Record a custom metric, inside a transaction or not."""

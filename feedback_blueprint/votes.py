@@ -149,10 +149,11 @@ class Votes:
     def _take(self, message_id: str, vote: Vote | None, raters: Sequence[bytes]) -> Receipt:
         """Take a vote or a retraction; count it where it is no fault of the caller's."""
         try:
-            limit = self.agent.check()
+            packed = vote.pack() if vote else RETRACTED
+            limit = self.agent.check(len(packed))
             if vote:
                 refuse_what_would_be_cut(message_id, vote, limit)
-            return self._cast(message_id, vote, raters, limit)
+            return self._cast(message_id, vote, packed, raters, limit)
         except (AgentNotRecording, StoreUnavailable) as error:
             self.agent.count("VotesRefused")
             if isinstance(error, AgentNotRecording):
@@ -160,11 +161,15 @@ class Votes:
             raise
 
     def _cast(
-        self, message_id: str, vote: Vote | None, raters: Sequence[bytes], limit: int
+        self,
+        message_id: str,
+        vote: Vote | None,
+        packed: bytes,
+        raters: Sequence[bytes],
+        limit: int,
     ) -> Receipt:
         """Let the vote stand, record its event, and only then call it recorded."""
         key, attempt = self._key(message_id), os.urandom(8)
-        packed = vote.pack() if vote else RETRACTED
         ballot = Ballot(packed, attempt, self.settings.max_revisions)
         outcome = self._stand(key, raters, ballot)
         message, revision = outcome.message, outcome.revision

@@ -36,8 +36,8 @@ class Collector:
         self._faults: dict[str, list[int]] = defaultdict(list)
         self._runs = 0
         self._outdated = 0  # runs up to this number are told to restart
-        self._open = threading.Event()
-        self._open.set()
+        self._gates: dict[str, threading.Event] = {}
+        self._waiting: set[str] = set()  # methods
 
         self._ca_bundle = directory / "ca.pem"
         self._server = AgentServer(self.answer, self._ca_bundle)
@@ -48,7 +48,6 @@ class Collector:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._open.set()
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
@@ -118,13 +117,18 @@ class Collector:
     # What goes wrong
 
     @contextmanager
-    def held(self) -> Iterator[Callable[[], None]]:
-        """Leave every `connect` unanswered until the end, or until what this gives is called."""
-        self._open.clear()
+    def held(self, method: str = "connect") -> Iterator[Callable[[], None]]:
+        """Leave each request of a method unanswered until the end, or what this gives is called."""
+        gate = self._gates[method] = threading.Event()
         try:
-            yield self._open.set
+            yield gate.set
         finally:
-            self._open.set()
+            gate.set()
+
+    def wait_held(self, method: str, timeout: float = 60) -> None:
+        """Wait until a request is left unanswered."""
+        with self._arrived:
+            assert self._arrived.wait_for(lambda: method in self._waiting, timeout)
 
     def fail(self, method: str, status: int = 0, times: int = 1) -> None:
         """Answer the next requests of a method with this status; 0 drops the connection."""
@@ -158,9 +162,13 @@ class Collector:
 
     def answer(self, method: str, run: str, payload: Any) -> tuple[int, Any]:
         """Status and return value; status 0 drops the connection."""
-        if method == "connect":
-            self._open.wait()
+        if (gate := self._gates.get(method)) and not gate.is_set():
+            with self._arrived:
+                self._waiting.add(method)
+                self._arrived.notify_all()
+            gate.wait()
         with self._arrived:
+            self._waiting.discard(method)
             if self._faults[method]:
                 self._arrived.notify_all()
                 return self._faults[method].pop(0), None

@@ -31,7 +31,7 @@ def test_an_agent_that_would_cut_a_vote_is_named(
     app, post, events, monkeypatch, limit, fields, status
 ):
     [votes] = app.extensions["feedback_blueprint"].values()
-    monkeypatch.setattr(votes.agent, "check", lambda: limit)
+    monkeypatch.setattr(votes.agent, "check", lambda _: limit)
     response = post(**fields)
     assert response.status_code == status
     if status == 503:
