@@ -13,7 +13,6 @@ from flask import Blueprint, Response, request
 from flask.sansio.blueprints import BlueprintSetupState
 from flask.typing import ResponseReturnValue
 from flask.views import MethodView
-from werkzeug.exceptions import ClientDisconnected
 from werkzeug.routing import Rule
 
 from .errors import ConfigurationError, Invalid, MalformedJSON, NotJSON, Refusal, TooLarge
@@ -109,12 +108,19 @@ def read_json() -> Any:
     if not length:
         # Where a body in chunks goes on after this, werkzeug drops the rest without a word.
         request.max_content_length = limit + 1
+    if (length or 0) > limit or len(body := _read_body()) > limit:
+        raise TooLarge(f"The body is over {limit} bytes.")
     try:
-        if (length or 0) > limit or len(body := request.get_data()) > limit:
-            raise TooLarge(f"The body is over {limit} bytes.")
         return JSON.decode(body.decode())
-    except (ClientDisconnected, ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise MalformedJSON("The body is not JSON.") from error
+
+
+def _read_body() -> bytes:
+    try:
+        return request.get_data()
+    except Exception as error:  # each server has its own for what ends early, or is chunked badly
+        raise MalformedJSON("The body cannot be read.") from error
 
 
 def problem(refusal: Refusal) -> Response:
