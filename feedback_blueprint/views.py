@@ -6,6 +6,7 @@ import itertools
 import json
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, NoReturn
 
@@ -103,11 +104,13 @@ def read_json() -> Any:
     """Return the request's body, or raise the refusal that it earns."""
     if not request.is_json:
         raise NotJSON("Send the Content-Type application/json.")
-    limit = min(request.max_content_length or MAX_BODY, MAX_BODY)
+    own = request.max_content_length
+    limit = MAX_BODY if own is None else min(own, MAX_BODY)
     length = request.content_length
     if not length:
         # Where a body in chunks goes on after this, werkzeug drops the rest without a word.
-        request.max_content_length = limit + 1
+        with suppress(AttributeError):  # an app's own request class may compute it
+            request.max_content_length = limit + 1
     if (length or 0) > limit or len(body := _read_body()) > limit:
         raise TooLarge(f"The body is over {limit} bytes.")
     try:

@@ -62,9 +62,10 @@ def test_too_large_for_an_app_that_read_it_first(app, client):
     assert refused(response, 413, "too-large")
 
 
-def test_too_large_for_a_smaller_limit_of_the_app(app, post):
-    app.config["MAX_CONTENT_LENGTH"] = 100
-    assert refused(post(" " * 101), 413, "too-large")
+@pytest.mark.parametrize("limit", [0, 100])
+def test_too_large_for_a_smaller_limit_of_the_app(app, post, limit):
+    app.config["MAX_CONTENT_LENGTH"] = limit
+    assert refused(post(" " * (limit + 1)), 413, "too-large")
 
 
 @pytest.mark.parametrize(("env", "limit"), [({}, 65536), ({"FLASK_MAX_CONTENT_LENGTH": "9"}, 9)])
