@@ -85,7 +85,7 @@ class FeedbackView(MethodView):
 
     def get(self) -> Response:
         """Read the caller's standing votes back."""
-        message_ids = request.args.getlist("message_id")
+        message_ids = asked_for()
         if not 0 < len(message_ids) <= MAX_MESSAGES:
             raise Invalid({"message_id": [f"Give one to {MAX_MESSAGES} of them."]})
         votes = self._votes()
@@ -93,11 +93,19 @@ class FeedbackView(MethodView):
 
     def delete(self) -> Response:
         """Retract a vote."""
-        message_ids = request.args.getlist("message_id")
+        message_ids = asked_for()
         if len(message_ids) != 1:
             raise Invalid({"message_id": ["Give exactly one."]})
         votes = self._votes()
         return answer(votes.retract(message_ids[0], votes.raters.of_caller())._asdict(), 202)
+
+
+def asked_for() -> list[str]:
+    """Return the message IDs of the query, or raise the refusal that it earns."""
+    try:
+        return request.args.getlist("message_id")
+    except UnicodeDecodeError as error:  # some servers pass on bytes that no URL may hold
+        raise Invalid({"message_id": ["Send it as UTF-8, percent-encoded."]}) from error
 
 
 def read_json() -> Any:

@@ -36,6 +36,14 @@ def test_retracting_takes_exactly_one_message(client, query):
     assert refused(client.delete(f"/feedback{query}"), 422, "invalid")
 
 
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+def test_a_query_of_other_bytes_than_utf_8_is_refused(client, method):
+    environ = {"QUERY_STRING": "message_id=\xff"}  # as gevent's own server passes on the byte FF
+    response = client.open("/feedback", method=method, environ_overrides=environ)
+    assert refused(response, 422, "invalid")
+    assert response.json["errors"].keys() == {"message_id"}
+
+
 def test_votes_are_read_back_in_the_order_asked(client, post, message_id):
     other = client.get("/chat").json["message_id"]
     receipt = post(rating=0, category="c", message="m", metadata={"a": 1}).json
