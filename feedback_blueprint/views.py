@@ -30,8 +30,8 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-NAME = re.compile(r"[^<>:]+>")
-"""The name of a variable in a rule, after its converter."""
+NAME = re.compile(r"(?:(?<=<)(?:default|string):)?[^<>:]+>")
+"""The name of a variable in a rule, after its converter; with it where it is the default one."""
 
 JSON = json.JSONDecoder(parse_constant=_refuse_constant)
 

@@ -122,17 +122,21 @@ def test_an_instance_registered_twice_announces_each_message_once(store_url):
 
 @pytest.mark.parametrize(
     ("taken", "prefix"),
-    [("/feedback", None), ("/feedback/", None), ("/<locale>/feedback", "/<lang>")],
+    [
+        *[("/feedback", None), ("/feedback/", None), ("/<locale>/feedback", "/<lang>")],
+        *[("/<string:a>/feedback", "/<b>"), ("/<a>/feedback", "/<default:b>")],
+    ],
 )
-def test_a_route_that_the_app_has_already_is_not_shadowed(taken, prefix):
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+def test_a_route_that_the_app_has_already_is_not_shadowed(taken, prefix, method):
     app = Flask(__name__)
-    app.get(taken, endpoint="mine")(lambda **_: "the app's own page")
+    app.route(taken, methods=[method], endpoint="mine")(lambda **_: "the app's own page")
     with pytest.raises(ConfigurationError, match="url_prefix"):
         app.register_blueprint(FeedbackBlueprint(), url_prefix=prefix)
     app = Flask(__name__)
-    app.get(taken, endpoint="mine")(lambda **_: "the app's own page")
+    app.route(taken, methods=[method], endpoint="mine")(lambda **_: "the app's own page")
     app.register_blueprint(FeedbackBlueprint(), url_prefix="/llm")
-    assert app.test_client().get(taken).text == "the app's own page"
+    assert app.test_client().open(taken, method=method).text == "the app's own page"
 
 
 def test_two_instances_at_one_place_are_refused():
