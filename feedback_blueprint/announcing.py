@@ -22,7 +22,11 @@ def announce(response: Response, message_ids: Sequence[str], complaints: Complai
     room = MAX_BYTES
     sent: list[str] = []
     for message_id in reversed(message_ids):
-        if not (message_id.isascii() and message_id.isprintable()):
+        if not (
+            message_id.isascii()
+            and message_id.isprintable()
+            and message_id == message_id.strip()  # HTTP trims it
+        ):
             continue
         room -= len(f"{HEADER}: {message_id}\r\n")
         if room < 0 or len(sent) == MAX_IDS:
@@ -35,6 +39,7 @@ def announce(response: Response, message_ids: Sequence[str], complaints: Complai
     if len(sent) < len(message_ids):
         text = (
             f"{HEADER} leaves out %d of the %d messages of a response: it takes the last {MAX_IDS} "
-            f"IDs in printable ASCII, in {MAX_BYTES} bytes. Put their IDs into the body."
+            f"IDs in printable ASCII without outer blanks, in {MAX_BYTES} bytes. "
+            "Put their IDs into the body."
         )
         complaints.warn("header", text, len(message_ids) - len(sent), len(message_ids))
