@@ -125,6 +125,33 @@ def test_amending_an_unknown_message_makes_none(store):
     assert store.read(["m"], [ANYONE]) == [None]
 
 
+#: Values that are nearly messages, and some that are not at all.
+OTHERS = ["", "hello", "x" * 50, b"\1" * 16, b"\1" * 18, b"\2" * 32, b"\2" * 34]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *(["SET", "m", value] for value in OTHERS),
+        *(["HSET", "m", "m", value] for value in OTHERS),
+        *[["HSET", "m", "a", "b"], ["RPUSH", "m", "a"], ["SADD", "m", "a"], ["ZADD", "m", 1, "a"]],
+    ],
+)
+def test_what_others_keep_in_redis_is_no_message_and_left_alone(redis_server, command):
+    url = redis_server.fresh_url()
+    store = store_from_url(url, timeout=2, instance_path="", key="FEEDBACK_STORE_URL")
+    with redis_server.client(url) as client:
+        client.execute_command(*command)
+        before = client.dump("m")
+        for rater in ANYONE, ANN, b"\2" * 16:
+            assert cast(store, raters=(rater,)).status == "unknown"
+            assert store.read(["m"], [rater]) == [None]
+        assert not store.stash("m", Message(TRACE_ID), WEEK)
+        store.amend("m", Message(TRACE_ID))
+        assert store.show("m") is None
+        assert (client.dump("m"), client.pttl("m")) == (before, -1)
+
+
 def test_reading_keeps_the_order_and_marks_the_unknown(store):
     store.stash("m", Message(TRACE_ID), WEEK)
     store.stash("n", Message("f" * 32), WEEK)

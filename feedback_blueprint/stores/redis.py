@@ -129,12 +129,15 @@ class RedisStore:
         """Read all that is kept of one message."""
         with ERRORS:
             client: Any = self._client
-            hashed = client.type(key) == b"hash"
-            fields = client.hgetall(key) if hashed else {b"m": client.get(key)}
+            kind, fields = client.type(key), {}
+            if kind == b"hash":
+                fields = client.hgetall(key)
+            elif kind == b"string":
+                fields = {b"m": client.get(key)}
             expires_in = client.pttl(key) / 1000
-        if not fields.get(b"m"):
+        message = decode(fields.get(b"m") or b"")
+        if message is None:
             return None
-        message = decode(fields[b"m"])
         votes = {}
         for name, value in fields.items():
             if name.startswith(b"v"):
@@ -206,10 +209,10 @@ def _findings(info: Mapping[str, Any]) -> list[Finding]:
 
 
 def _standing(
-    value: bytes | None, held: Mapping[bytes, bytes | None], raters: Sequence[bytes]
+    value: object, held: Mapping[bytes, bytes | None], raters: Sequence[bytes]
 ) -> Standing | None:
     """Tell what one rater sees of a message, and of the vote kept with it."""
-    message = decode(value) if value else None
+    message = decode(value) if isinstance(value, bytes) else None
     voter = message.voter(raters) if message else None
     if message is None or voter is None:
         return None

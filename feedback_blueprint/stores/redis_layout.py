@@ -15,15 +15,24 @@ from typing import Any
 
 from .base import Message
 
-VOTE = """
-local vote, attempt, limit, instead_of = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
+FIND = """
 local kind, message = redis.call('TYPE', KEYS[1]).ok
 if kind == 'string' then message = redis.call('GET', KEYS[1])
 elseif kind == 'hash' then message = redis.call('HGET', KEYS[1], 'm') end
-if not message then return end
+local layout = message and message:byte(1)
+local size = layout == 1 and 17 or layout == 2 and 33
+if not size or #message < size then return end
+local rest = message:sub(size + 1, size + 1)
+if rest ~= '' and rest ~= '{' then return end
+"""
+"""Ends where `decode` would find no message: the key may be another app's."""
 
+VOTE = (
+    FIND
+    + """
+local vote, attempt, limit, instead_of = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local voter
-if message:byte(1) == 1 then voter = ARGV[5]
+if layout == 1 then voter = ARGV[5]
 else
   local owner = message:sub(18, 33)
   for i = 5, #ARGV do if ARGV[i] == owner then voter = owner end end
@@ -59,18 +68,22 @@ else
 end
 return 'accepted ' .. (revision + 1) .. ' ' .. message
 """
+)
 
 CONFIRM = """
 if redis.call('HGET', KEYS[1], ARGV[1]) == ARGV[2] then redis.call('HDEL', KEYS[1], ARGV[1]) end
 """
 
-AMEND = """
-local kind = redis.call('TYPE', KEYS[1]).ok
+AMEND = (
+    FIND
+    + """
 if kind == 'hash' then redis.call('HSET', KEYS[1], 'm', ARGV[1])
-elseif kind == 'string' then
-  redis.call('SET', KEYS[1], ARGV[1], 'PX', math.max(redis.call('PTTL', KEYS[1]), 1))
-end
+else redis.call('SET', KEYS[1], ARGV[1], 'PX', math.max(redis.call('PTTL', KEYS[1]), 1)) end
 """
+)
+
+SIZES = {b"\1": 17, b"\2": 33}
+"""Bytes of a message by its layout, without what else there is."""
 
 
 def encode(message: Message) -> bytes:
@@ -94,9 +107,11 @@ def encode(message: Message) -> bytes:
     return packed + json.dumps(rest, separators=(",", ":")).encode() if rest else packed
 
 
-def decode(value: bytes) -> Message:
-    """Unpack what `encode` packed."""
-    end = 33 if value[0] == 2 else 17
+def decode(value: bytes) -> Message | None:
+    """Unpack what `encode` packed; `None` for what it did not."""
+    end = SIZES.get(value[:1])
+    if end is None or len(value) < end or value[end : end + 1] not in (b"", b"{"):
+        return None
     rest = json.loads(value[end:]) if len(value) > end else {}
     return Message(
         trace_id=rest.get("trace_id", value[1:17].hex()),
