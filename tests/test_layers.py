@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "feedback_blueprint"
 
 LAYERS = [
     {"errors", "attributes", "findings", "locks", "logs", "signals"},
-    {"announcing", "config", "schemas", "reservoir", "stores.base"},
+    {"announcing", "config", "schemas", "reservoir", "stores.base", "stores.redis_errors"},
     {"telemetry", "stores.outbox", "stores.redis_layout", "stores.sqlite_layout"},
     {"stores.redis_client", "stores.sqlite_client", "stores.guard"},
     {"stores.redis", "stores.sqlite"},
@@ -34,7 +34,7 @@ EXCEPTIONS = {("demo", "demo.responder"), ("demo.__main__", "demo")}
 ONLY = {
     "apispec": {"openapi"},
     "newrelic": {"telemetry"},
-    "redis": {"stores.redis", "stores.redis_client"},
+    "redis": {"stores.redis", "stores.redis_client", "stores.redis_errors"},
     "sqlite3": {"stores.sqlite", "stores.sqlite_client"},
     "marshmallow": {"schemas", "votes"},
 }

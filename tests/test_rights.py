@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from outage import PASSWORD, Chat, with_password
 
-from feedback_blueprint.stores.redis_client import RIGHTS
+from feedback_blueprint.stores.redis_errors import RIGHTS
 from feedback_blueprint.testing import capture_feedback
 
 

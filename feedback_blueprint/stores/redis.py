@@ -19,7 +19,8 @@ from redis.exceptions import NoScriptError, ResponseError
 from ..errors import ConfigurationError
 from ..findings import Finding
 from .base import Ballot, Confirmation, Message, Outcome, Shown, Standing, Status
-from .redis_client import FAILURES, Client, Shared, client_from_url, unavailable
+from .redis_client import Client, Shared, client_from_url
+from .redis_errors import FAILURES, unavailable
 from .redis_layout import AMEND, CONFIRM, VOTE, decode, encode
 
 

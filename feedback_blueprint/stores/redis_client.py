@@ -1,4 +1,4 @@
-"""redis-py: clients from URLs, for a server, a cluster or Sentinel, and what its errors mean.
+"""redis-py: clients from URLs, for a server, a cluster or Sentinel.
 
 redis-py's own defaults retry 10 times or never, and wait 5 seconds or without bound. Here each
 attempt has a timeout and there are two; nothing connects before it is used.
@@ -22,8 +22,8 @@ from redis.connection import parse_url
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
-from ..errors import StoreUnavailable, Unreachable
 from ..locks import OfProcess
+from .redis_errors import FAILURES
 
 Client = redis.Redis | redis.RedisCluster
 
@@ -209,39 +209,3 @@ def _parse(url: str, scheme: str, port: int) -> tuple[list[tuple[str, int]], dic
     if scheme == "rediss":
         options["ssl"] = True
     return addresses, options
-
-
-FAILURES = (errors.RedisError, errors.RedisClusterException, OSError)
-"""All that redis-py raises."""
-
-RIGHTS = "+@read +@write +@scripting +@connection +info, in a cluster +cluster|slots"
-"""What the user in a URL must be allowed, in the words of `ACL SETUSER`."""
-
-REMEDIES: tuple[tuple[type[Exception], str], ...] = (
-    (errors.AuthenticationError, "Check the user and the password in its URL."),
-    (errors.AuthorizationError, "Check the rights of the user in its URL."),
-    (errors.BusyLoadingError, "It is still loading its data: wait."),
-    (errors.TimeoutError, "Check that it is not overloaded, the network, and TLS in its URL."),
-    (errors.ConnectionError, "Check that it runs, and its URL: host, port and TLS."),
-    (errors.NoPermissionError, f"Grant its user {RIGHTS}."),
-    (errors.OutOfMemoryError, "Raise its maxmemory, or set maxmemory-policy volatile-ttl."),
-    (errors.AskError, "It is one node of a cluster: use redis+cluster:// in the URL."),
-    (errors.ReadOnlyError, "Give the URL of the primary, or of the Sentinels."),
-    (errors.MasterDownError, "Its primary is down: give the URL of the Sentinels."),
-    (errors.ClusterDownError, "Check the cluster: not all of its slots are served."),
-    (errors.RedisClusterException, f"Check that its nodes run, its URL, and its user: {RIGHTS}."),
-)
-"""What to do about an error; the first that fits counts."""
-
-
-def unavailable(error: Exception) -> StoreUnavailable:
-    """Say what went wrong and what to do about it; redis-py's own texts hold no passwords."""
-    text = str(error)
-    remedy = next((text for kind, text in REMEDIES if isinstance(error, kind)), "See its log.")
-    unreachable: Unreachable | None = None
-    if isinstance(error, (errors.ConnectionError, errors.TimeoutError, OSError)):
-        crowded = "No connection available" in text or "Too many connections" in text
-        unreachable = "crowded" if crowded else "part"
-    elif isinstance(error, errors.RedisClusterException):
-        unreachable = "whole"
-    return StoreUnavailable(f"Redis: {text}", remedy, unreachable=unreachable)
