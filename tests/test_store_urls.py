@@ -68,7 +68,23 @@ def test_a_url_that_cannot_work_is_refused_with_a_remedy(url: str) -> None:
 @pytest.mark.parametrize(
     ("url", "why"),
     [
-        ("redis://localhost/zero", "a database is a number"),
+        ("redis://localhost/zero", "a database is one number"),
+        ("redis://localhost/-1", "a database is one number, from 0"),
+        ("redis://localhost?db=-1", "a database is one number, from 0"),
+        ("redis+sentinel://localhost/primary/-1", "a database is one number, from 0"),
+        ("redis+sentinel://localhost/primary?db=-1", "a database is one number, from 0"),
+        ("redis://localhost/0/1", "a database is one number"),
+        ("redis+sentinel://localhost/primary/0/1", "a database is one number"),
+        ("redis://localhost?socket_timeout=0", "socket_timeout is a number of seconds, over 0"),
+        ("rediss://localhost?socket_timeout=-1", "socket_timeout is"),
+        ("unix:///s?socket_connect_timeout=nan", "socket_connect_timeout is"),
+        ("redis+cluster://localhost?socket_timeout=inf", "socket_timeout is .* and finite"),
+        ("redis+sentinel://localhost/primary?socket_timeout=0", "socket_timeout is"),
+        ("redis+sentinel://localhost/primary?sentinel_socket_timeout=0", "socket_timeout is"),
+        ("redis://localhost?encoding=nonsense", "unknown encoding"),
+        ("redis+cluster://localhost?encoding=nonsense", "unknown encoding"),
+        ("redis+sentinel://localhost/primary?encoding=nonsense", "unknown encoding"),
+        ("sqlite:///a%00b", "no path can have a NUL"),
         ("redis://localhost/0?colour=red", "'colour'"),
         ("redis+sentinel://localhost", "service"),
         ("redis+cluster://localhost/3", "a cluster has one database"),
@@ -83,6 +99,10 @@ def test_a_url_that_cannot_work_says_why(url: str, why: str) -> None:
 @pytest.mark.parametrize(
     "url",
     [
+        "redis://localhost",
+        "redis://localhost/",
+        "redis://localhost/1/",
+        "redis://localhost?db=1&socket_timeout=0.1&socket_connect_timeout=1&encoding=utf8",
         "unix:///run/redis.sock?db=1",
         "redis+cluster://localhost/0",
         "redis+cluster://localhost?db=0",
@@ -90,6 +110,7 @@ def test_a_url_that_cannot_work_says_why(url: str, why: str) -> None:
         "redis+cluster://localhost?dynamic_startup_nodes=false&max_connections=10",
         "redis+sentinel://localhost/primary",
         "redis+sentinel://localhost/primary/3?client_name=a&sentinel_client_name=b",
+        "redis+sentinel://localhost/primary?sentinel_socket_timeout=0.1",
     ],
 )
 def test_what_the_client_of_a_url_takes_can_be_set_there(url: str) -> None:
@@ -113,10 +134,11 @@ def test_sentinels_share_the_time_of_one_attempt() -> None:
         assert sum(each.connection_pool.connection_kwargs[bound] for each in asked) == 1
 
 
-def test_sentinels_without_a_database_mean_the_first() -> None:
-    client = client_from_url("redis+sentinel://one/primary", timeout=1)()
+@pytest.mark.parametrize(("place", "db"), [("", 0), ("/3", 3), ("?db=3", 3)])
+def test_sentinels_take_the_database_of_the_path_or_the_query(place: str, db: int) -> None:
+    client = client_from_url(f"redis+sentinel://one/primary{place}", timeout=1)()
     assert isinstance(client, redis.Redis)
-    assert client.connection_pool.connection_kwargs["db"] == 0
+    assert client.connection_pool.connection_kwargs["db"] == db
 
 
 @pytest.mark.parametrize(
@@ -146,7 +168,7 @@ def test_no_password_is_in_an_error(url: str) -> None:
     ("url", "told"),
     [
         ("redis://user:hunter2@localhost:port/0", "'redis://***@localhost...'"),
-        ("redis://localhost/zero", "'redis://localhost/zero' (a database is a number)"),
+        ("redis://localhost/zero", "'redis://localhost/zero' (a database is one number, from 0)"),
         ("postgres://localhost/db", "'postgres://localhost/db'"),
         ("hunter2", "'...'"),
         ("", "''"),

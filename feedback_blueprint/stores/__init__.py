@@ -54,7 +54,10 @@ def store_from_url(url: str | None, *, timeout: float, instance_path: str, key: 
         if urlsplit(url).scheme in SCHEMES:
             return RedisStore.from_url(url, timeout)
         if found := SQLITE.fullmatch(url):
-            return SQLiteStore(Path(instance_path, unquote(found[1])), timeout)
+            path = unquote(found[1])
+            if "\0" in path:
+                raise BadURL("no path can have a NUL")
+            return SQLiteStore(Path(instance_path, path), timeout)
         why = ""
     except BadURL as error:
         why = f" ({error})"

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlencode, urlsplit
 
 import redis
 from redis import exceptions as errors
@@ -79,10 +79,10 @@ def client_from_url(url: str, timeout: float) -> Callable[[], Client]:
 def _server(url: str, limits: dict[str, Any], timeout: float) -> Callable[[], Client]:
     options = parse_url(url)
     parts = urlsplit(url)
-    if parts.scheme == "unix" and not parts.path.strip("/"):
+    if parts.scheme != "unix":
+        _database(parts.path)  # which redis-py would take for 0, or for another
+    elif not parts.path.strip("/"):
         raise BadURL("no path")
-    if parts.scheme != "unix" and parts.path.strip("/") and "db" not in options:
-        raise BadURL("a database is a number")  # which redis-py would take for 0
     str(options.get("host", "")).encode("idna")  # as the resolver would
     with _refusing_options():
         pool = redis.BlockingConnectionPool.from_url(
@@ -92,8 +92,8 @@ def _server(url: str, limits: dict[str, Any], timeout: float) -> Callable[[], Cl
             retry_on_error=[errors.ReadOnlyError],
             **limits,
         )
-        if parts.query:  # without options there is nothing to refuse, and this takes 4 ms
-            pool.connection_class(**pool.connection_kwargs)
+    if parts.query:  # without options there is nothing to refuse, and this takes 4 ms
+        _connect_to_nothing(pool.connection_class, pool.connection_kwargs)
     if pool.get_encoder().decode_responses:
         raise BadURL("what is kept is bytes, which decode_responses would spoil")
     return lambda: redis.Redis(connection_pool=pool)
@@ -120,9 +120,10 @@ def _sentinel(
     service, _, db = path.partition("/")
     if not service:
         raise BadURL("a Sentinel URL names its service, /service/db")
-    options["db"] = int(db or 0)
+    options.setdefault("db", _database(db))
     prefix = "sentinel_"
-    own = {k.removeprefix(prefix): options.pop(k) for k in list(options) if k.startswith(prefix)}
+    told = {k.removeprefix(prefix): options.pop(k) for k in list(options) if k.startswith(prefix)}
+    own = parse_url(f"redis://?{urlencode(told)}")  # as those without a prefix were
     if options.get("ssl"):
         own["ssl"] = True
     for each in own, options:
@@ -135,20 +136,36 @@ def _sentinel(
     )
 
 
+def _database(text: str) -> int:
+    number = unquote(text).strip("/") or "0"
+    if not number.isdecimal():
+        raise BadURL("a database is one number, from 0")
+    return int(number)
+
+
 def _refuse_unusable(options: Mapping[str, Any], others: Collection[str] = ()) -> None:
-    """Make a connection, which connects to nothing, as the first caller would."""
+    """Refuse what is no option of a cluster's or of Sentinels' connections, but for `others`."""
     connection = redis.SSLConnection if options.get("ssl") else redis.Connection
     left_out = {"ssl", "max_connections", *others}
     used: Any = {name: value for name, value in options.items() if name not in left_out}
+    _connect_to_nothing(connection, used | {"retry_on_error": [errors.ReadOnlyError]})
+
+
+def _connect_to_nothing(connection: Callable[..., Any], options: Mapping[str, Any]) -> None:
+    """Make a connection, as the first caller would, and refuse what it cannot work with."""
+    _database(str(options.get("db", 0)))
+    for name in "socket_timeout", "socket_connect_timeout":
+        if not 0 < options[name] < math.inf:
+            raise BadURL(f"{name} is a number of seconds, over 0 and finite")
     with _refusing_options():
-        connection(**used | {"retry_on_error": [errors.ReadOnlyError]})
+        connection(**options).encoder.encode("a")
 
 
 @contextmanager
 def _refusing_options() -> Generator[None]:
     try:
         yield
-    except (TypeError, AttributeError, errors.RedisError) as error:
+    except (TypeError, AttributeError, LookupError, errors.RedisError) as error:
         raise BadURL(f"redis-py cannot use an option, {error}") from error
 
 
