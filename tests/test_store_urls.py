@@ -170,6 +170,8 @@ def test_no_password_is_in_an_error(url: str) -> None:
         ("redis://user:hunter2@localhost:port/0", "'redis://***@localhost...'"),
         ("redis://localhost/zero", "'redis://localhost/zero' (a database is one number, from 0)"),
         ("postgres://localhost/db", "'postgres://localhost/db'"),
+        ("sqlite:///:memory:", "'sqlite:///:memory:'"),
+        ("sqlite://ann:hunter2@localhost/db", "'sqlite://***@localhost/db'"),
         ("hunter2", "'...'"),
         ("", "''"),
     ],

@@ -83,6 +83,8 @@ def refuse_what_is_no_store(store: object) -> None:
 
 def without_password(url: str) -> str:
     """Return the URL fit for a log: who cannot type it may have put a password anywhere."""
+    if url.lower().startswith("sqlite:") and "@" not in url:
+        return url  # which has no place for one
     if not (found := LOGGABLE.fullmatch(url)):
         return "..." if url else ""
     scheme, credentials, place, rest = found.groups()
