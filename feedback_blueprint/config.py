@@ -129,7 +129,7 @@ def _ratings(value: Any) -> Mapping[str | int, float] | None:
         if not 2 <= len(value) <= MAX_RATINGS:
             raise ValueError
         low, high = min(value), max(value)
-        return {rating: (rating - low) / (high - low) for rating in value}
+        return {_rating(rating): (rating - low) / (high - low) for rating in value}
     if not isinstance(value, Mapping) or not value:
         raise TypeError
     return {_rating(rating): _score(score) for rating, score in value.items()}

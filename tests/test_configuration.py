@@ -88,6 +88,7 @@ def test_a_good_value_is_read(key, value, expected):
         ("RATINGS", {"good": 2**63}),
         ("RATINGS", range(1)),
         ("RATINGS", range(1001)),
+        ("RATINGS", range(2**63 - 1, 2**63 + 1)),
         ("RATINGS", range(10**9)),
         ("CATEGORIES", "helpful"),
         ("CATEGORIES", []),
