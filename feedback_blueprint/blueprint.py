@@ -12,7 +12,6 @@ from flask.sansio.blueprints import BlueprintSetupState
 
 from .announcing import announce
 from .assets import add_assets
-from .attributes import plain
 from .capture import Capture, Context, MessageID
 from .cli import add_commands
 from .config import Settings
@@ -226,7 +225,7 @@ class FeedbackBlueprint(Blueprint):
         Raises `UnknownMessage` where there is none, any other `Refusal`, `RuntimeError` as `stash`.
         """
         votes = self._votes()
-        return votes.retract(str(plain(message_id)), votes.raters.of_caller())
+        return votes.retract(message_id, votes.raters.of_caller())
 
     def _votes(self) -> Votes:
         try:

@@ -13,7 +13,7 @@ from uuid import uuid4
 from flask import current_app
 from marshmallow import ValidationError
 
-from .attributes import MAX_TEXT, text_problem
+from .attributes import message_id_text
 from .config import Settings
 from .errors import (
     AgentNotRecording,
@@ -87,11 +87,13 @@ class Votes:
         message_id = loaded.pop("message_id")
         return self._take(message_id, Vote(**loaded), raters)
 
-    def retract(self, message_id: str, raters: Sequence[bytes]) -> Receipt:
+    def retract(self, message_id: object, raters: Sequence[bytes]) -> Receipt:
         """Take a vote back. Without one, the message is as good as unknown."""
-        if text_problem(message_id, MAX_TEXT):
-            raise UnknownMessage
-        receipt = self._take(message_id, None, raters)
+        try:
+            key = message_id_text(message_id)
+        except ValueError:
+            raise UnknownMessage from None
+        receipt = self._take(key, None, raters)
         if receipt.status == "unchanged":
             raise UnknownMessage
         return receipt

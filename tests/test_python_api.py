@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from uuid import UUID
 
 import pytest
 
@@ -21,10 +22,22 @@ def test_record_and_retract_do_what_the_routes_do(app, feedback, events):
             feedback.retract(message_id)
         with pytest.raises(errors.Invalid) as invalid:
             feedback.record(message_id, True)
-        with pytest.raises(errors.UnknownMessage):
-            feedback.retract("half \ud800")
     assert list(invalid.value.errors) == ["rating"]
     assert [event["revision"] for event in events] == [1, 2]
+
+
+def test_a_message_with_a_uuid_can_be_retracted(app, feedback, events):
+    with app.test_request_context():
+        feedback.record(feedback.stash(UUID(int=7)), "good")
+        assert feedback.retract(UUID(int=7)).status == "retracted"
+
+
+def test_what_can_be_no_id_is_an_unknown_message_to_retract(app, feedback, events):
+    with app.test_request_context():
+        feedback.record(feedback.stash("None"), "good")
+        for message_id in None, 10**5000, "half \ud800":
+            with pytest.raises(errors.UnknownMessage):
+                feedback.retract(message_id)
 
 
 def test_members_of_an_enum_are_kept_and_sent_as_what_they_are(app, feedback, events):
