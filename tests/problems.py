@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 
 def refused(response, status, code):
     assert (response.status_code, response.json["code"]) == (status, code)
     assert response.mimetype == "application/problem+json"
     assert response.json["status"] == status
-    assert {"type", "title", "detail"} < response.json.keys()
+    assert response.json["type"] == "about:blank"
+    assert response.json["title"] == HTTPStatus(status).phrase
+    assert response.json["detail"]
     return True

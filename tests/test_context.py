@@ -13,12 +13,14 @@ def store_url(new_store_url):
     return new_store_url("sqlite")  # what differs between stores is in their own tests
 
 
-def test_context_goes_on_the_event(feedback, call, client, events):
+def test_context_goes_on_every_event(feedback, call, client, events):
     traced = feedback.trace_message(context={"model": "m-1", "temperature": 0.5})(plain)
     message_id = call(traced).json["message_id"]
-    client.post("/feedback", json={"message_id": message_id, "rating": 1})
-    assert events[0]["model"] == "m-1"
-    assert events[0]["temperature"] == 0.5
+    for rating in 1, 2:
+        client.post("/feedback", json={"message_id": message_id, "rating": rating})
+    client.delete(f"/feedback?message_id={message_id}")
+    assert [event["rating"] for event in events] == [1, 2, "retracted"]
+    assert [(event["model"], event["temperature"]) for event in events] == [("m-1", 0.5)] * 3
 
 
 def test_context_is_taken_from_the_result(feedback, call, kept):

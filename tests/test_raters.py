@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from flask import Flask, session
+from processes import wait_until
 
 from feedback_blueprint import ConfigurationError, FeedbackBlueprint
 from feedback_blueprint.raters import Raters
@@ -58,6 +61,33 @@ def test_another_raters_message_is_exactly_like_none(visitor):
     for stranger in bob, nobody:
         assert ask_all(stranger, message_id) == ask_all(stranger, "x" * 22)
     assert ann.get(f"/feedback?message_id={message_id}").json["feedback"][0]["rating"] == "good"
+
+
+def test_an_expired_message_is_exactly_like_none(store_url):
+    app = make_app(store_url, session_rater, FEEDBACK_TTL=0.3)
+    with capture_feedback(app):
+        client = app.test_client()
+        message_id = client.get("/chat").text
+        assert message_id != "None"
+        url = f"/feedback?message_id={message_id}"
+        wait_until(lambda: client.get(url).json["rateable"] == [], "expired")
+        assert ask_all(client, message_id) == ask_all(client, "x" * 22)
+
+
+def test_a_message_kept_in_a_thread_is_its_owners_alone(app, visitor):
+    [feedback] = app.extensions["feedback_blueprint"]
+
+    @app.get("/job")
+    def job():
+        request_knows = feedback.capture()
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(request_knows.stash).result()
+
+    ann, bob = visitor("ann"), visitor("bob")
+    message_id = ann.get("/job").text
+    assert ask_all(bob, message_id) == ask_all(bob, "x" * 22)
+    body = {"message_id": message_id, "rating": "good"}
+    assert ann.post("/feedback", json=body).status_code == 202
 
 
 def test_the_store_does_the_same_work_for_another_raters_message(app, visitor, monkeypatch):
@@ -186,9 +216,11 @@ def test_a_hash_outlives_an_upgrade():
 
 
 @pytest.mark.parametrize("secret", [None, ""])
-def test_a_rater_needs_a_secret_key(secret):
+def test_a_rater_needs_a_secret_key_at_registration(secret):
+    app = Flask(__name__)
+    app.secret_key = secret
     with pytest.raises(ConfigurationError, match="SECRET_KEY is not set"):
-        Raters(lambda: "ann", {"SECRET_KEY": secret})
+        app.register_blueprint(FeedbackBlueprint(rater=session_rater))
 
 
 def test_an_operator_is_told_how_many_keys_there_are():

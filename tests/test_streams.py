@@ -18,6 +18,7 @@ def test_a_stream_is_stashed_when_called_and_handed_through(feedback, call, kept
     stream = feedback.trace_message(generator)
     response = call(lambda: Response(stream()))
     assert response.text == f"{ids(response)[0]}!"
+    assert response.headers["Access-Control-Expose-Headers"] == "X-Message-ID"
     assert kept(ids(response)[0])
 
 

@@ -96,6 +96,11 @@ def test_a_rating_arrives_as_it_is(post, events, rating):
     assert type(events[0]["rating"]) is type(rating)
 
 
+def test_of_a_name_that_is_sent_twice_the_last_counts(post, events, message_id):
+    assert post(f'{{"message_id": "{message_id}", "rating": 1, "rating": 2}}').status_code == 202
+    assert events[0]["rating"] == 2
+
+
 @pytest.mark.parametrize("value", [1e300, "", " "])
 def test_metadata_may_be_a_float_over_64_bits_and_blank(post, events, value):
     assert post(metadata={"a": value}).status_code == 202
