@@ -29,41 +29,53 @@ class Client:
         self._patience = 2 * timeout
         self._connection: sqlite3.Connection | None = None
         self._pid = os.getpid()
-        self._lock = OfProcess()
+        # Whoever can take the lock while this is true is its holder, and asks for a second turn.
+        self._in_use = False
+        self._lock = OfProcess(reentrant=True)
         _clients.add(self)
 
     @contextlib.contextmanager
     def connected(self) -> Generator[Execute]:
         """Lend the connection, and close it after any error."""
-        lock = self._lock()
         deadline = time.monotonic() + self._patience
+        with self._turn():
+            try:
+                if self._connection is None:
+                    self._connection = self._open(deadline)
+                yield Execute(self._connection, deadline)
+            except BaseException as error:
+                self._close()
+                if isinstance(error, (sqlite3.Error, OSError)):
+                    raise _unavailable(self._path, error) from error
+                raise
+
+    @contextlib.contextmanager
+    def disconnected(self) -> Generator[None]:
+        """Close the connection, and lend none meanwhile; or do nothing, where it stays lent."""
+        with contextlib.ExitStack() as turn:
+            with contextlib.suppress(StoreUnavailable):
+                turn.enter_context(self._turn())
+                self._close()
+            yield
+
+    @contextlib.contextmanager
+    def _turn(self) -> Generator[None]:
+        """Take a turn; raises `StoreUnavailable` where none comes, at once where it never can."""
+        lock = self._lock()
         if not lock.acquire(timeout=self._patience):
             remedy = "Use Redis for so many messages at once."
             raise StoreUnavailable("SQLite is busy", remedy, unreachable="crowded")
         try:
             self._leave_parents()
-            if self._connection is None:
-                self._connection = self._open(deadline)
-            yield Execute(self._connection, deadline)
-        except BaseException as error:
-            self._close()
-            if isinstance(error, (sqlite3.Error, OSError)):
-                raise _unavailable(self._path, error) from error
-            raise
-        finally:
-            lock.release()
-
-    @contextlib.contextmanager
-    def disconnected(self) -> Generator[None]:
-        """Close the connection, and lend none meanwhile; or do nothing, where it stays lent."""
-        lock = self._lock()
-        if not lock.acquire(timeout=self._patience):
-            yield
-            return
-        try:
-            self._leave_parents()
-            self._close()
-            yield
+            if self._in_use:
+                why = "The garbage collector ended a stream while its thread was using SQLite"
+                remedy = "Close streams that are not read to their end."
+                raise StoreUnavailable(why, remedy, unreachable="crowded")
+            self._in_use = True
+            try:
+                yield
+            finally:
+                self._in_use = False
         finally:
             lock.release()
 
@@ -71,7 +83,7 @@ class Client:
         """Never close what a fork copied that told nobody, such as uWSGI's."""
         if self._pid != os.getpid():
             _left_behind.append(self._connection)
-            self._connection, self._pid = None, os.getpid()
+            self._connection, self._pid, self._in_use = None, os.getpid(), False
 
     def _close(self) -> None:
         if self._connection is not None:
