@@ -89,6 +89,25 @@ def test_a_store_that_answers_again_is_asked_by_all(store, stash, monkeypatch):
     assert [stash("a"), stash("b"), stash("a")] == [True] * 3
 
 
+def test_a_store_that_takes_long_to_fail_is_left_alone_for_as_long(store, stash, monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr("feedback_blueprint.stores.guard.time.monotonic", lambda: now[0])
+
+    def resolve():
+        now[0] += 5
+
+    store.error = StoreUnavailable("Gone.", unreachable="whole")
+    for attempt in (1, 2):
+        store.meanwhile.append(resolve)
+        stash("a")
+        now[0] += 4.5
+        stash("a")
+        assert store.asked == attempt
+        now[0] += 0.5
+    stash("a")
+    assert store.asked == 3
+
+
 CALLS = {
     "stash": lambda guard: guard.stash("a", Message("a"), timedelta(1)),
     "amend": lambda guard: guard.amend("a", Message("a")),

@@ -22,7 +22,7 @@ PATIENCE = 10.0
 """Seconds after which a caller that was trying again is taken for dead."""
 
 PAUSE = 1.0
-"""Seconds between two messages that try to reach a store that is out."""
+"""Seconds between two messages that try to reach a store that is out, if a try takes no longer."""
 
 
 @dataclass
@@ -38,9 +38,10 @@ class Guard:
     """A store that is asked no more, for a second at a time, once it could not be reached.
 
     What cannot be reached costs each caller a timeout or two. After the first, of those who stash
-    only one a second pays that: an answer waits behind it. A vote may try at any time, if nobody
-    else does, so that it is taken as soon as the store is back. A store that answers, be it with
-    an error, is not out.
+    only one a second pays that: an answer waits behind it. Where it took longer than a second, as
+    a slow resolver does, the pause is as long. A vote may try at any time, if nobody else does, so
+    that it is taken as soon as the store is back. A store that answers, be it with an error, is
+    not out.
     """
 
     def __init__(self, store: Store, complaints: Complaints) -> None:
@@ -71,6 +72,7 @@ class Guard:
         parts = {WHOLE, *map(self._store.part_of, keys)}
         if self._out:
             self._refuse_while_out(parts, eager)
+        begin = time.monotonic()
         try:
             answer = call()
         except StoreUnavailable as error:
@@ -78,7 +80,7 @@ class Guard:
             if error.unreachable == "crowded":  # nobody asked, so nothing was learned
                 self._leave_to_the_next(parts)
             else:
-                self._learn(parts, error)
+                self._learn(parts, error, time.monotonic() - begin)
             raise
         except BaseException:  # a timeout of gevent's, or a defect
             self._leave_to_the_next(parts)
@@ -103,12 +105,12 @@ class Guard:
             for part in parts & self._out.keys():
                 self._out[part].asked_until = 0.0
 
-    def _learn(self, parts: set[str], error: StoreUnavailable | None) -> None:
+    def _learn(self, parts: set[str], error: StoreUnavailable | None, took: float = 0.0) -> None:
         with self._lock():
             for part in parts:
                 self._out.pop(part, None)
             if error and error.unreachable:
                 out = parts - {WHOLE} if error.unreachable == "part" else {WHOLE}
-                until = time.monotonic() + PAUSE
+                until = time.monotonic() + max(PAUSE, took)
                 why = error.again()  # without a traceback, which would keep the request alive
                 self._out |= {part: Outage(why, until) for part in out or {WHOLE}}
