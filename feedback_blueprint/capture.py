@@ -26,13 +26,16 @@ class Capture:
         self.votes = votes
         self._owner = owner
         self._announced = announced
-        self._trace_id = votes.agent.trace_id()
-        self._why_blind = "A header of the client's names one that no event can carry."
-        if self._trace_id is None:
-            try:
-                votes.agent.check()
-            except AgentNotRecording as error:
-                self._why_blind = str(error)
+        self._trace_id: str | None = None
+        self._why_blind = "The agent failed."
+        with votes.complaints.quietly("The agent failed: a message made here cannot be rated."):
+            self._trace_id = votes.agent.trace_id()
+            if self._trace_id is None:
+                try:
+                    votes.agent.check()
+                    self._why_blind = "A header of the client's names one that no event can carry."
+                except AgentNotRecording as error:
+                    self._why_blind = str(error)
 
     def stash(
         self,

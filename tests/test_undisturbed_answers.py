@@ -55,6 +55,20 @@ def test_without_a_store_stashing_by_hand_returns_none(store, caplog):
     assert len(caplog.records) == 1
 
 
+@pytest.mark.parametrize("fails", ["trace_id", "check"])
+def test_with_an_agent_that_fails_stashing_by_hand_returns_none(
+    app, feedback, events, monkeypatch, caplog, fails
+):
+    [votes] = app.extensions["feedback_blueprint"].values()
+    monkeypatch.setattr(votes.agent, "trace_id", lambda: None)
+    monkeypatch.setattr(votes.agent, fails, lambda: 1 / 0)
+    with app.test_request_context():
+        assert feedback.stash() is None
+        assert feedback.capture().stash("a") is None
+    assert "ZeroDivisionError" in caplog.text
+    assert "The agent failed" in caplog.messages[-1]
+
+
 def test_what_fails_in_the_store_is_not_blamed_on_the_id(caplog):
     feedback, app = FeedbackBlueprint(store=BrokenStore(ValueError("odd"))), Flask(__name__)
     app.register_blueprint(feedback)
