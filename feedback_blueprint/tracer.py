@@ -162,14 +162,29 @@ def _status(result: Any) -> int:
 
 def _position_of_message_id(function: Callable[..., Any]) -> int | None:
     """Return where a function takes `message_id`; past all arguments if by keyword alone."""
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except ValueError:  # a builtin does not say
-        return None
-    for position, parameter in enumerate(parameters):
+    signature = _signature(function, follow_wrapped=False)
+    if "message_id" not in signature.parameters:
+        if hasattr(inspect.unwrap(function, stop=_drops_message_id), "__wrapped__"):
+            return None
+        signature = _signature(function)
+    for position, parameter in enumerate(signature.parameters.values()):
         if parameter.name == "message_id":
             if parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
                 return position
             if parameter.kind is parameter.KEYWORD_ONLY:
                 return sys.maxsize
     return None
+
+
+def _drops_message_id(function: Callable[..., Any]) -> bool:
+    """Ask of what may be another decorator's, and then shows the signature of what it wraps."""
+    parameters = _signature(function, follow_wrapped=False).parameters
+    takes_any = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
+    return not takes_any and "message_id" not in parameters
+
+
+def _signature(function: Callable[..., Any], *, follow_wrapped: bool = True) -> inspect.Signature:
+    try:
+        return inspect.signature(function, follow_wrapped=follow_wrapped)
+    except ValueError:  # a builtin does not say
+        return inspect.signature(lambda *_, **__: None)

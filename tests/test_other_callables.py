@@ -1,0 +1,60 @@
+"""The decorator above other decorators."""
+
+from __future__ import annotations
+
+import functools
+
+import pytest
+from decorated import ids, plain, run
+
+
+@pytest.fixture
+def store_url(new_store_url):
+    return new_store_url("sqlite")  # what differs between stores is in their own tests
+
+
+def passing_on(function):
+    @functools.wraps(function)
+    def wrapper(*args, **kwargs):
+        return function(*args, **kwargs)
+
+    return wrapper
+
+
+def by_position_alone(function):
+    @functools.wraps(function)
+    def wrapper(*args):
+        return function(*args)
+
+    return wrapper
+
+
+@passing_on
+def asked(prompt, message_id=""):
+    return {"message_id": message_id}
+
+
+@functools.wraps(lambda prompt: prompt)
+def renamed(prompt, message_id=""):
+    return {"message_id": message_id}
+
+
+@pytest.mark.parametrize(
+    "function", [asked, passing_on(asked), functools.lru_cache(asked), renamed]
+)
+def test_an_id_goes_through_other_decorators(feedback, call, function):
+    traced = feedback.trace_message(function)
+    response = call(lambda: [run(traced, "hi"), run(traced, "hi", "by position")])
+    assert response.json == ids(response)
+    assert response.json[1] == "by position"
+
+
+@pytest.mark.parametrize(
+    "function", [by_position_alone(plain), passing_on(by_position_alone(plain))]
+)
+def test_an_id_that_another_decorator_takes_none_of_is_announced_alone(
+    feedback, call, kept, function
+):
+    response = call(lambda: [run(feedback.trace_message(function))])
+    assert response.json == [""]
+    assert kept(*ids(response))
