@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
+from types import MethodType
 from typing import Any
 
 from .errors import ConfigurationError
@@ -23,9 +24,13 @@ def trace(tracer_of: Callable[[Callable[..., Any]], Tracer], function: Any) -> A
         inside = trace(tracer_of, function.func)
         held = functools.partial(inside, *function.args, **function.keywords)
         return functools.update_wrapper(held, function)
+    if type(function) is MethodType:  # not what only passes for one
+        return MethodType(trace(tracer_of, function.__func__), function.__self__)
     if not callable(function):
         raise ConfigurationError(f"{function!r} is no function. Did you mean message_id=?")
-    return _wrap(tracer_of(function), function)
+    wrapped = _wrap(tracer_of(function), function)
+    # What is no descriptor is no method of the class that holds it.
+    return wrapped if hasattr(type(function), "__get__") else staticmethod(wrapped)
 
 
 def _wrap(tracer: Tracer, function: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,11 +1,12 @@
-"""The decorator above other decorators."""
+"""The decorator above other decorators, and on objects and bound methods."""
 
 from __future__ import annotations
 
 import functools
+from types import MethodType
 
 import pytest
-from decorated import ids, plain, run
+from decorated import KINDS, OBJECTS, ids, plain, run
 
 
 @pytest.fixture
@@ -58,3 +59,24 @@ def test_an_id_that_another_decorator_takes_none_of_is_announced_alone(
     response = call(lambda: [run(feedback.trace_message(function))])
     assert response.json == [""]
     assert kept(*ids(response))
+
+
+@pytest.mark.parametrize("bot", OBJECTS)
+def test_an_object_that_a_class_holds_is_no_method(feedback, call, bot):
+    class Page:
+        ask = feedback.trace_message(bot)
+
+    response = call(lambda: [run(Page().ask)])
+    assert response.json == ids(response)
+
+
+@pytest.mark.parametrize("function", KINDS)
+def test_a_bound_method_that_a_class_holds_stays_one(feedback, call, function):
+    bound = MethodType(function, "its own")
+
+    class Page:
+        ask = feedback.trace_message(bound)
+
+    assert type(Page.ask) is MethodType
+    response = call(lambda: [run(Page().ask)])
+    assert response.json == ids(response) == ["its own"]
