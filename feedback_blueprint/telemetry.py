@@ -162,7 +162,7 @@ def _findings(settings: Any, startup_timeout: float) -> list[Finding]:
 
 def _running_transaction() -> Any:
     transaction = current_transaction()
-    if transaction is None or not transaction.settings:  # the agent clears them when it ends
+    if transaction is None:
         raise AgentNotRecording(_why_no_transaction())
     return transaction
 

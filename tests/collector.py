@@ -189,8 +189,10 @@ class Collector:
                 for intrinsics, attributes in payload[2]:
                     self._events[intrinsics["type"]].append(attributes | intrinsics)
             case "metric_data":
-                for metric, values in payload[3]:
-                    self._metrics[metric["name"]] += values[0]
+                for metric, (count, total, *_) in payload[3]:
+                    # Of the app's own metrics it is their values that are added up.
+                    of_app = metric["name"].startswith("Custom/")
+                    self._metrics[metric["name"]] += total if of_app else count
         return None if method.endswith("_data") else []
 
     def _matching(self, event_type: str, having: Mapping[str, Any]) -> list[Event]:

@@ -106,3 +106,14 @@ def run(function, *args, **kwargs):
     if inspect.isgenerator(result):
         return next(iter(list(result)))
     return result["message_id"]
+
+
+def assert_same_kind(traced, function):
+    for question in (
+        inspect.isfunction,
+        inspect.iscoroutinefunction,
+        inspect.isgeneratorfunction,
+        inspect.isasyncgenfunction,
+    ):
+        assert question(traced) == question(function)
+    assert inspect.signature(traced) == inspect.signature(function)

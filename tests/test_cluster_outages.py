@@ -17,7 +17,7 @@ from redis.sentinel import Sentinel
 from redis_cluster import RedisCluster
 from redis_sentinel import RedisSentinel
 
-from feedback_blueprint.stores import redis_client
+from feedback_blueprint.stores import RedisStore, redis_client
 from feedback_blueprint.testing import capture_feedback
 
 
@@ -91,6 +91,16 @@ def test_a_cluster_that_serves_some_of_its_slots(cluster: RedisCluster) -> None:
             assert chat.rate("gone") == 503
     finally:
         cluster.nodes[0].ask("CLUSTER", "ADDSLOTS", gone)
+
+
+def test_each_node_of_a_cluster_is_looked_at_by_itself(cluster: RedisCluster) -> None:
+    settings = [("64mb", "volatile-ttl"), ("64mb", "noeviction"), ("0", "volatile-ttl")]
+    for node, values in zip(cluster.nodes, settings, strict=True):
+        for name, value in zip(("maxmemory", "maxmemory-policy"), values, strict=True):
+            node.ask("CONFIG", "SET", name, value)
+    found = RedisStore.from_url(cluster.url, TIMEOUT).inspect()
+    well = [each.what.split()[-1] for each in found if each.what.startswith("memory") and each.ok]
+    assert well == [cluster.nodes[0].address]
 
 
 # Sentinel

@@ -64,13 +64,6 @@ def test_an_id_that_the_caller_passes_among_other_options_stands(feedback, call)
     assert ids(response) == ["mine"]
 
 
-def test_a_message_id_by_position_alone_is_the_callers(feedback, call):
-    traced = feedback.trace_message(lambda message_id, /: message_id)
-    response = call(lambda: traced("mine"))
-    assert response.text == "mine"
-    assert ids(response) != ["mine"]
-
-
 class Row(NamedTuple):
     text: str
     id: int
@@ -82,6 +75,17 @@ def sqlite_row():
     return connection.execute("SELECT 'reply' AS text, 5 AS id").fetchone()
 
 
+class Indexed:
+    id = 7
+
+    def __getitem__(self, key):
+        raise KeyError(key)
+
+
+class TextResponse(Response):
+    id = 7
+
+
 @pytest.mark.parametrize(
     ("message_id", "result", "expected"),
     [
@@ -91,6 +95,8 @@ def sqlite_row():
         ("id", SimpleNamespace(id=7), "7"),
         ("id", Row("reply", 5), "5"),
         ("id", sqlite_row(), "5"),
+        ("id", Indexed(), "7"),
+        ("id", TextResponse("reply"), "7"),
         ("id", ({"id": "a"}, 201), "a"),
         (lambda result: result["deep"]["id"], {"deep": {"id": "a"}}, "a"),
     ],

@@ -1,12 +1,13 @@
-"""The decorator above other decorators, and on objects and bound methods."""
+"""The decorator above other decorators, and on what is no plain function."""
 
 from __future__ import annotations
 
 import functools
+import inspect
 from types import MethodType
 
 import pytest
-from decorated import KINDS, OBJECTS, ids, plain, run
+from decorated import KINDS, OBJECTS, assert_same_kind, ids, plain, run
 
 
 @pytest.fixture
@@ -80,3 +81,44 @@ def test_a_bound_method_that_a_class_holds_stays_one(feedback, call, function):
     assert type(Page.ask) is MethodType
     response = call(lambda: [run(Page().ask)])
     assert response.json == ids(response) == ["its own"]
+
+
+@pytest.mark.parametrize("bot", OBJECTS)
+def test_an_object_is_decorated_as_what_it_is_when_called(feedback, call, bot):
+    def id_of(result):
+        return result["message_id"] if isinstance(result, dict) else result
+
+    traced = feedback.trace_message(message_id=id_of)(bot)
+    assert ids(call(lambda: run(traced, "own"))) == ["own"]
+    assert inspect.signature(traced) == inspect.signature(bot)
+    for question in inspect.isgeneratorfunction, inspect.isasyncgenfunction:
+        assert question(traced) == question(bot)
+
+
+@pytest.mark.parametrize("function", KINDS)
+def test_a_partial_stays_one_and_what_it_holds_is_the_callers(feedback, call, function):
+    held = [
+        functools.partial(function, extra=2),
+        functools.partial(function, message_id="keyword"),
+        functools.partial(function, "position"),
+    ]
+    traced = [feedback.trace_message(each) for each in held]
+    for each, before in zip(traced, held, strict=True):
+        assert isinstance(each, functools.partial)
+        assert_same_kind(each, before)
+    response = call(lambda: [run(each) for each in traced])
+    assert response.json[1:] == ["keyword", "position"]
+    assert ids(response) == response.json
+
+
+def test_a_builtin_that_has_no_signature_takes_no_id(feedback, call):
+    response = call(lambda: [feedback.trace_message(max)(1, 2)])
+    assert response.json == [2]
+    assert len(ids(response)) == 1
+
+
+def test_a_message_id_by_position_alone_is_the_callers(feedback, call):
+    traced = feedback.trace_message(lambda message_id, /: message_id)
+    response = call(lambda: traced("mine"))
+    assert response.text == "mine"
+    assert ids(response) != ["mine"]

@@ -65,7 +65,12 @@ def test_a_store_that_fails_does_not_stop_the_others(monkeypatch):
         wait_until(lambda each=confirmation: each in sent, "it")
 
 
-def test_what_could_not_be_sent_is_sent_again_for_some_time(monkeypatch, caplog):
+@pytest.mark.parametrize(
+    ("error", "with_traceback"), [(StoreUnavailable("Gone."), False), (ZeroDivisionError(), True)]
+)
+def test_what_could_not_be_sent_is_sent_again_for_some_time(
+    monkeypatch, caplog, error, with_traceback
+):
     monkeypatch.setattr("feedback_blueprint.stores.outbox._outboxes", {})
     monkeypatch.setattr("feedback_blueprint.stores.outbox.PAUSE", 0.01)
     tried: list[Confirmation] = []
@@ -73,7 +78,7 @@ def test_what_could_not_be_sent_is_sent_again_for_some_time(monkeypatch, caplog)
     def refuse(confirmations: Sequence[Confirmation]) -> None:
         tried.extend(confirmations)
         complained.append(len(caplog.records))
-        raise StoreUnavailable("Gone.")
+        raise error
 
     complained: list[int] = []
     send_soon(refuse, CONFIRMATIONS[0])
@@ -84,7 +89,7 @@ def test_what_could_not_be_sent_is_sent_again_for_some_time(monkeypatch, caplog)
     assert tried == CONFIRMATIONS[:1] * TRIES
     [record] = caplog.records
     assert "not confirmed" in record.message
-    assert not record.exc_info
+    assert bool(record.exc_info) is with_traceback
     assert complained == [0] * TRIES, "of what is tried again nobody needs to know"
 
 

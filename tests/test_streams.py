@@ -157,6 +157,15 @@ def test_a_stream_whose_first_item_names_no_message_is_none(feedback, call, capl
     assert not caplog.records
 
 
+def test_a_stream_that_was_not_kept_is_asked_for_nothing(app, feedback, caplog):
+    """Here there is no agent, and so no trace ID."""
+    stream = feedback.trace_message(context=lambda _: 1 / 0)(generator)
+    with app.test_request_context():
+        assert len(list(stream())) == 2
+    assert [record.args for record in caplog.records if record.exc_info] == []
+    assert "message_id" not in caplog.text
+
+
 def test_a_stream_that_was_kept_when_called_is_not_followed(feedback, call):
     traced = feedback.trace_message(generator)
     assert call(lambda: traced().gi_code.co_name).text == "generator"

@@ -61,7 +61,7 @@ def store_from_url(url: str | None, *, timeout: float, instance_path: str, key: 
         why = ""
     except BadURL as error:
         why = f" ({error})"
-    except (ValueError, TypeError):
+    except ValueError:
         why = ""  # Python's own texts hold passwords
     raise ConfigurationError(
         f"{key} cannot be {without_password(url)!r}{why}. Give redis://host:port/db, rediss://..., "
