@@ -42,6 +42,7 @@ def settings(url: str) -> Settings:
         "redis://localhost:6379/zero",
         "redis://localhost:6379/0?colour=red",
         "redis://localhost:6379/0?retry=3",
+        "redis://localhost:6379/0?protocol=9",
         "redis://localhost:6379/0?ssl=true",
         "redis://localhost:6379/0?single_connection_client=1",
         "redis+cluster://localhost:6379?colour=red",
