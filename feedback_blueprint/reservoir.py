@@ -24,8 +24,19 @@ ENVELOPE = 100
 class Load(NamedTuple):
     """Votes, and bytes of all events: no less than the agent sends."""
 
-    votes: int = 0
-    size: int = 0
+    votes: int
+    size: int
+
+    def plus(self, *others: Load) -> Load:
+        """Return the sum."""
+        votes, size = self
+        for other in others:
+            votes += other.votes
+            size += other.size
+        return Load(votes, size)
+
+
+NOTHING = Load(0, 0)
 
 
 class Reservoir:
@@ -44,7 +55,7 @@ class Reservoir:
     def __init__(self) -> None:
         self._lock = OfProcess()
         self._held: Any = None
-        self._load = self._last = Load()
+        self._load = self._last = NOTHING
         self._sending: WeakKeyDictionary[Any, Load] = WeakKeyDictionary()  # by reservoir
         self._admitted: WeakKeyDictionary[Any, int] = WeakKeyDictionary()  # size, by transaction
         self._under_way: WeakKeyDictionary[Any, Load] = WeakKeyDictionary()  # by transaction
@@ -66,13 +77,14 @@ class Reservoir:
                 room = capacity - min(capacity // 2, max(64, capacity // 20))
             else:
                 if (now := time.monotonic()) - self._counted[0] > period:
-                    self._load, self._counted = Load(), (now, 0)
+                    self._load, self._counted = NOTHING, (now, 0)
                 room = capacity // 2  # any harvest spans parts of two of our periods
             self._admitted.pop(transaction, None)
-            if not self._fits(size, room, largest):
+            if not (fits := self._fits(size, room, largest)):
                 for each in [each for each in self._admitted if not each.settings]:
                     del self._admitted[each]
-            if self._fits(size, room, largest) and not own_is_full:
+                fits = self._fits(size, room, largest)
+            if fits and not own_is_full:
                 self._admitted[transaction] = size + ENVELOPE
                 return
         raise AgentNotRecording(
@@ -87,8 +99,8 @@ class Reservoir:
         """Let the vote that the transaction recorded last outrank all that is not a vote."""
         with self._lock(), suppress(AttributeError, IndexError, TypeError, ValueError):
             vote = Load(1, self._admitted.pop(transaction, ENVELOPE))
-            self._load = total(self._load, vote)
-            self._under_way[transaction] = total(self._under_way.get(transaction, Load()), vote)
+            self._load = self._load.plus(vote)
+            self._under_way[transaction] = self._under_way.get(transaction, NOTHING).plus(vote)
             recorded = transaction._custom_events
             if not recorded.heap:
                 priority, *rest = recorded.pq[-1]
@@ -96,7 +108,7 @@ class Reservoir:
 
     def _fits(self, size: int, room: int, largest: int) -> bool:
         """Whether one more vote does; half of the bytes are left for what else comes meanwhile."""
-        load = total(self._load, *self._sending.values())
+        load = self._load.plus(*self._sending.values()) if self._sending else self._load
         held = load.size + sum(self._admitted.values())
         return (
             load.votes + len(self._admitted) < room
@@ -113,7 +125,7 @@ class Reservoir:
         now, sending = time.monotonic(), len(self._sending)
         if now - self._counted[0] > 1 or sending != self._counted[1]:
             under_way = [load for each, load in self._under_way.items() if each.settings]
-            self._load = total(load_of(reservoir, largest), *under_way)
+            self._load = load_of(reservoir, largest).plus(*under_way)
             self._counted = now, sending
 
     def _find(self, transaction: Any) -> tuple[Any, bool]:
@@ -135,11 +147,6 @@ class Reservoir:
                 )
             return None, False
         return reservoir, own_is_full
-
-
-def total(*loads: Load) -> Load:
-    """Add loads up."""
-    return Load(sum(load.votes for load in loads), sum(load.size for load in loads))
 
 
 def load_of(reservoir: Any, largest: int) -> Load:
