@@ -61,13 +61,13 @@ def test_votes_that_are_too_large_for_one_harvest_are_refused_and_none_is_lost(
 def test_votes_on_their_way_to_a_new_relic_that_fails_are_not_displaced(
     server: Gunicorn, collector: Collector
 ) -> None:
-    messages = [made(server) for _ in range(2 * CAPACITY)]
+    first, later = ([made(server) for _ in range(count)] for count in (CAPACITY - 64, 100))
     begin_a_harvest(server, collector)
     collector.fail("custom_event_data", 503)
     with collector.held("custom_event_data") as answer:
-        taken = {each for each in messages[:CAPACITY] if rate(server, each).status == 202}
+        taken = {each for each in first if rate(server, each).status == 202}
         collector.wait_held("custom_event_data")
-        taken |= {each for each in messages[CAPACITY:] if rate(server, each).status == 202}
+        taken |= {each for each in later if rate(server, each).status == 202}
         answer()
         collector.wait_failed("custom_event_data")
     collector.wait_for(
