@@ -9,6 +9,7 @@ from typing import Any
 
 from certificates import Certificate
 from processes import Server, free_port, wait_until
+from redis import ResponseError
 from redis_server import RedisServer, start_all
 
 
@@ -111,6 +112,27 @@ class RedisCluster(Server):
         yield
         for node in (target, *self.nodes):
             node.ask("CLUSTER", "SETSLOT", slot, "NODE", ids[target])
+
+    @contextmanager
+    def unserved(self, key: str) -> Iterator[None]:
+        """Inside, no node serves the slot of `key`."""
+        slot = self.slot(key)
+        owner = self.node_of_slot(slot)
+        for node in (owner, *self.nodes):  # the owner first: until then it tells the others so
+            wait_until(lambda: self._forgets(node, slot), "a slot to be forgotten")  # noqa: B023  # called at once
+        try:
+            yield
+        finally:
+            owner.ask("CLUSTER", "ADDSLOTS", slot)
+
+    def _forgets(self, node: RedisServer, slot: int) -> bool:
+        """Whether `node` knew of nobody who serves `slot`; it does not afterwards."""
+        try:
+            node.ask("CLUSTER", "DELSLOTS", slot)
+        except ResponseError as error:
+            assert "already unassigned" in str(error), error
+            return True
+        return False
 
     def _knows_all(self, server: RedisServer) -> bool:
         known = server.ask("CLUSTER", "NODES").decode()

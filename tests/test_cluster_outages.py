@@ -80,17 +80,12 @@ def test_a_cluster_that_serves_some_of_its_slots(cluster: RedisCluster) -> None:
     """What lies there is kept and rated, by an app that is started then, too."""
     for node in cluster.nodes:
         node.ask("CONFIG", "SET", "cluster-require-full-coverage", "no")
-    gone = cluster.slot("fb:gone")
-    try:
-        for node in cluster.nodes:
-            node.ask("CLUSTER", "DELSLOTS", gone)
+    with cluster.unserved("fb:gone"):
         chat = Chat(cluster.url)
         with capture_feedback(chat.app):
             message_ids = [chat.chat() for _ in range(10)]
             assert {chat.rate(each) for each in message_ids if each} == {202}
             assert chat.rate("gone") == 503
-    finally:
-        cluster.nodes[0].ask("CLUSTER", "ADDSLOTS", gone)
 
 
 def test_each_node_of_a_cluster_is_looked_at_by_itself(cluster: RedisCluster) -> None:
