@@ -24,6 +24,9 @@ import newrelic.agent
 newrelic.agent.initialize()
 """
 
+#: Not the app and not us: only what takes each worker longest. Gevent patches before it imports.
+LIBRARIES = "import flask, marshmallow, redis\n"
+
 #: A worker takes requests only once its agent is connected.
 CONNECTED = """
 def post_worker_init(worker):
@@ -64,8 +67,12 @@ class Gunicorn(Server, Client):
             # the call, never leaves it.
             self._env.pop("COVERAGE_PROCESS_CONFIG", None)
         config = directory / "gunicorn.conf.py"
-        with_agent = AGENT + (CONNECTED if connected else "")
-        config.write_text(CONFIG + (with_agent if agent else ""))
+        config.write_text(
+            CONFIG
+            + (AGENT if agent else "")
+            + (LIBRARIES if worker_class != "gevent" else "")
+            + (CONNECTED if agent and connected else "")
+        )
         self._command = [sys.executable, "-m", "gunicorn", app, f"--config={config}"]
         self._command += [f"--workers={workers}", f"--worker-class={worker_class}"]
         self._command += [f"--pythonpath={APPS}"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from tempfile import TemporaryDirectory
 
 import pytest
 import schemathesis
@@ -17,16 +16,19 @@ from feedback_blueprint import FeedbackBlueprint
 from feedback_blueprint.errors import Refusal
 from feedback_blueprint.testing import capture_feedback
 
-STORES = TemporaryDirectory()  # schemathesis wants its apps before there are fixtures
 SCALE = {"FEEDBACK_RATINGS": range(1, 4), "FEEDBACK_CATEGORIES": ["informative", "wrong"]}
 PATH = "/llm/feedback"
 
 
-def make_app(name="feedback", **config):
-    app = Flask(__name__, instance_path=f"{STORES.name}/{name}")
-    app.config.update(config)
-    app.register_blueprint(FeedbackBlueprint(), url_prefix="/llm")
-    return app
+@pytest.fixture
+def make_app(tmp_path):
+    def make_app(**config):
+        app = Flask(__name__, instance_path=str(tmp_path))
+        app.config.update(config)
+        app.register_blueprint(FeedbackBlueprint(), url_prefix="/llm")
+        return app
+
+    return make_app
 
 
 def document_of(app, name="feedback"):
@@ -47,17 +49,17 @@ def described(app):
 # What is in it
 
 
-def test_it_is_a_valid_document():
+def test_it_is_a_valid_document(make_app):
     described(make_app(**SCALE)).validate()
 
 
-def test_it_lists_the_ratings_and_categories_that_the_app_declares():
+def test_it_lists_the_ratings_and_categories_that_the_app_declares(make_app):
     fields = document_of(make_app(**SCALE))["components"]["schemas"]["Feedback"]["properties"]
     assert fields["rating"]["enum"] == [1, 2, 3]
     assert fields["category"]["enum"] == ["informative", "wrong", None]
 
 
-def test_it_has_the_path_of_each_registration():
+def test_it_has_the_path_of_each_registration(make_app):
     feedback, parent = FeedbackBlueprint("deep"), Blueprint("api", __name__, url_prefix="/api")
     parent.register_blueprint(feedback, url_prefix="/v1")
     app = make_app()
@@ -72,12 +74,12 @@ def test_it_has_the_path_of_each_registration():
     assert list(document_of(app)["paths"]) == [PATH]
 
 
-def test_it_has_every_refusal():
+def test_it_has_every_refusal(make_app):
     responses = json.dumps(document_of(make_app())["paths"][PATH]["post"]["responses"])
     assert all(f'"{refusal.code}"' in responses for refusal in Refusal.__subclasses__())
 
 
-def test_without_apispec_the_command_names_the_remedy(monkeypatch):
+def test_without_apispec_the_command_names_the_remedy(make_app, monkeypatch):
     monkeypatch.delitem(sys.modules, "feedback_blueprint.openapi", raising=False)
     monkeypatch.setitem(sys.modules, "apispec", None)
     result = make_app().test_cli_runner().invoke(args=["feedback", "openapi"])
@@ -109,8 +111,8 @@ EVERY_NAME = {"a" * 255: "x" * 255, "A_9.b": 2**63 - 1, "_": -(2**63), "f": 1.5,
         ("other", [1, None], False),
     ],
 )
-def test_the_schema_admits_what_the_route_takes(field, values, fits):
-    app = make_app("admits")
+def test_the_schema_admits_what_the_route_takes(make_app, field, values, fits):
+    app = make_app()
     schema = Draft202012Validator(document_of(app)["components"]["schemas"]["Feedback"])
     for value in values:
         body = {"message_id": "nowhere", "rating": 1, field: value}
@@ -119,10 +121,13 @@ def test_the_schema_admits_what_the_route_takes(field, values, fits):
         assert (taken, schema.is_valid(body)) == (fits, fits), value
 
 
-@schemathesis.pytest.parametrize(
-    anything=described(make_app("anything", FEEDBACK_MAX_REVISIONS=1000)),
-    a_scale=described(make_app("a_scale", FEEDBACK_MAX_REVISIONS=1000, **SCALE)),
-)
+@pytest.fixture(params=[{}, SCALE], ids=["anything", "a scale"])
+def schema(request, make_app):
+    request.node._nodeid = request.node.nodeid  # schemathesis wants it, pytest 9.2 has it no more
+    return described(make_app(FEEDBACK_MAX_REVISIONS=1000, **request.param))
+
+
+@schemathesis.pytest.from_fixture("schema").parametrize()
 def test_no_answer_is_undocumented(case):
     """With messages that can be rated, so that valid votes get past the schema, and come twice."""
     # JSON Schema does not tell 1.0 from 1. Here a float is no rating, and may be over 64 bits.
@@ -153,8 +158,8 @@ def make_rateable(case, app):
                 feedback.record(message_id, 1)
 
 
-def test_each_documented_status_is_answered_as_described():
-    app = make_app("each", FEEDBACK_MAX_REVISIONS=2)
+def test_each_documented_status_is_answered_as_described(make_app):
+    app = make_app(FEEDBACK_MAX_REVISIONS=2)
     storeless = make_app(FEEDBACK_STORE_URL="redis://127.0.0.1:1/0")
     schema = described(app)
     answered = {"post": set(), "get": set(), "delete": set()}
