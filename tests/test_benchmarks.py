@@ -15,6 +15,6 @@ def test_a_message_takes_less_of_redis_than_one_kept_by_hand(tmp_path, monkeypat
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     weight = import_module("weight")
     with needed(), RedisServer(tmp_path) as server:
-        by_hand, unrated, rated = weight.bytes_per_message(server, 25_000)
+        by_hand, unrated, rated = weight.bytes_per_message(server, 12_500)
     assert unrated / by_hand <= 0.85
     assert rated / by_hand <= 1.25

@@ -71,8 +71,10 @@ def answers(running: Demo) -> bool:
 
 
 def test_one_command_one_chat_one_vote_one_event(tmp_path: Path) -> None:
+    """Without a network: all that the agent says goes to its own stand-in, none to a host."""
     audit = tmp_path / "audit.log"
-    with demo(tmp_path, {"NEW_RELIC_AUDIT_LOG": str(audit)}) as running:
+    unreachable = {"NEW_RELIC_HOST": "127.0.0.1", "NEW_RELIC_PORT": "9"}
+    with demo(tmp_path, unreachable | {"NEW_RELIC_AUDIT_LOG": str(audit)}) as running:
         assert f"http://127.0.0.1:{running.port} " in running.log.read_text()
         message_id = running.reply().headers["X-Message-ID"]
         vote = running.post(
@@ -91,14 +93,6 @@ def test_one_command_one_chat_one_vote_one_event(tmp_path: Path) -> None:
     assert "LlmFeedbackMessage" in harvested
     assert event["trace_id"] in harvested
     assert event["feedback_id"] in harvested
-
-
-def test_developer_mode_needs_no_network(tmp_path: Path) -> None:
-    """Everything that the agent says goes to its own stand-in, none of it to a proxy or host."""
-    unreachable = {"NEW_RELIC_HOST": "127.0.0.1", "NEW_RELIC_PORT": "9"}
-    with demo(tmp_path, unreachable) as running:
-        message_id = running.reply().headers["X-Message-ID"]
-        assert running.post("/feedback", {"message_id": message_id, "rating": "bad"}).status == 202
 
 
 @pytest.fixture(scope="module")

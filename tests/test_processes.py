@@ -82,7 +82,7 @@ def test_a_store_used_before_the_fork_serves_every_worker(
 
 
 @pytest.mark.parametrize(
-    ("kind", "options"), [*((kind, []) for kind in EVERYWHERE), ("cluster", ["--preload"])]
+    ("kind", "options"), [(kind, ["--preload"] * (kind == "cluster")) for kind in EVERYWHERE]
 )
 def test_300_greenlets_at_once_on_one_worker_lose_nothing(
     chat_server: StartServer,
