@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import redis
 import yaml
+from chatting import at_once
 from conftest import needed
 from http_client import Client
 from processes import Group, ToolMissingError, environment, free_port, tail, wait_until
@@ -157,9 +158,9 @@ def test_the_demos_command_runs_on_several_workers(
 ) -> None:
     """No key is set, so it runs in developer mode."""
     with demo(compose["services"]["demo"], redis_server.fresh_url(), tmp_path) as (client, log):
-        for number in range(8):
-            reply = client.post("/chat", {"messages": [{"role": "user", "content": "hi"}]})
-            vote = {"message_id": reply.headers["X-Message-ID"], "rating": number}
+        conversation = {"messages": [{"role": "user", "content": "hi"}]}
+        for reply in at_once(lambda _: client.post("/chat", conversation), range(8)):
+            vote = {"message_id": reply.headers["X-Message-ID"], "rating": "good"}
             answer = client.post("/feedback", vote)
             assert answer.status == 202, answer.text + tail(log)
         assert log.read_text().count("Booting worker") == 4
