@@ -92,7 +92,7 @@ class Reservoir:
             f"({capacity} custom events and {largest} bytes a process): raise "
             "event_harvest_config.harvest_limits.custom_event_data, add processes, "
             "or set ai_monitoring.record_content.enabled = false.",
-            retry_after=max(1, math.ceil(period)),
+            retry_after=math.ceil(period),
         )
 
     def keep(self, transaction: Any) -> None:

@@ -23,6 +23,14 @@ def passing_on(function):
     return wrapper
 
 
+def by_name(function):
+    @functools.wraps(function)
+    def wrapper(prompt, message_id=""):
+        return function(prompt, message_id)
+
+    return wrapper
+
+
 def by_position_alone(function):
     @functools.wraps(function)
     def wrapper(*args):
@@ -42,7 +50,8 @@ def renamed(prompt, message_id=""):
 
 
 @pytest.mark.parametrize(
-    "function", [asked, passing_on(asked), functools.lru_cache(asked), renamed]
+    "function",
+    [asked, passing_on(asked), passing_on(by_name(asked)), functools.lru_cache(asked), renamed],
 )
 def test_an_id_goes_through_other_decorators(feedback, call, function):
     traced = feedback.trace_message(function)
