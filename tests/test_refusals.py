@@ -85,6 +85,7 @@ def test_a_body_that_ends_early(client):
         environ_overrides={"CONTENT_LENGTH": "3"},
     )
     assert refused(response, 400, "malformed-json")
+    assert response.json["detail"] == "The body cannot be read."
 
 
 @pytest.mark.parametrize("raw", ["[]", "null", "5", '"text"'])
