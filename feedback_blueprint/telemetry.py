@@ -68,7 +68,7 @@ class NewRelic:
 
     def name_transaction(self, name: str) -> None:
         """Set the name as the agent does for a view that it traces."""
-        newrelic.agent.set_transaction_name(name, priority=2)
+        newrelic.agent.set_transaction_name(name)
 
     def check(self, size: int = 0) -> int:
         """Look at each of the agent's reasons to drop an event without a word."""
