@@ -33,13 +33,20 @@ def test_one_instance_on_two_apps_does_not_leak(new_store_url):
     assert [event["rating"] for event in second] == [5]
 
 
-@pytest.mark.parametrize("nested", [False, True])
-def test_two_instances_in_one_app_do_not_clash(store_url, nested):
-    one, two = FeedbackBlueprint(), FeedbackBlueprint("feedback" if nested else "other")
-    other = Blueprint("other", __name__)
-    other.register_blueprint(two)
-    app = make_app(one, FEEDBACK_STORE_URL=store_url)
-    app.register_blueprint(other if nested else two, url_prefix="/other")
+@pytest.mark.parametrize("renamed", [False, True])
+@pytest.mark.parametrize(
+    "places", [("feedback", "other"), ("feedback", "other.feedback"), ("a.bc", "ab.c")]
+)
+def test_two_instances_in_one_app_do_not_clash(store_url, places, renamed):
+    app, instances = make_app(FEEDBACK_STORE_URL=store_url), []
+    for place in places:
+        *parents, name = place.split(".")
+        instances.append(FeedbackBlueprint() if renamed else FeedbackBlueprint(name))
+        parent = Blueprint(parents[0], __name__) if parents else app
+        parent.register_blueprint(instances[-1], name=name, url_prefix=f"/{place}")
+        if parents:
+            app.register_blueprint(parent)
+    one, two = instances
 
     @app.get("/chat")
     def chat():
@@ -50,9 +57,9 @@ def test_two_instances_in_one_app_do_not_clash(store_url, nested):
     with capture_feedback(app) as events:
         response = client.get("/chat")
         assert response.json == ["same", "same", "another", "another", "same"]
-        for path in "/feedback", "/other/feedback":
-            answer = client.post(path, json={"message_id": "same", "rating": "good"})
-            assert answer.json["revision"] == 1
+        for place in places:
+            body = {"message_id": "same", "rating": "good"}
+            assert client.post(f"/{place}/feedback", json=body).json["revision"] == 1
     assert events[0]["trace_id"] != events[1]["trace_id"]
 
 
