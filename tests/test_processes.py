@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
 from socket import create_server
+from typing import Any
 
 import pytest
 from chatting import at_once, chat, rate
@@ -17,6 +18,9 @@ from collector import Collector
 from conftest import SCALED_OUT, STORES
 from gunicorn_server import Gunicorn, StartServer
 from processes import wait_until
+
+from feedback_blueprint.errors import StoreUnavailable
+from feedback_blueprint.stores import RedisStore, redis_client
 
 EVERYWHERE = STORES + SCALED_OUT
 
@@ -95,6 +99,20 @@ def test_300_greenlets_at_once_on_one_worker_lose_nothing(
     url = new_store_url(kind)
     with chat_server(store_url=url, worker_class="gevent", options=options) as server:
         assert_all_recorded(server, collector, 300)
+
+
+@pytest.mark.parametrize("kind", ["redis", "sentinel"])
+def test_who_finds_all_connections_in_use_learns_nothing_about_the_store(
+    new_store_url: Callable[[str], str], monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(redis_client, "MAX_CONNECTIONS", 1)
+    store: Any = RedisStore.from_url(new_store_url(kind), timeout=0.1)
+    connection = store._client.connection_pool.get_connection()
+    with pytest.raises(StoreUnavailable) as refused:
+        store.read(["m"], [b""])
+    assert refused.value.unreachable == "crowded"
+    store._client.connection_pool.release(connection)
+    assert store.read(["m"], [b""]) == [None]
 
 
 REGISTER = """
