@@ -16,6 +16,7 @@ from redis.sentinel import Sentinel
 from redis_cluster import RedisCluster
 from redis_sentinel import RedisSentinel
 
+from feedback_blueprint.errors import StoreUnavailable
 from feedback_blueprint.stores import RedisStore, redis_client
 from feedback_blueprint.testing import capture_feedback
 
@@ -60,6 +61,13 @@ def test_a_cluster(cluster: RedisCluster, complaints: Callable[[], list[str]], f
         cluster.wait_ok()
 
     suffer(Chat(with_password(cluster.url)), struck(), complaints, "Check that")
+
+
+def test_a_cluster_without_a_node_is_out_as_a_whole() -> None:
+    store = RedisStore.from_url("redis+cluster://127.0.0.1:1", TIMEOUT)
+    with pytest.raises(StoreUnavailable, match=r"^Redis: ") as refused:
+        store.read(["m"], [b""])
+    assert refused.value.unreachable == "whole"
 
 
 def test_a_slot_that_moves(cluster: RedisCluster, complaints: Callable[[], list[str]]) -> None:
