@@ -18,9 +18,11 @@ APPS = Path(__file__).with_name("apps")
 
 CONFIG = "control_socket_disable = True\n"  # it would be shared, in the home directory
 
-#: As newrelic-admin run-program does, without a process of its own.
+#: As newrelic-admin run-program does, without a process of its own, and without a look at every
+#: installed file for the version of Flask.
 AGENT = """
-import newrelic.agent
+import importlib.metadata, newrelic.agent
+importlib.metadata.packages_distributions = dict
 newrelic.agent.initialize()
 """
 

@@ -50,7 +50,7 @@ def assert_two_workers_record(server: Gunicorn, collector: Collector) -> None:
     seen: set[str] = set()
 
     def two() -> bool:
-        seen.update(assert_all_recorded(server, collector, 40))
+        seen.update(assert_all_recorded(server, collector, 20))
         return len(seen) == 2
 
     wait_until(two, "the second worker")
