@@ -45,7 +45,9 @@ def test_what_a_caller_does_wrong_is_no_error_of_the_apps(
             server.get("/feedback"),
         ]
         assert [answer.status for answer in refused] == [404, 422, 415, 413, 422]
+        server.get("/feedback?message_id=another", headers={"X-Transaction": "name"})
         server.stop()  # an agent that ends sends all it has
+    assert collector.metrics()["WebTransaction/Function/the app's own"] == 1
     assert collector.metrics()[TRANSACTIONS] == 2 + len(refused)
     assert collector.metrics().keys().isdisjoint({SEGMENT, ERRORS})
 

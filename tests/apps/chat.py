@@ -31,6 +31,8 @@ def obey_the_test() -> None:
             newrelic.agent.ignore_transaction()
         case "end":
             newrelic.agent.end_of_transaction()
+        case "name":
+            newrelic.agent.set_transaction_name("the app's own", priority=3)
 
 
 @app.after_request
