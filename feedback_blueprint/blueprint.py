@@ -8,7 +8,6 @@ from typing import Any, ParamSpec, TypeVar, overload
 
 from flask import Blueprint, Response, current_app, has_request_context, request
 from flask.sansio.app import App
-from flask.sansio.blueprints import BlueprintSetupState
 
 from .announcing import announce
 from .assets import add_assets
@@ -180,35 +179,19 @@ class FeedbackBlueprint(Blueprint):
         announced = request.environ.get(self._announced) if has_request_context() else None
         return announced[-1] if announced else None
 
-    @overload
-    def record(self, func: Callable[[BlueprintSetupState], None], /) -> None: ...
-
-    @overload
-    def record(
+    def submit(
         self,
         message_id: MessageID,
         rating: str | int,
         category: str | None = None,
         message: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-    ) -> Receipt: ...
-
-    def record(  # pyright: ignore[reportIncompatibleMethodOverride]  # Flask names no arguments
-        self,
-        message_id: MessageID | Callable[[BlueprintSetupState], None],
-        rating: str | int | None = None,
-        category: str | None = None,
-        message: str | None = None,
-        metadata: Mapping[str, Any] | None = None,
-    ) -> Receipt | None:
+    ) -> Receipt:
         """Take one vote of the current rater, as `POST /feedback` does.
 
+        Where no New Relic transaction runs, as in a socket's handler, it runs in one of its own.
         Raises a `feedback_blueprint.Refusal` for what is not taken, `RuntimeError` as `stash` does.
-        Given a function alone it is `flask.Blueprint.record`, with which Flask sets blueprints up.
         """
-        if callable(message_id):
-            super().record(message_id)
-            return None
         fields = {
             "message_id": message_id,
             "rating": rating,
@@ -217,7 +200,7 @@ class FeedbackBlueprint(Blueprint):
             "metadata": metadata,
         }
         votes = self._votes()
-        return votes.record(fields, votes.raters.of_caller())
+        return votes.submit(fields, votes.raters.of_caller())
 
     def retract(self, message_id: MessageID) -> Receipt:
         """Take the current rater's vote back, as `DELETE /feedback` does.

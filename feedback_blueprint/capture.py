@@ -32,7 +32,7 @@ class Capture:
             self._trace_id = votes.agent.trace_id()
             if self._trace_id is None:
                 try:
-                    votes.agent.check()
+                    votes.agent.limits()
                     self._why_blind = "A header of the client's names one that no event can carry."
                 except AgentNotRecording as error:
                     self._why_blind = str(error)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
 from importlib.resources import files
 
 import click
@@ -16,11 +18,18 @@ from .findings import Finding
 from .stores import Shown
 from .votes import Votes
 
+PATIENCE = 180.0
+"""Seconds without progress after which `deliver` gives up: two leases of the longest kind."""
+
+POLL = 0.2
+"""Seconds between two looks at what is left."""
+
 
 def add_commands(blueprint: Blueprint, votes: Callable[[], Votes]) -> None:
     """Add the commands to the blueprint's group, which bears its name."""
     blueprint.cli.help = "See how feedback is doing."
     _add_looks(blueprint.cli, votes)
+    _add_deliver(blueprint.cli, votes)
     _add_documents(blueprint, votes)
 
 
@@ -54,6 +63,34 @@ def _add_looks(group: click.Group, votes: Callable[[], Votes]) -> None:
         if shown is None:
             raise click.ClickException("There is no such message: never made, or expired.")
         click.echo(description(shown, votes().settings.ttl.total_seconds()))
+
+
+def _add_deliver(group: click.Group, votes: Callable[[], Votes]) -> None:
+    """Add what sees to it that all arrives."""
+
+    @group.command()
+    @with_appcontext
+    def deliver() -> None:
+        """Hand all that is undelivered to New Relic; exit with 1 if something is left.
+
+        For the last process of an app, and for cron: while a process of the app runs, it does the
+        same. Waits until all has arrived, or nothing more does for three minutes.
+        """
+        left, since = None, time.monotonic()
+        while time.monotonic() < since + PATIENCE:
+            try:
+                backlog = votes().backlog()
+            except StoreUnavailable as error:
+                raise click.ClickException(str(error)) from error
+            if backlog is None:
+                raise click.ClickException("The agent has no session: see flask feedback check.")
+            if left is None or backlog.votes < left:
+                left, since = backlog.votes, time.monotonic()
+                click.echo(f"{left} undelivered")
+            if not backlog.votes:
+                return
+            time.sleep(POLL)  # the agent's harvests do the work, and tell nobody else
+        raise click.exceptions.Exit(1)
 
 
 def _add_documents(blueprint: Blueprint, votes: Callable[[], Votes]) -> None:
@@ -102,9 +139,10 @@ def description(shown: Shown, ttl: float) -> str:
     for rater, standing in votes.items():
         vote = Vote.unpack(standing.vote) if standing.vote else None
         said = repr(vote._asdict()) if vote else "retracted"
-        doubt = ", not confirmed as recorded" if standing.pending else ""
+        since = standing.undelivered_since
+        waits = f", undelivered since {_time(since)}" if since else ""
         lines.append(
-            f"vote       by {rater.hex() or 'anyone'}, revision {standing.revision}: {said}{doubt}"
+            f"vote       by {rater.hex() or 'anyone'}, revision {standing.revision}: {said}{waits}"
         )
     return "\n".join(lines)
 
@@ -112,3 +150,7 @@ def description(shown: Shown, ttl: float) -> str:
 def printable(text: str) -> str:
     """Return a user's text so that it cannot draw on an operator's terminal."""
     return text if text.isprintable() else repr(text)
+
+
+def _time(milliseconds: int) -> str:
+    return datetime.fromtimestamp(milliseconds / 1000, timezone.utc).isoformat(timespec="seconds")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 from .attributes import MAX_ATTRIBUTES, MAX_ENTRIES, MAX_TEXT, split_text
@@ -18,7 +18,7 @@ COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 class Receipt(NamedTuple):
     """What became of feedback that was taken.
 
-    `accepted` and `retracted`: the agent took the event; `unchanged`: the vote stood already.
+    `accepted` and `retracted`: it stands, and will arrive; `unchanged`: the vote stood already.
     """
 
     message_id: str
@@ -53,13 +53,15 @@ def event_of(
     receipt: Receipt,
     vote: Vote | None,
     message: Message,
+    cast_at: int,
     ratings: Mapping[str | int, float] | None,
     limit: int,
 ) -> dict[str, Any]:
     """Put the event together: ours before context before metadata.
 
-    What a new vote leaves out is sent empty, as the agent drops `None` and NRQL's `latest()`
-    would then find the old one.
+    `cast_at`, in milliseconds, is the event's time, however late it goes: agents before 11.2 leave
+    it an attribute beside the time of recording. What a new vote leaves out is sent empty, as the
+    agent drops `None` and NRQL's `latest()` would then find the old one.
     """
     rating, category, comment, metadata = vote or Vote("retracted")
     left_out = {"category": "", "message": ""} if receipt.revision > 1 else {}
@@ -72,19 +74,19 @@ def event_of(
         "feedback_id": receipt.feedback_id,
         "revision": receipt.revision,
         "retracted": vote is None,
+        "timestamp": cast_at,
     }
     if category is not None:
         ours["category"] = category
     for number, piece in enumerate(pieces, start=1):
         ours["message" if number == 1 else f"message_{number}"] = piece
-    if vote and ratings is not None:
+    if vote and ratings and rating in ratings:  # it may have been taken off the scale since
         ours["score"] = ratings[rating]
     return {**(metadata or {}), **message.context, **ours}
 
 
-def feedback_id(message_id: str, message: Message, raters: Sequence[bytes]) -> str:
+def feedback_id(message_id: str, message: Message, voter: bytes) -> str:
     """Return the ID of all that one rater says about one message: 128 bits, not invertible."""
-    voter = message.voter(raters) or b""
     parts = (message_id.encode(), message.trace_id.encode(), voter)
     digest = hashlib.blake2b(b"\0".join(parts), digest_size=16).digest()
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
@@ -97,7 +99,7 @@ def refuse_what_would_be_cut(message_id: str, vote: Vote, limit: int) -> None:
     values = (message_id, vote.rating, vote.category, *(vote.metadata or {}).values())
     longest = max(len(value.encode()) for value in values if isinstance(value, str))
     pieces = split_text(vote.message or "", max(limit, 4))
-    attributes = 10 + len(pieces) + len(vote.metadata or {}) + MAX_ENTRIES
+    attributes = 11 + len(pieces) + len(vote.metadata or {}) + MAX_ENTRIES
     if limit < max(longest, 32) or attributes > MAX_ATTRIBUTES:
         raise AgentNotRecording(
             f"The agent would cut this vote to {limit} bytes a value: "

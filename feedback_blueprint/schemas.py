@@ -75,7 +75,7 @@ class MetadataField(fields.Raw):
 
 
 class FeedbackSchema(Schema):
-    """One vote, as `POST /feedback` and `record` take it."""
+    """One vote, as `POST /feedback` and `submit` take it."""
 
     error_messages = {"type": "Send an object."}  # noqa: RUF012  # as marshmallow declares it
 

@@ -6,10 +6,10 @@ from blinker import NamedSignal, Namespace
 
 feedback_recorded: NamedSignal = Namespace().signal(
     "feedback-recorded",
-    doc="""Sent after each event that the agent took, retractions included.
+    doc="""Sent after each vote that was accepted, retractions included.
 
     The sender is the Flask app; `message_id` and `trace_id` are strings, `attributes` is the whole
-    event as it was handed to the agent. Like any Flask signal it runs inside the request: an
+    event as it goes to New Relic. Like any Flask signal it runs inside the request: an
     exception in a receiver reaches the caller, though the vote stands.
     """,
 )

@@ -1,8 +1,12 @@
-"""The only file that imports `newrelic`: what the agent can do now, and telling it."""
+"""What the agent can do now, and telling it: this file and `harvests` know `newrelic`."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Protocol
+import math
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, nullcontext
+from typing import Any, NamedTuple, Protocol
+from weakref import ref
 
 import newrelic.agent
 from newrelic.api.transaction import current_transaction  # the agent.py one counts its calls
@@ -10,7 +14,7 @@ from newrelic.api.transaction import current_transaction  # the agent.py one cou
 from .attributes import MAX_TEXT, text_problem
 from .errors import AgentNotRecording
 from .findings import Finding
-from .reservoir import Reservoir
+from .harvests import HARVEST, Listener, listen, missing, what_it_means, why_none_comes
 
 ARGUMENTS = ("trace_id", "rating", "category", "message")
 
@@ -20,6 +24,30 @@ METRICS = "Custom/Feedback/"
 
 REGISTRATION = 10.0
 """Seconds that a check waits for New Relic, where `startup_timeout` is not set."""
+
+DEFAULT_PERIOD = 60.0
+"""Seconds between two harvests of the agent's default kind (`core/agent.py`)."""
+
+
+SLACK = 5.0
+"""Seconds that a harvest takes beside the one request that New Relic does not answer."""
+
+Ended = Callable[[], bool]
+
+
+class Limits(NamedTuple):
+    """What the agent takes now.
+
+    `text`: bytes of one value; `events` and `size`: custom events, and bytes, of one harvest;
+    `next_harvest`: seconds from one harvest until the next must be over. `application`: whose
+    harvests tell what arrived; `None` if none will, and what the agent takes counts as delivered.
+    """
+
+    text: int = MAX_TEXT
+    application: str | None = None
+    events: int = 0
+    size: int = 0
+    next_harvest: float = 0.0
 
 
 class Agent(Protocol):
@@ -33,19 +61,38 @@ class Agent(Protocol):
         """Name the running transaction, if there is one, after what it does."""
         ...
 
-    def check(self, size: int = 0) -> int:
-        """Return how many bytes of one text value the agent keeps; `size` is the vote's, in bytes.
+    def transaction(self, name: str, application: str | None = None) -> Any:
+        """Return a context in which a transaction runs: the one that does already, or a new one."""
+        ...
+
+    def limits(self, application: str | None = None) -> Limits:
+        """Return what the agent takes now, in the running transaction or for an application.
 
         Raises `AgentNotRecording`, with cause and remedy, if an event would be dropped now.
         """
         ...
 
-    def record(self, event: dict[str, Any]) -> None:
-        """Hand one `LlmFeedbackMessage` to the agent, given all its attributes."""
+    def record(self, event: dict[str, Any]) -> Ended:
+        """Hand one `LlmFeedbackMessage` to the agent, given all its attributes.
+
+        Returns what tells whether its transaction has ended: only then can a harvest take it.
+        """
         ...
 
-    def count(self, name: str) -> None:
-        """Add one to a metric, wherever the agent can."""
+    def count(self, name: str, times: int = 1) -> None:
+        """Count in a metric, wherever the agent can."""
+        ...
+
+    def measure(self, name: str, value: float) -> None:
+        """Record a value of a metric, wherever the agent can."""
+        ...
+
+    def listen(self, listener: Listener) -> None:
+        """Have a listener told of each harvest."""
+        ...
+
+    def application(self) -> str | None:
+        """Register this process as the app's would, and return its name if New Relic answers."""
         ...
 
     def inspect(self) -> list[Finding]:
@@ -55,8 +102,6 @@ class Agent(Protocol):
 
 class NewRelic:
     """The agent of this process."""
-
-    _reservoirs: ClassVar[dict[str, Reservoir]] = {}  # by application, as the agent has them
 
     def trace_id(self) -> str | None:
         """Return the trace ID of the running transaction.
@@ -70,36 +115,71 @@ class NewRelic:
         """Set the name as the agent does for a view that it traces: an app's own can outrank it."""
         newrelic.agent.set_transaction_name(name, priority=2)
 
-    def check(self, size: int = 0) -> int:
+    def transaction(self, name: str, application: str | None = None) -> Any:
+        """Open a background transaction if none runs, not even one that the app has ignored."""
+        if current_transaction(active_only=False) is not None:
+            return nullcontext()
+        found = newrelic.agent.application(activate=False, name=application)
+        if found is None:
+            return nullcontext()
+        return newrelic.agent.BackgroundTask(found, name=name, group="Feedback")
+
+    def limits(self, application: str | None = None) -> Limits:
         """Look at each of the agent's reasons to drop an event without a word."""
-        transaction = _running_transaction()
-        if why := why_custom_events_are_off(transaction.settings):
+        if application is None:
+            transaction = _running_transaction()
+            application, settings = transaction.application.name, transaction.settings
+            _refuse_ignored(transaction)
+        else:
+            settings = newrelic.agent.application(activate=False, name=application).settings
+        if why := why_custom_events_are_off(settings) or why_none_comes():
             raise AgentNotRecording(why)
-        _, ignored = transaction.application.normalize_name(transaction.path, "transaction")
-        if ignored:
-            raise AgentNotRecording(
-                f"A transaction naming rule ignores {transaction.path}: "
-                "exempt the feedback route from it."
-            )
-        self._reservoir(transaction).check(transaction, size)
-        return int(transaction.settings.custom_insights_events.max_attribute_value)
+        harvests = settings.event_harvest_config
+        return Limits(
+            int(settings.custom_insights_events.max_attribute_value),
+            None if HARVEST in missing() else application,
+            harvests.harvest_limits.custom_event_data,
+            settings.max_payload_size_in_bytes,
+            min(harvests.report_period_ms / 1000, DEFAULT_PERIOD)
+            + settings.agent_limits.data_collector_timeout
+            + SLACK,
+        )
 
-    def record(self, event: dict[str, Any]) -> None:
-        """Call `record_llm_feedback_event`."""
-        transaction = _running_transaction()
+    def record(self, event: dict[str, Any]) -> Ended:
+        """Call `record_llm_feedback_event`, so that no other event takes this one's place.
+
+        What the agent holds for a harvest is limited, and events of higher priority stay. A client
+        can choose that of its own transaction, but nothing is above infinity.
+        """
         arguments = {name: event.get(name) for name in ARGUMENTS}  # which win over metadata
-        newrelic.agent.record_llm_feedback_event(**arguments, metadata=event)
-        self._reservoir(transaction).keep(transaction)
+        with _outranking():
+            newrelic.agent.record_llm_feedback_event(**arguments, metadata=event)
+        transaction = ref(_running_transaction())
+        return lambda: (running := transaction()) is None or not running.settings
 
-    def _reservoir(self, transaction: Any) -> Reservoir:
-        name = transaction.application.name
-        return self._reservoirs.get(name) or self._reservoirs.setdefault(name, Reservoir())
-
-    def count(self, name: str) -> None:
+    def count(self, name: str, times: int = 1) -> None:
         """Record a custom metric, inside a transaction or not."""
+        of_each = {"total": times, "min": 1, "max": 1, "sum_of_squares": times}
+        self._record_metric(name, {"count": times, **of_each})
+
+    def measure(self, name: str, value: float) -> None:
+        """Record a custom metric, inside a transaction or not."""
+        self._record_metric(name, value)
+
+    def _record_metric(self, name: str, value: Any) -> None:
         application = newrelic.agent.application(activate=False)
         if application is not None:
-            application.record_custom_metric(METRICS + name, 1)
+            application.record_custom_metric(METRICS + name, value)
+
+    def listen(self, listener: Listener) -> None:
+        """Follow the agent's harvests."""
+        listen(listener)
+
+    def application(self) -> str | None:
+        """Register with New Relic, and wait as long as the app would."""
+        timeout = newrelic.agent.global_settings().startup_timeout or REGISTRATION
+        registered: Any = newrelic.agent.register_application(timeout=timeout)
+        return str(registered.name) if registered.settings else None
 
     def inspect(self) -> list[Finding]:
         """Register this process as the app's would, and look at what New Relic answers."""
@@ -112,15 +192,33 @@ class NewRelic:
         )
         if not present.ok:
             return [present]
-        application: Any = newrelic.agent.register_application(
-            timeout=local.startup_timeout or REGISTRATION
-        )
-        settings = application.settings
-        if settings is None:
+        name = self.application()
+        if name is None:
             remedy = "Check the licence key, the network to New Relic and the agent's log."
             return [present, Finding("registered with New Relic", False, "no", remedy)]
-        registered = Finding("registered with New Relic", True, application.name)
-        return [present, registered, *_findings(settings, local.startup_timeout)]
+        registered = Finding("registered with New Relic", True, name)
+        settings = newrelic.agent.application(name=name).settings
+        return [present, registered, *_findings(settings, local.startup_timeout), *_visible()]
+
+
+@contextmanager
+def _outranking() -> Generator[None]:
+    transaction = current_transaction()
+    before = getattr(transaction, "_priority", None)
+    if transaction is not None:
+        transaction._priority = math.inf
+    try:
+        yield
+    finally:
+        if transaction is not None:
+            transaction._priority = before
+
+
+def _visible() -> list[Finding]:
+    """Judge whether it can be told what arrives."""
+    not_there = missing()
+    seen = f"not visible: {', '.join(not_there)}" if not_there else "visible"
+    return [Finding("harvests", not not_there, seen, what_it_means(not_there))]
 
 
 def _findings(settings: Any, startup_timeout: float) -> list[Finding]:
@@ -165,6 +263,15 @@ def _running_transaction() -> Any:
     if transaction is None:
         raise AgentNotRecording(_why_no_transaction())
     return transaction
+
+
+def _refuse_ignored(transaction: Any) -> None:
+    _, ignored = transaction.application.normalize_name(transaction.path, "transaction")
+    if ignored:
+        raise AgentNotRecording(
+            f"A transaction naming rule ignores {transaction.path}: "
+            "exempt the feedback route from it."
+        )
 
 
 def _on(value: object) -> str:

@@ -9,9 +9,10 @@ from typing import Any
 
 from flask import Flask
 
-from .attributes import MAX_TEXT
 from .blueprint import EXTENSION
 from .findings import Finding
+from .harvests import Listener
+from .telemetry import Ended, Limits
 
 
 @contextlib.contextmanager
@@ -40,7 +41,7 @@ def capture_feedback(app: Flask) -> Generator[list[dict[str, Any]]]:
 
 
 class _Collector:
-    """An agent that takes everything and keeps it."""
+    """An agent that takes everything and keeps it: what it has is delivered."""
 
     def __init__(self) -> None:
         self.events: list[dict[str, Any]] = []
@@ -51,14 +52,27 @@ class _Collector:
     def name_transaction(self, name: str) -> None:
         pass
 
-    def check(self, _: int = 0) -> int:
-        return MAX_TEXT
+    def transaction(self, _: str, __: str | None = None) -> contextlib.nullcontext[None]:
+        return contextlib.nullcontext()
 
-    def count(self, name: str) -> None:
+    def limits(self, _: str | None = None) -> Limits:
+        return Limits()
+
+    def count(self, name: str, times: int = 1) -> None:
         pass
+
+    def measure(self, name: str, value: float) -> None:
+        pass
+
+    def listen(self, _: Listener) -> None:
+        pass
+
+    def application(self) -> None:
+        return None
 
     def inspect(self) -> list[Finding]:
         return []
 
-    def record(self, event: Mapping[str, Any]) -> None:
+    def record(self, event: Mapping[str, Any]) -> Ended:
         self.events.append(dict(event))
+        return lambda: True

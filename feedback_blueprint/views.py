@@ -80,7 +80,7 @@ class FeedbackView(MethodView):
         """Vote."""
         fields = read_json()
         votes = self._votes()
-        receipt = votes.record(fields, votes.raters.of_caller())
+        receipt = votes.submit(fields, votes.raters.of_caller())
         return answer(receipt._asdict(), 200 if receipt.status == "unchanged" else 202)
 
     def get(self) -> Response:

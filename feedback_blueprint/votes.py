@@ -15,6 +15,7 @@ from marshmallow import ValidationError
 
 from .attributes import message_id_text
 from .config import Settings
+from .delivery import Delivery
 from .errors import (
     AgentNotRecording,
     Invalid,
@@ -28,22 +29,15 @@ from .logs import Complaints
 from .raters import Raters
 from .schemas import feedback_schema
 from .signals import feedback_recorded
-from .stores import (
-    MOMENT,
-    RETRACTED,
-    Ballot,
-    Confirmation,
-    Guard,
-    Message,
-    Outcome,
-    Shown,
-    Store,
-    send_soon,
-)
-from .telemetry import Agent, NewRelic
+from .stores import RETRACTED, Backlog, Ballot, Guard, Message, Shown, Store, Undelivered
+from .telemetry import Agent, Limits, NewRelic
 
-POLL = 0.01
-"""Seconds between two looks at a vote that another attempt has under way."""
+MARK = "!outbox:"
+"""Before the name of an outbox: no key of a message begins so, as `quote()` leaves no `!`."""
+
+
+LATE = 300.0
+"""Seconds after which a vote should have been delivered: a dead process's is in two minutes."""
 
 
 class Votes:
@@ -65,10 +59,10 @@ class Votes:
         self.complaints: Complaints = Complaints()
         self._store = store
         self._guard = Guard(store, self.complaints)
-        # Seconds after which an attempt that is not confirmed was lost on the way.
-        self._patience = 2 * (settings.store_timeout + MOMENT)
         self._namespace = f"{quote(namespace, safe='')}:" if namespace else ""
         self._schema = feedback_schema(settings.ratings, settings.categories)
+        outboxes = f"{settings.key_prefix}{MARK}{self._namespace}"
+        self._delivery = Delivery(store, self.complaints, self.agent, outboxes, self._event_again)
 
     def stash(self, message_id: str, message: Message) -> bool:
         """Keep a message; `False` where another one has the ID already."""
@@ -78,7 +72,7 @@ class Votes:
         """Replace what was kept of a message."""
         self._guard.amend(self._key(message_id), message)
 
-    def record(self, fields: Mapping[str, Any], raters: Sequence[bytes]) -> Receipt:
+    def submit(self, fields: Mapping[str, Any], raters: Sequence[bytes]) -> Receipt:
         """Take one vote: `fields` is the body of `POST /feedback`."""
         try:
             loaded: Any = self._schema.load(fields)
@@ -101,25 +95,18 @@ class Votes:
     def read(self, message_ids: Sequence[str], raters: Sequence[bytes]) -> dict[str, Any]:
         """Return the caller's standing votes, and which of the messages the caller can rate."""
         feedback, rateable = [], []
-        keys = [self._key(message_id) for message_id in message_ids]
-        lost_by = time.monotonic() + self._patience
-        standings = self._guard.read(keys, raters)
-        while any(standing and standing.pending for standing in standings):
-            if time.monotonic() > lost_by:
-                break
-            time.sleep(POLL)  # nothing tells when it is confirmed
-            standings = self._guard.read(keys, raters)
+        standings = self._guard.read([self._key(each) for each in message_ids], raters)
         for message_id, standing in zip(message_ids, standings, strict=True):
             if standing is None:
                 continue
             rateable.append(message_id)
-            vote = Vote.unpack(standing.vote)
-            if standing.pending or vote is None:
+            if (vote := Vote.unpack(standing.vote)) is None:
                 continue
+            voter = standing.message.voter(raters) or b""
             feedback.append(
                 {
                     "message_id": message_id,
-                    "feedback_id": feedback_id(message_id, standing.message, raters),
+                    "feedback_id": feedback_id(message_id, standing.message, voter),
                     "revision": standing.revision,
                     "rating": vote.rating,
                     "category": vote.category,
@@ -132,6 +119,14 @@ class Votes:
         """Return all that is kept of a message, for an operator."""
         return self._store.show(self._key(message_id))
 
+    def backlog(self) -> Backlog | None:
+        """Return what is undelivered of this process's New Relic application, if it has one.
+
+        Raises `StoreUnavailable`.
+        """
+        application = self.agent.application()
+        return None if application is None else self._delivery.backlog(application)
+
     def inspect(self) -> list[Finding]:
         """Look at the agent and the store, and make a round trip with a throw-away message."""
         findings = [*self.agent.inspect(), *self.raters.inspect()]
@@ -139,54 +134,60 @@ class Votes:
         start = time.perf_counter()
         try:
             self._store.stash(key, Message("0" * 32, rater), timedelta(seconds=10))
-            outcome = self._store.vote(key, [rater], Ballot(b"[0]", os.urandom(8), 1))
+            outcome = self._store.vote(key, [rater], Ballot(b"[0]", 1))
             took = (time.perf_counter() - start) * 1000
             ok = outcome.status == "accepted"
             findings.append(Finding("store", ok, f"a message and a vote in {took:.1f} ms"))
             findings += self._store.inspect()
+            if backlog := self.backlog():
+                findings.append(_finding(backlog))
         except StoreUnavailable as error:
             findings.append(Finding("store", False, error.why, error.remedy))
         return findings
 
     def _take(self, message_id: str, vote: Vote | None, raters: Sequence[bytes]) -> Receipt:
         """Take a vote or a retraction; count it where it is no fault of the caller's."""
-        try:
-            packed = vote.pack() if vote else RETRACTED
-            limit = self.agent.check(len(packed))
-            if vote:
-                refuse_what_would_be_cut(message_id, vote, limit)
-            return self._cast(message_id, vote, packed, raters, limit)
-        except (AgentNotRecording, StoreUnavailable) as error:
-            self.agent.count("VotesRefused")
-            if isinstance(error, AgentNotRecording):
-                self.complaints.warn("agent", "Feedback cannot be recorded. %s", error)
-            raise
+        with self.agent.transaction("vote"):
+            try:
+                limits = self.agent.limits()
+                if vote:
+                    refuse_what_would_be_cut(message_id, vote, limits.text)
+                return self._cast(message_id, vote, raters, limits)
+            except (AgentNotRecording, StoreUnavailable) as error:
+                self.agent.count("VotesRefused")
+                if isinstance(error, AgentNotRecording):
+                    self.complaints.warn("agent", "Feedback cannot be recorded. %s", error)
+                raise
 
     def _cast(
-        self,
-        message_id: str,
-        vote: Vote | None,
-        packed: bytes,
-        raters: Sequence[bytes],
-        limit: int,
+        self, message_id: str, vote: Vote | None, raters: Sequence[bytes], limits: Limits
     ) -> Receipt:
-        """Let the vote stand, record its event, and only then call it recorded."""
-        key, attempt = self._key(message_id), os.urandom(8)
-        ballot = Ballot(packed, attempt, self.settings.max_revisions)
-        outcome = self._stand(key, raters, ballot)
+        """Let the vote stand, marked, and record its event: from the mark on it is accepted."""
+        outbox = self._delivery.outbox(limits.application) if limits.application else None
+        records_now = outbox is None or outbox.room(limits) > 0
+        ballot = Ballot(
+            vote.pack() if vote else RETRACTED,
+            self.settings.max_revisions,
+            outbox.name if outbox else None,
+            limits.next_harvest if records_now else 0,
+        )
+        outcome = self._guard.vote(self._key(message_id), raters, ballot)
         message, revision = outcome.message, outcome.revision
         if outcome.status == "unknown" or message is None:
             raise UnknownMessage
         if outcome.status == "too-many":
             raise TooManyRevisions(self.settings.max_revisions)
-        identity = feedback_id(message_id, message, raters)
+        identity = feedback_id(message_id, message, message.voter(raters) or b"")
         if outcome.status == "unchanged":
             return Receipt(message_id, identity, revision, "unchanged")
         receipt = Receipt(message_id, identity, revision, "accepted" if vote else "retracted")
-        event = event_of(receipt, vote, message, self.settings.ratings, limit)
-        self.agent.record(event)
-        voter = message.voter(raters) or b""
-        send_soon(self._store.confirm, Confirmation(key, voter, attempt))
+        ratings = self.settings.ratings
+        event = event_of(receipt, vote, message, outcome.cast_at, ratings, limits.text)
+        if outbox is None or outcome.mark is None:
+            self.agent.record(event)
+        elif records_now:
+            self._delivery.record(outbox, event, outcome.mark)
+        self.agent.count("VotesAccepted")
         feedback_recorded.send(
             current_app._get_current_object(),  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]  # Flask documents it, its types do not
             message_id=message_id,
@@ -195,23 +196,20 @@ class Votes:
         )
         return receipt
 
-    def _stand(self, key: str, raters: Sequence[bytes], ballot: Ballot) -> Outcome:
-        """Ask the store once; again only while another attempt has the same vote under way.
+    def _event_again(
+        self, undelivered: Undelivered, message: Message, limit: int
+    ) -> dict[str, Any]:
+        """Make the event of a vote that was taken over: the same as before."""
+        mark, _, revision, packed = undelivered
+        message_id, vote = self._message_id(mark.key), Vote.unpack(packed)
+        identity = feedback_id(message_id, message, mark.voter)
+        receipt = Receipt(message_id, identity, revision, "accepted" if vote else "retracted")
+        return event_of(receipt, vote, message, mark.cast_at, self.settings.ratings, limit)
 
-        An attempt that was lost on the way, and its event with it, has told its caller so, or died.
-        This attempt then takes its place.
-        """
-        lost_by, awaited = 0.0, b""
-        while True:
-            outcome = self._guard.vote(key, raters, ballot)
-            if outcome.status != "pending":
-                return outcome
-            if outcome.attempt != awaited:  # another has taken it over, and has its own time
-                awaited = outcome.attempt
-                lost_by = time.monotonic() + self._patience
-            if time.monotonic() > lost_by:
-                ballot = ballot._replace(instead_of=outcome.attempt)
-            time.sleep(POLL)  # nothing tells when it is confirmed
+    def _message_id(self, key: str) -> str:
+        """Return the message ID that is kept under a key."""
+        message_id = key.removeprefix(self.settings.key_prefix + self._namespace)
+        return message_id if self._namespace else message_id.removeprefix(":")
 
     def _key(self, message_id: str) -> str:
         """Return under what a message is kept.
@@ -221,3 +219,12 @@ class Votes:
         """
         namespace = self._namespace or (":" if ":" in message_id else "")
         return self.settings.key_prefix + namespace + message_id
+
+
+def _finding(backlog: Backlog) -> Finding:
+    if backlog.oldest is None:
+        return Finding("undelivered votes", True, "none")
+    age = time.time() - backlog.oldest / 1000
+    remedy = "Check the agent's log, and run flask feedback deliver if no process of the app runs."
+    seen = f"{backlog.votes}, the oldest for {age:.0f} s"
+    return Finding("undelivered votes", age < LATE, seen, remedy)

@@ -135,6 +135,16 @@ class Collector:
         with self._arrived:
             self._faults[method] += [status] * times
 
+    @contextmanager
+    def failing(self, method: str, status: int) -> Iterator[None]:
+        """Inside, answer each request of a method with this status."""
+        self.fail(method, status, times=10_000)
+        try:
+            yield
+        finally:
+            with self._arrived:
+                self._faults[method].clear()
+
     def wait_failed(self, method: str, timeout: float = 60) -> None:
         """Wait until the faults of a method have all happened."""
         with self._arrived:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -12,31 +11,18 @@ from conftest import SCALED_OUT, STORES
 from feedback_blueprint.stores import (
     ANYONE,
     Ballot,
-    Confirmation,
     Store,
     store_from_url,
 )
 
 WEEK = timedelta(days=7)
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
+OUTBOX = "!outbox:tests"
 ANN, BOB = b"a" * 16, b"b" * 16
 
 
-def cast(store, vote=b'["good"]', *, raters=(ANYONE,), attempt=None, instead_of=b"", limit=20):
-    return store.vote("m", raters, Ballot(vote, attempt or os.urandom(8), limit, instead_of))
-
-
-def confirm(store, voter, attempt):
-    store.confirm([Confirmation("m", voter, attempt)])
-
-
-def cast_and_confirm(store, vote=b'["good"]', **kwargs):
-    attempt = os.urandom(8)
-    outcome = cast(store, vote, attempt=attempt, **kwargs)
-    if outcome.status == "accepted":
-        voter = outcome.message.voter(kwargs.get("raters", (ANYONE,)))
-        confirm(store, voter, attempt)
-    return outcome
+def cast(store, vote=b'["good"]', *, raters=(ANYONE,), limit=20, outbox=OUTBOX, lease=60):
+    return store.vote("m", raters, Ballot(vote, limit, outbox, lease))
 
 
 @pytest.fixture(params=STORES + SCALED_OUT)

@@ -185,7 +185,7 @@ import flask, newrelic.agent
 newrelic.agent.initialize()
 newrelic.agent.register_application(timeout=20)
 from feedback_blueprint.telemetry import NewRelic
-NewRelic().check()
+NewRelic().limits()
 """
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -165,7 +165,7 @@ def test_an_app_without_the_blueprint_says_what_was_forgotten():
     with pytest.raises(RuntimeError, match="capture"):
         FeedbackBlueprint().stash()
     with Flask(__name__).app_context(), pytest.raises(RuntimeError, match="register_blueprint"):
-        feedback.record("m", "good")
+        feedback.submit("m", "good")
     with pytest.raises(RuntimeError, match="register_blueprint"), capture_feedback(Flask("x")):
         pass
 

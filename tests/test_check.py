@@ -55,7 +55,8 @@ def test_where_all_is_well_the_exit_status_is_0(
     assert found.keys() == {
         *("agent", "registered with New Relic", "high security", "custom events"),
         *("bytes of one value", "reservoir", "AI monitoring", "startup_timeout"),
-        *("store", "Redis", "memory limit and eviction", "persistence"),
+        *("harvests", "store", "Redis", "memory limit and eviction", "persistence"),
+        "undelivered votes",
     }
     seen = {what: finding["seen"] for what, finding in found.items()}
     assert seen["agent"] == f"version {newrelic.version}"
@@ -63,6 +64,7 @@ def test_where_all_is_well_the_exit_status_is_0(
     assert (seen["high security"], seen["custom events"]) == ("off", "on")
     assert seen["bytes of one value"] == "255"
     assert seen["reservoir"] == "3600 custom events a process each 0.1 s"
+    assert (seen["harvests"], seen["undelivered votes"]) == ("visible", "none")
     assert (seen["AI monitoring"], seen["startup_timeout"]) == ("on", "10 s")
 
 

@@ -165,7 +165,7 @@ def test_a_message_is_set_out_with_its_votes():
     message = Message("f" * 32, b"\x01\x02", {"model": "m"}, "text")
     votes = {
         b"\x01\x02": Standing(message, 2, b'["good"]'),
-        b"": Standing(message, 1, b"null", pending=True),
+        b"": Standing(message, 1, b"null", undelivered_since=1_795_921_200_000),
     }
     vote = {"rating": "good", "category": None, "message": None, "metadata": None}
     assert description(Shown(message, 90.0, votes), ttl=100).split("\n") == [
@@ -176,7 +176,7 @@ def test_a_message_is_set_out_with_its_votes():
         "context    model = 'm'",
         "content    text",
         f"vote       by 0102, revision 2: {vote}",
-        "vote       by anyone, revision 1: retracted, not confirmed as recorded",
+        "vote       by anyone, revision 1: retracted, undelivered since 2026-11-29T03:00:00+00:00",
     ]
     anyones = Shown(message._replace(owner=b""), 90.0, {})
     assert "rater      anyone" in description(anyones, ttl=100).split("\n")

@@ -1,42 +1,447 @@
-"""A vote that stands and was not confirmed: its event may be lost, so it is recorded once more."""
+"""What a process does with each harvest of its agent, over every kind of store."""
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
+import time
+from contextlib import nullcontext
+from datetime import timedelta
 
 import pytest
+from flask import Flask
+from processes import wait_until
 
-from feedback_blueprint.events import Vote
-from feedback_blueprint.stores import ANYONE, Ballot
+from feedback_blueprint import FeedbackBlueprint
+from feedback_blueprint.errors import AgentNotRecording, StoreUnavailable
+from feedback_blueprint.harvests import Harvest
+from feedback_blueprint.telemetry import Limits
+from feedback_blueprint.testing import capture_feedback
+
+APPLICATION = "the app's name; another"
+
+
+class StandIn:
+    """An agent whose harvests happen when a test says so."""
+
+    def __init__(self, events=300, size=1_000_000):
+        self.recorded, self.counts, self.transactions = [], {}, []
+        self.listener = None
+        self.now = Limits(255, APPLICATION, events, size, 60)
+        self.refusal = self.failure = None
+        self.is_in_transaction = False
+
+    def name_transaction(self, name):
+        pass
+
+    def transaction(self, name, application=None):
+        self.transactions.append((name, application))
+        return nullcontext()
+
+    def trace_id(self):
+        return "f" * 32
+
+    def limits(self, _=None):
+        if self.refusal:
+            raise AgentNotRecording(self.refusal)
+        return self.now
+
+    def record(self, event):
+        if self.failure:
+            raise self.failure
+        self.recorded.append(event)
+        return lambda: not self.is_in_transaction
+
+    def count(self, name, times=1):
+        self.counts[name] = self.counts.get(name, 0) + times
+
+    def measure(self, name, value):
+        self.counts[name] = value
+
+    def listen(self, listener):
+        self.listener = listener
+
+    def application(self):
+        return APPLICATION
+
+    def inspect(self):
+        return []
+
+    # What the real one does in its own thread
+
+    def harvest(self, *arrived, **kwargs):
+        """Deliver some events, and end the harvest."""
+        harvest = Harvest(APPLICATION, **{"has_events": True, "is_active": True} | kwargs)
+        if arrived:
+            self.listener.arrived(APPLICATION, arrived)
+        self.listener.harvested(harvest)
+
+
+class Process:
+    """One process of an app: an app of its own, on the same store."""
+
+    def __init__(self, monkeypatch, url, **agent):
+        self.agent = StandIn(**agent)
+        monkeypatch.setattr("feedback_blueprint.votes.NewRelic", lambda: self.agent)
+        self.app = Flask(__name__)
+        self.app.config.update(FEEDBACK_STORE_URL=url, FEEDBACK_STORE_TIMEOUT=2, SECRET_KEY="k")
+        self.app.config["FEEDBACK_RATINGS"] = {"bad": 0, "good": 1}
+        self.feedback = FeedbackBlueprint()
+        self.app.register_blueprint(self.feedback)
+        self.client = self.app.test_client()
+        [self.votes] = self.app.extensions["feedback_blueprint"].values()
+        self.recorded, self.counts = self.agent.recorded, self.agent.counts
+
+    def stash(self, **options):
+        with self.app.test_request_context():
+            return self.feedback.stash(**options)
+
+    def rate(self, message_id, rating="good", **fields):
+        body = {"message_id": message_id, "rating": rating} | fields
+        return self.client.post("/feedback", json=body)
+
+    @property
+    def undelivered(self):
+        return self.votes.backlog().votes
 
 
 @pytest.fixture
-def unconfirmed(app, message_id):
-    """A vote whose process died before it could record the event; it is waited for."""
-    [votes] = app.extensions["feedback_blueprint"].values()
-    votes._patience = 1
-    ballot = Ballot(Vote("good").pack(), os.urandom(8), 20)
-    assert votes._guard.vote(f"fb:{message_id}", [ANYONE], ballot).status == "accepted"
-    return {"message_id": message_id, "rating": "good"}
+def start(monkeypatch, new_store_url, request):
+    """Start processes of one app; each call starts another one."""
+    url = new_store_url(request.param)
+    return lambda **agent: Process(monkeypatch, url, **agent)
 
 
-def test_it_is_not_read_back(client, unconfirmed):
-    answer = client.get(f"/feedback?message_id={unconfirmed['message_id']}")
-    assert answer.json == {"feedback": [], "rateable": [unconfirmed["message_id"]]}
+def pytest_generate_tests(metafunc):
+    if "start" in metafunc.fixturenames:
+        kinds = ["sqlite", "redis", "cluster", "sentinel"]
+        metafunc.parametrize("start", kinds, indirect=True)
 
 
-def test_it_is_recorded_once_more_however_often_it_is_sent(app, events, unconfirmed):
-    def send(_: int) -> int:
-        return app.test_client().post("/feedback", json=unconfirmed).status_code
+def test_a_vote_is_undelivered_until_its_event_has_arrived(start):
+    process = start()
+    message_id = process.stash()
+    assert process.rate(message_id).status_code == 202
+    [event] = process.recorded
+    assert process.undelivered == 1
+    assert process.rate(message_id).status_code == 200, "it stands, and nobody waits for New Relic"
+    process.agent.harvest(event)
+    assert process.undelivered == 0
+    assert process.rate(message_id).status_code == 200
+    process.agent.harvest()
+    process.agent.harvest()
+    assert process.recorded == [event]
+    assert process.counts == {"VotesAccepted": 1, "VotesDelivered": 1}
 
-    with ThreadPoolExecutor(8) as pool:
-        assert sorted(pool.map(send, range(8))) == [200] * 7 + [202]
-    [event] = events
-    assert event["revision"] == 1
+
+def test_an_event_that_two_harvests_did_not_bring_is_recorded_again_the_same(start):
+    process = start()
+    process.rate(process.stash(context={"model": "m"}), message="x" * 300, metadata={"page": 1})
+    [event] = process.recorded
+    assert event["timestamp"] > 1_700_000_000_000
+    process.agent.harvest()
+    assert process.recorded == [event]
+    process.agent.harvest()
+    assert process.recorded == [event] * 2
+    assert process.agent.transactions[-1] == ("deliver", APPLICATION)
+    process.agent.harvest(event)
+    assert process.undelivered == 0
+    assert process.counts["VotesDeliveredAgain"] == 1
 
 
-def test_another_vote_takes_its_place_at_once(client, events, unconfirmed):
-    answer = client.post("/feedback", json=unconfirmed | {"rating": "bad"})
-    assert (answer.status_code, answer.json["revision"]) == (202, 2)
+def test_what_the_agent_keeps_for_its_next_harvest_is_not_recorded_again(start):
+    process = start()
+    process.rate(process.stash())
+    for _ in range(5):
+        process.agent.harvest(has_events=False)
+    assert len(process.recorded) == 1
+    assert process.counts["OldestUndelivered"] >= 0
+
+
+def test_an_event_whose_transaction_runs_on_is_waited_for(start):
+    process = start()
+    process.agent.is_in_transaction = True
+    process.rate(process.stash())
+    for _ in range(5):
+        process.agent.harvest()
+    assert len(process.recorded) == 1
+
+
+def test_an_event_of_after_the_beginning_of_a_harvest_does_not_miss_it(start):
+    process = start()
+    began = time.monotonic()
+    process.rate(process.stash())
+    process.agent.harvest(began=began)
+    process.agent.harvest()
+    assert len(process.recorded) == 1
+
+
+def test_a_vote_of_a_process_that_died_is_taken_over_once_its_lease_has_ended(start):
+    dead, living = start(), start()
+    dead.agent.now = dead.agent.now._replace(next_harvest=0.3)
+    dead.rate(dead.stash())
+    living.agent.harvest()
+    assert living.recorded == []
+    wait_until(lambda: living.agent.harvest() or living.recorded, "the end of the lease")
+    assert living.recorded == dead.recorded
+    living.agent.harvest(*living.recorded)
+    assert living.undelivered == 0
+
+
+def test_a_process_that_lives_keeps_its_votes(start):
+    voter, other = start(), start()
+    voter.agent.now = voter.agent.now._replace(next_harvest=0.5)
+    voter.rate(voter.stash())
+    end = time.monotonic() + 1.2
+
+    def harvests():
+        voter.agent.harvest(has_events=False)
+        other.agent.harvest()
+        return time.monotonic() > end
+
+    wait_until(harvests, "more than two leases")
+    assert other.recorded == []
+
+
+@pytest.mark.parametrize("state", [{"is_active": False}, {"is_last": True}])
+def test_an_agent_that_records_no_more_takes_nothing_over_and_marks_still_go(start, state):
+    dead, process = start(), start()
+    dead.agent.now = dead.agent.now._replace(next_harvest=0)
+    dead.rate(dead.stash())
+    process.rate(process.stash())
+    process.agent.harvest(*process.recorded, **state)
+    assert len(process.recorded) == 1
+    assert process.undelivered == 1
+
+
+def test_an_agent_that_cannot_send_takes_nothing_over(start, caplog):
+    dead, process = start(), start()
+    dead.agent.now = dead.agent.now._replace(next_harvest=0)
+    dead.rate(dead.stash())
+    process.agent.refusal = "Custom events are off."
+    process.agent.harvest()
+    assert process.recorded == []
+    assert "Votes that were not delivered wait. Custom events are off." in caplog.messages
+
+
+def test_a_peak_is_accepted_and_spread_over_harvests(start):
+    process = start(events=8)
+    for _ in range(20):
+        assert process.rate(process.stash()).status_code == 202
+    assert len(process.recorded) == 6, "three quarters of a harvest, the rest is the app's own"
+    arrived = []
+    for _ in range(40):
+        if len(arrived) == 20:
+            break
+        assert len(process.recorded) - len(arrived) <= 6
+        now, arrived = process.recorded[len(arrived) :], list(process.recorded)
+        process.agent.harvest(*now)
+    assert len({event["message_id"] for event in arrived}) == len(arrived) == 20
+    assert process.undelivered == 0
+
+
+def test_large_votes_are_spread_over_harvests_too(start):
+    process = start(size=40_000)
+    for _ in range(10):
+        assert process.rate(process.stash(), message="x" * 4000).status_code == 202
+    assert len(process.recorded) == 3
+    process.agent.harvest(*process.recorded)
+    assert 4 <= len(process.recorded) <= 6
+    process.agent.harvest(*process.recorded[3:])
+    wait_until(
+        lambda: process.agent.harvest(*process.recorded) or not process.undelivered, "the rest"
+    )
+
+
+def test_a_harvest_of_one_event_is_enough(start):
+    process = start(events=1)
+    for _ in range(3):
+        assert process.rate(process.stash()).status_code == 202
+    assert len(process.recorded) == 1
+    wait_until(
+        lambda: process.agent.harvest(*process.recorded[-1:]) or not process.undelivered, "all"
+    )
+    assert len({event["message_id"] for event in process.recorded}) == 3
+
+
+def test_only_the_vote_that_stands_is_recorded_again(start):
+    process = start()
+    message_id = process.stash()
+    process.rate(message_id, "bad")
+    process.rate(message_id, "good")
+    for _ in range(2):
+        process.agent.harvest()
+    assert [event["revision"] for event in process.recorded] == [1, 2, 2]
+    process.agent.harvest(process.recorded[-1])
+    assert process.undelivered == 0
+
+
+def test_the_older_vote_that_arrives_leaves_the_newer_ones_mark(start):
+    process = start()
+    message_id = process.stash()
+    process.rate(message_id, "bad")
+    process.rate(message_id, "good")
+    process.agent.harvest(process.recorded[0])
+    assert process.undelivered == 1
+
+
+def test_a_retraction_is_recorded_again_as_one(start):
+    process = start()
+    message_id = process.stash()
+    process.rate(message_id)
+    assert process.client.delete(f"/feedback?message_id={message_id}").status_code == 202
+    for _ in range(2):
+        process.agent.harvest()
+    assert process.recorded[-1] == process.recorded[1]
+    assert process.recorded[-1]["retracted"] is True
+
+
+def test_a_vote_on_a_message_that_expired_is_named_and_counted(start, caplog):
+    process = start()
+    process.votes.settings = process.votes.settings._replace(ttl=timedelta(seconds=0.5))
+    process.agent.now = process.agent.now._replace(next_harvest=0)
+    process.agent.failure = OSError("the agent's")
+    assert process.rate(process.stash()).status_code == 202
+    process.agent.failure = None
+    wait_until(
+        lambda: process.agent.harvest() or process.counts.get("VotesExpired"), "expired", timeout=20
+    )
+    assert any("1 votes were never delivered" in text for text in caplog.messages)
+    assert process.undelivered == 0
+
+
+def test_an_agent_that_fails_loses_no_vote(start, caplog):
+    process = start()
+    process.agent.failure = OSError("the agent's")
+    assert process.rate(process.stash()).status_code == 202
+    assert "The agent failed: a vote will be recorded again." in caplog.messages
+    process.agent.failure = None
+    for _ in range(2):
+        process.agent.harvest()
+    assert len(process.recorded) == 1
+
+
+def test_a_rating_that_is_off_the_scale_by_now_is_recorded_without_a_score(start):
+    process = start()
+    process.rate(process.stash())
+    process.votes.settings = process.votes.settings._replace(ratings={"great": 1.0})
+    for _ in range(2):
+        process.agent.harvest()
+    first, again = process.recorded
+    assert first == again | {"score": 1}
+    assert "score" not in again
+
+
+def test_a_vote_of_a_rater_whose_key_was_changed_keeps_its_identity(start, monkeypatch):
+    process = start()
+    monkeypatch.setattr(process.votes.raters, "of_caller", lambda: [b"a" * 16])
+    process.rate(process.stash())
+    monkeypatch.setattr(process.votes.raters, "of_caller", lambda: [b"b" * 16])
+    for _ in range(2):
+        process.agent.harvest()
+    assert process.recorded[1] == process.recorded[0]
+
+
+def test_a_vote_that_cannot_be_recorded_stops_no_other(start, monkeypatch, caplog):
+    process = start()
+    process.agent.now = process.agent.now._replace(next_harvest=0)
+    for message_id in "bad", "good":
+        with process.app.test_request_context():
+            process.feedback.stash(message_id)
+        process.agent.failure = OSError()
+        process.rate(message_id)
+    process.agent.failure = None
+    event_again = process.votes._event_again
+
+    def event_of(undelivered, message, limit):
+        if undelivered.mark.key.endswith("bad"):
+            raise KeyError
+        return event_again(undelivered, message, limit)
+
+    monkeypatch.setattr(process.votes._delivery, "_event_of", event_of)
+    for _ in range(2):
+        process.agent.harvest()
+    assert {event["message_id"] for event in process.recorded} == {"good"}
+    assert "A vote cannot be recorded: it waits." in caplog.messages
+
+
+def test_a_store_that_is_down_when_a_mark_should_go_is_told_later(start, monkeypatch, caplog):
+    process = start()
+    process.rate(process.stash())
+
+    def fail(*_, **__):
+        raise StoreUnavailable("Gone", "Start it.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(process.votes._store, "unmark", fail)
+        patch.setattr(process.votes._store, "take", fail)
+        process.agent.harvest(*process.recorded)
+    assert "Votes were delivered, and may be once more. Gone. Start it." in caplog.messages
+    assert process.undelivered == 1
+    process.agent.harvest()
+    assert process.undelivered == 0
+    assert len(process.recorded) == 1
+
+
+def test_what_was_let_go_while_the_store_is_down_is_let_go_later(start, monkeypatch):
+    process = start()
+    process.rate(process.stash())
+
+    def fail(*_, **__):
+        raise StoreUnavailable("Gone", "Start it.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(process.votes._store, "take", fail)
+        for _ in range(2):
+            process.agent.harvest()
+    assert len(process.recorded) == 1
+    process.agent.harvest()
+    assert len(process.recorded) == 2
+
+
+def test_an_agent_that_does_not_say_what_arrived_is_trusted_after_two_harvests(start, monkeypatch):
+    monkeypatch.setattr("feedback_blueprint.delivery.tells_what_arrived", lambda: False)
+    process = start()
+    process.rate(process.stash())
+    process.agent.harvest()
+    assert process.undelivered == 1
+    process.agent.harvest()
+    assert process.undelivered == 0
+    assert len(process.recorded) == 1
+
+
+def test_an_agent_whose_harvests_cannot_be_seen_leaves_no_mark(start):
+    process = start()
+    process.agent.now = process.agent.now._replace(application=None)
+    assert process.rate(process.stash()).status_code == 202
+    assert len(process.recorded) == 1
+    assert process.undelivered == 0
+
+
+def test_what_a_users_own_test_took_is_delivered(start):
+    process = start()
+    with capture_feedback(process.app) as events:
+        assert process.rate(process.stash()).status_code == 202
     assert len(events) == 1
+    assert process.undelivered == 0
+
+
+@pytest.mark.parametrize("message_id", ["plain", "with:colons", ":first", "ünïcode", "fb:twice"])
+def test_an_event_made_again_has_the_messages_own_id(start, message_id):
+    process = start()
+    with process.app.test_request_context():
+        assert process.feedback.stash(message_id) == message_id
+    process.rate(message_id)
+    for _ in range(2):
+        process.agent.harvest()
+    assert [event["message_id"] for event in process.recorded] == [message_id] * 2
+
+
+def test_two_new_relic_names_deliver_their_own_votes_only(start):
+    one, other = start(), start()
+    for process in one, other:
+        process.agent.now = process.agent.now._replace(next_harvest=0)
+    other.agent.now = other.agent.now._replace(application="another name")
+    other.rate(other.stash())
+    one.agent.harvest()
+    assert one.recorded == []
+    other.agent.listener.harvested(Harvest("another name", has_events=True, is_active=True))
+    assert len(other.recorded) == 2

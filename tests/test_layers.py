@@ -11,12 +11,12 @@ PACKAGE = Path(__file__).parents[1] / "feedback_blueprint"
 
 LAYERS = [
     {"errors", "attributes", "findings", "locks", "logs", "signals"},
-    {"announcing", "config", "schemas", "reservoir", "stores.base", "stores.redis_errors"},
-    {"telemetry", "stores.outbox", "stores.redis_layout", "stores.sqlite_layout"},
+    {"announcing", "config", "harvests", "schemas", "stores.base", "stores.redis_errors"},
+    {"telemetry", "stores.redis_layout", "stores.redis_outboxes", "stores.sqlite_layout"},
     {"stores.redis_client", "stores.sqlite_client", "stores.guard"},
     {"stores.redis", "stores.sqlite"},
     {"stores"},
-    {"events", "raters"},
+    {"delivery", "events", "raters"},
     {"votes"},
     {"capture", "views", "assets"},
     {"openapi", "tracer"},
@@ -33,8 +33,13 @@ EXCEPTIONS = {("demo", "demo.responder"), ("demo.__main__", "demo")}
 
 ONLY = {
     "apispec": {"openapi"},
-    "newrelic": {"telemetry"},
-    "redis": {"stores.redis", "stores.redis_client", "stores.redis_errors"},
+    "newrelic": {"harvests", "telemetry"},
+    "redis": {
+        "stores.redis",
+        "stores.redis_client",
+        "stores.redis_errors",
+        "stores.redis_outboxes",
+    },
     "sqlite3": {"stores.sqlite", "stores.sqlite_client"},
     "marshmallow": {"schemas", "votes"},
 }

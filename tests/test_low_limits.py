@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from feedback_blueprint.telemetry import Limits
+
 NAMES = [f"name{number}" for number in range(16)]
 
 
@@ -12,10 +14,10 @@ NAMES = [f"name{number}" for number in range(16)]
     [
         (100, {"message": "x" * 300}, 202),
         (100, {"message": "x" * 4095}, 503),
-        (100, {"message": "x" * 3800}, 202),
-        (100, {"message": "x" * 3801}, 503),
-        (100, {"message": "x" * 2200, "metadata": dict.fromkeys(NAMES, 1)}, 202),
-        (100, {"message": "x" * 2201, "metadata": dict.fromkeys(NAMES, 1)}, 503),
+        (100, {"message": "x" * 3700}, 202),
+        (100, {"message": "x" * 3701}, 503),
+        (100, {"message": "x" * 2100, "metadata": dict.fromkeys(NAMES, 1)}, 202),
+        (100, {"message": "x" * 2101, "metadata": dict.fromkeys(NAMES, 1)}, 503),
         (100, {"rating": "x" * 100, "message": ""}, 202),
         (100, {"rating": "x" * 101}, 503),
         (100, {"category": "x" * 101}, 503),
@@ -31,7 +33,7 @@ def test_an_agent_that_would_cut_a_vote_is_named(
     app, post, events, monkeypatch, limit, fields, status
 ):
     [votes] = app.extensions["feedback_blueprint"].values()
-    monkeypatch.setattr(votes.agent, "check", lambda _: limit)
+    monkeypatch.setattr(votes.agent, "limits", lambda: Limits(limit))
     response = post(**fields)
     assert response.status_code == status
     if status == 503:

@@ -14,27 +14,27 @@ from feedback_blueprint.signals import feedback_recorded
 def test_record_and_retract_do_what_the_routes_do(app, feedback, events):
     with app.test_request_context():
         message_id = feedback.stash()
-        receipt = feedback.record(message_id, "good", "c", "m", {"a": 1})
+        receipt = feedback.submit(message_id, "good", "c", "m", {"a": 1})
         assert (receipt.status, receipt.revision) == ("accepted", 1)
-        assert feedback.record(message_id, "good", "c", "m", {"a": 1}).status == "unchanged"
+        assert feedback.submit(message_id, "good", "c", "m", {"a": 1}).status == "unchanged"
         assert feedback.retract(message_id).status == "retracted"
         with pytest.raises(errors.UnknownMessage):
             feedback.retract(message_id)
         with pytest.raises(errors.Invalid) as invalid:
-            feedback.record(message_id, True)
+            feedback.submit(message_id, True)
     assert list(invalid.value.errors) == ["rating"]
     assert [event["revision"] for event in events] == [1, 2]
 
 
 def test_a_message_with_a_uuid_can_be_retracted(app, feedback, events):
     with app.test_request_context():
-        feedback.record(feedback.stash(UUID(int=7)), "good")
+        feedback.submit(feedback.stash(UUID(int=7)), "good")
         assert feedback.retract(UUID(int=7)).status == "retracted"
 
 
 def test_what_can_be_no_id_is_an_unknown_message_to_retract(app, feedback, events):
     with app.test_request_context():
-        feedback.record(feedback.stash("None"), "good")
+        feedback.submit(feedback.stash("None"), "good")
         for message_id in None, 10**5000, "half \ud800":
             with pytest.raises(errors.UnknownMessage):
                 feedback.retract(message_id)
@@ -50,11 +50,11 @@ def test_members_of_an_enum_are_kept_and_sent_as_what_they_are(app, feedback, ev
     with app.test_request_context():
         assert feedback.stash(Number.ID) == "7"
         assert feedback.stash(Text.ID, context={Text.RATING: "evil"}) == "id-1"
-        feedback.record(Text.ID, Text.GOOD, Text.WRONG, Text.WRONG)
-        feedback.record(Text.ID, Number.ID)
+        feedback.submit(Text.ID, Text.GOOD, Text.WRONG, Text.WRONG)
+        feedback.submit(Text.ID, Number.ID)
         assert feedback.retract(Text.ID).revision == 3
         with pytest.raises(errors.Invalid):
-            feedback.record(Text.ID, Text.GOOD, metadata={Text.RATING: "evil"})
+            feedback.submit(Text.ID, Text.GOOD, metadata={Text.RATING: "evil"})
     sent = [(event["message_id"], event["rating"], event["category"]) for event in events]
     assert repr(sent) == "[('id-1', 'good', 'wrong'), ('id-1', 7, ''), ('id-1', 'retracted', '')]"
     assert str(events[0]["message"]) == "wrong"

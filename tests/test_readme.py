@@ -152,7 +152,7 @@ def test_the_example_of_a_scale(store_url):
     feedback = FeedbackBlueprint()
     app.register_blueprint(feedback)
     with capture_feedback(app) as events, app.test_request_context():
-        feedback.record(feedback.stash(), "good", "wrong")
+        feedback.submit(feedback.stash(), "good", "wrong")
     assert events[0]["score"] == 1
 
 

@@ -217,7 +217,7 @@ def test_a_script_that_redis_has_forgotten_is_told_again(site: Site) -> None:
     store = store_from_url(site.url, timeout=TIMEOUT, instance_path="", key="KEY")
     store.stash("forgotten", Message("a"), timedelta(days=1))
     site.server.ask("SCRIPT", "FLUSH")
-    ballot = Ballot(b"[1]", b"attempt.", 20)
+    ballot = Ballot(b"[1]", 20)
     assert store.vote("forgotten", [b""], ballot).status == "accepted"
 
 

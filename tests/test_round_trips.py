@@ -15,18 +15,19 @@ from redis_server import RedisServer
 from feedback_blueprint.stores import (
     ANYONE,
     Ballot,
-    Confirmation,
+    Mark,
     Message,
     RedisStore,
     Standing,
-    outbox,
     store_from_url,
 )
 
-SCRIPTS = {"EVAL", "EVALSHA"}
+OUTBOX = "!outbox:tests"
 
-#: A vote is confirmed by another thread, on a connection that may be new.
-BESIDE = {"EVAL", "HELLO", "CLIENT", "SELECT"}
+COMMANDS = {"SET", "GET", "EVAL", "EVALSHA", "ZADD", "ZREM"}
+
+#: A connection may be new.
+BESIDE = {"HELLO", "CLIENT", "SELECT"}
 
 Watch = Callable[[], list[str]]
 
@@ -34,8 +35,6 @@ Watch = Callable[[], list[str]]
 @contextmanager
 def watched(server: RedisServer) -> Iterator[Watch]:
     """Ask which commands clients have sent since it was last asked."""
-    for each in outbox._outboxes.values():
-        each._end()  # with what tests before have left to be sent
     with server.client() as client, client.monitor() as monitor:
         client.ping()  # to be connected
 
@@ -69,12 +68,21 @@ def test_a_message_is_one_command_and_a_vote_is_one(app, client, events, redis_s
         assert [name for name in seen() if name not in BESIDE] == ["EVALSHA"] * 3
 
 
-def test_confirmations_share_a_round_trip(redis_server):
+def test_marks_are_taken_off_in_one_round_trip(redis_server):
     store = store_from_url(redis_server.fresh_url(), timeout=2, instance_path="", key="KEY")
-    store.confirm([Confirmation("connects", b"", b"attempt.")])
+    marks = [Mark(OUTBOX, f"m{number}", b"", number) for number in range(20)]
+    store.unmark(marks)  # connects
     with watched(redis_server) as seen:
-        store.confirm([Confirmation(f"m{n}", b"", b"attempt.") for n in range(20)])
-        assert seen() == ["EVAL"] * 20
+        store.unmark(marks)
+        assert seen() == ["EVAL", "ZREM"]
+
+
+def test_nothing_to_take_over_is_one_command(redis_server):
+    store = store_from_url(redis_server.fresh_url(), timeout=2, instance_path="", key="KEY")
+    store.take(OUTBOX, 60, 10)  # connects
+    with watched(redis_server) as seen:
+        store.take(OUTBOX, 60, 10)
+        assert seen() == ["EVAL"]
 
 
 def test_a_message_in_a_cluster_is_served_by_one_node(redis_cluster: RedisCluster):
@@ -82,8 +90,8 @@ def test_a_message_in_a_cluster_is_served_by_one_node(redis_cluster: RedisCluste
 
     def serve(key: str) -> None:
         store.stash(key, Message("t"), timedelta(days=1))
-        store.vote(key, [ANYONE], Ballot(b"[1]", b"attempt.", 20))
-        store.confirm([Confirmation(key, ANYONE, b"attempt.")])
+        outcome = store.vote(key, [ANYONE], Ballot(b"[1]", 20, OUTBOX, 60))
+        store.unmark([outcome.mark])
         store.read([key], [ANYONE])
 
     serve("for the client to learn what there is")
@@ -91,7 +99,7 @@ def test_a_message_in_a_cluster_is_served_by_one_node(redis_cluster: RedisCluste
         nodes = {node: stack.enter_context(watched(node)) for node in redis_cluster.nodes}
         for key in "abcdef":
             serve(key)
-            asked = {node for node, seen in nodes.items() if {"SET", "GET", *SCRIPTS} & {*seen()}}
+            asked = {node for node, seen in nodes.items() if COMMANDS & {*seen()}}
             assert asked == {redis_cluster.node_of(key)}
 
 
@@ -106,11 +114,11 @@ def test_a_message_is_rateable_while_its_first_vote_lands(redis_server: RedisSer
                     replies.append(client.execute_command(*arguments))
                 except redis.ResponseError as error:
                     replies.append(error)
-                store.vote("m", [ANYONE], Ballot(b"[1]", b"attempt.", 20))
+                store.vote("m", [ANYONE], Ballot(b"[1]", 20))
             return replies
 
     with redis_server.client() as client:
         client.pipeline = lambda transaction: InSteps(client.connection_pool, {}, transaction, None)
         store = RedisStore(client)
         store.stash("m", Message("t"), timedelta(days=1))
-        assert store.read(["m"], [ANYONE]) == [Standing(Message("t"), 1, b"[1]", pending=True)]
+        assert store.read(["m"], [ANYONE]) == [Standing(Message("t"), 1, b"[1]")]

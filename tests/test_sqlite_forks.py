@@ -158,8 +158,7 @@ def test_votes_of_several_processes_make_revisions_without_gap(tmp_path: Path) -
     stash(stores[0], "m")
 
     def vote(number: int) -> int:
-        attempt = b"%08d" % number
-        ballot = Ballot(b"[%d]" % number, attempt, max_revisions=1000)
+        ballot = Ballot(b"[%d]" % number, max_revisions=1000)
         return stores[number % 2].vote("m", [b""], ballot).revision
 
     with ThreadPoolExecutor(2) as pool:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from contract import ANN, TRACE_ID, WEEK, cast, cast_and_confirm
+from contract import ANN, TRACE_ID, WEEK, cast
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from processes import wait_until
@@ -74,7 +74,7 @@ def test_a_message_sent_twice_is_kept_once(store):
 
 def test_a_message_that_expired_is_unknown_and_its_key_free(store):
     store.stash("m", Message(TRACE_ID, ANN, {"n": 1}, "text"), timedelta(milliseconds=300))
-    cast_and_confirm(store, raters=(ANN,))
+    cast(store, raters=(ANN,))
     wait_until(lambda: store.read(["m"], [ANN]) == [None], "expired")
     assert cast(store, raters=(ANN,)).status == "unknown"
     assert store.stash("m", Message("f" * 32), WEEK)
@@ -101,7 +101,7 @@ def test_what_has_expired_makes_room_in_a_file(tmp_path, monkeypatch):
 def test_a_vote_does_not_lengthen_or_shorten_a_message(store):
     store.stash("m", Message(TRACE_ID), timedelta(seconds=1))
     for vote in b"[1]", b"[2]":
-        cast_and_confirm(store, vote)
+        cast(store, vote)
     assert store.read(["m"], [ANYONE]) != [None]
     wait_until(lambda: store.read(["m"], [ANYONE]) == [None], "expired")
 
@@ -112,7 +112,7 @@ def test_a_message_can_be_amended_before_and_after_its_first_vote(store):
     amended = Message("f" * 32, ANN, {"model": "m"})
     store.amend("m", amended)
     assert store.read(["m"], [ANN])[0].message == amended
-    cast_and_confirm(store, raters=(ANN,))
+    cast(store, raters=(ANN,))
     store.amend("m", amended._replace(content="text"))
     assert store.read(["m", "n"], [ANN]) == [
         Standing(amended._replace(content="text"), 1, b'["good"]'),
@@ -155,7 +155,7 @@ def test_what_others_keep_in_redis_is_no_message_and_left_alone(redis_server, co
 def test_reading_keeps_the_order_and_marks_the_unknown(store):
     store.stash("m", Message(TRACE_ID), WEEK)
     store.stash("n", Message("f" * 32), WEEK)
-    cast_and_confirm(store)
+    cast(store)
     standings = store.read(["n", "x", "m", "n"], [ANYONE])
     assert [standing and standing.message.trace_id for standing in standings] == [
         "f" * 32,

@@ -55,7 +55,7 @@ def test_without_a_store_stashing_by_hand_returns_none(store, caplog):
     assert len(caplog.records) == 1
 
 
-@pytest.mark.parametrize("fails", ["trace_id", "check"])
+@pytest.mark.parametrize("fails", ["trace_id", "limits"])
 def test_with_an_agent_that_fails_stashing_by_hand_returns_none(
     app, feedback, events, monkeypatch, caplog, fails
 ):

@@ -31,6 +31,7 @@ def test_a_vote_is_accepted_with_its_event(post, events, message_id):
         "feedback_id": receipt["feedback_id"],
         "revision": 1,
         "retracted": False,
+        "timestamp": event["timestamp"],
         "page": 3,
         "beta": True,
     }

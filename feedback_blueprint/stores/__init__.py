@@ -7,20 +7,31 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from ..errors import ConfigurationError
-from .base import ANYONE, RETRACTED, Ballot, Confirmation, Message, Outcome, Shown, Standing, Store
+from .base import (
+    ANYONE,
+    RETRACTED,
+    Backlog,
+    Ballot,
+    Mark,
+    Message,
+    Outcome,
+    Shown,
+    Standing,
+    Store,
+    Undelivered,
+)
 from .guard import Guard
-from .outbox import MOMENT, send_soon
 from .redis import RedisStore
 from .redis_client import SCHEMES, BadURL
 from .sqlite import SQLiteStore
 
 __all__ = [
     "ANYONE",
-    "MOMENT",
     "RETRACTED",
+    "Backlog",
     "Ballot",
-    "Confirmation",
     "Guard",
+    "Mark",
     "Message",
     "Outcome",
     "RedisStore",
@@ -28,8 +39,8 @@ __all__ = [
     "Shown",
     "Standing",
     "Store",
+    "Undelivered",
     "refuse_what_is_no_store",
-    "send_soon",
     "store_from_url",
 ]
 

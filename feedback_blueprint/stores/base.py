@@ -36,54 +36,76 @@ class Message(NamedTuple):
         return self.owner if self.owner in raters else None
 
 
+class Mark(NamedTuple):
+    """What a vote bears until New Relic has its event: which vote it is, and of which outbox.
+
+    `cast_at` is when, in milliseconds since the epoch by the store's clock: of two votes of one
+    rater on one message, the later has the greater one.
+    """
+
+    outbox: str
+    key: str
+    voter: bytes
+    cast_at: int
+
+
 class Ballot(NamedTuple):
     """A vote to cast: opaque bytes, of which `RETRACTED` is the one that needs an earlier vote.
 
-    `attempt`, 8 bytes, is unique to the caller's attempt, so that the same ballot may be sent
-    twice. A vote that stands but was never confirmed is taken over from the attempt `instead_of`.
+    It is marked in `outbox`, if it names one. For `lease` seconds it is left to the caller; after
+    that, anybody may take it over.
     """
 
     vote: bytes
-    attempt: bytes
     max_revisions: int
-    instead_of: bytes = b""
+    outbox: str | None = None
+    lease: float = 0.0
 
 
-class Confirmation(NamedTuple):
-    """That the event of a vote, as `attempt` cast it, was recorded."""
-
-    key: str
-    voter: bytes
-    attempt: bytes
-
-
-Status = Literal["accepted", "unchanged", "pending", "too-many", "unknown"]
+Status = Literal["accepted", "unchanged", "too-many", "unknown"]
 
 
 class Outcome(NamedTuple):
     """What became of a vote.
 
-    `accepted`: it stands now, as the attempt that asked; `unchanged`: it stood and was recorded;
-    `pending`: it stands, and the attempt `attempt` is still to confirm that it was recorded;
-    `too-many`: it would be a revision over the limit; `unknown`: no message for this rater.
+    `accepted`: it stands now, and is marked; `unchanged`: it stood already; `too-many`: it would
+    be a revision over the limit; `unknown`: no message for this rater. `cast_at` is when, in
+    milliseconds since the epoch by the store's clock.
     """
 
     status: Status
     revision: int = 0
     message: Message | None = None
-    attempt: bytes = b""
+    cast_at: int = 0
+    mark: Mark | None = None
 
 
 class Standing(NamedTuple):
     """One message as one rater sees it, and the rater's vote on it, if there is one.
 
-    `pending`: the vote stands, but is still to be confirmed as recorded.
+    `undelivered_since`: the vote is still marked; when it was cast, as a mark says it.
     """
 
     message: Message
     revision: int = 0
     vote: bytes | None = None
-    pending: bool = False
+    undelivered_since: int | None = None
+
+
+class Undelivered(NamedTuple):
+    """A marked vote that was taken over; without a `message` if that has expired."""
+
+    mark: Mark
+    message: Message | None = None
+    revision: int = 0
+    vote: bytes = RETRACTED
+
+
+class Backlog(NamedTuple):
+    """How many votes are marked, and when the oldest of them was cast, as a mark says it."""
+
+    votes: int
+    oldest: int | None
 
 
 class Shown(NamedTuple):
@@ -113,11 +135,31 @@ class Store(Protocol):
         ...
 
     def vote(self, key: str, raters: Sequence[bytes], ballot: Ballot) -> Outcome:
-        """Cast a vote in one atomic step: find the message, compare, count the revision."""
+        """Cast a vote in one atomic step: find the message, compare, count, mark."""
         ...
 
-    def confirm(self, confirmations: Sequence[Confirmation]) -> None:
-        """Note that votes were recorded. Nobody waits for this."""
+    def take(
+        self,
+        outbox: str,
+        lease: float,
+        limit: int,
+        *,
+        held: Sequence[Mark] = (),
+        let_go: Sequence[Mark] = (),
+    ) -> list[Undelivered]:
+        """Take over up to `limit` votes that nobody has a lease of, for `lease` seconds.
+
+        In a cluster it may be some more: each node is asked for a part of them. First the leases of
+        those `held` begin anew, and those that are `let_go` end.
+        """
+        ...
+
+    def unmark(self, marks: Sequence[Mark]) -> None:
+        """Take marks off, of votes that were delivered or never can be."""
+        ...
+
+    def backlog(self, outbox: str) -> Backlog:
+        """Look at what is marked."""
         ...
 
     def read(self, keys: Sequence[str], raters: Sequence[bytes]) -> list[Standing | None]:

@@ -11,17 +11,21 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any, cast
+from operator import attrgetter, itemgetter
+from typing import Any, TypeVar, cast
 
 import redis
 from redis.exceptions import NoScriptError, ResponseError
 
 from ..errors import ConfigurationError
 from ..findings import Finding
-from .base import Ballot, Confirmation, Message, Outcome, Shown, Standing, Status
+from .base import Backlog, Ballot, Mark, Message, Outcome, Shown, Standing, Status, Undelivered
 from .redis_client import Client, Shared, client_from_url
 from .redis_errors import FAILURES, unavailable
-from .redis_layout import AMEND, CONFIRM, VOTE, decode, encode
+from .redis_layout import AMEND, TAKE, UNMARK, VOTE, decode, encode, mark_of, member_of
+from .redis_outboxes import by_node, near, node_of, shares
+
+T = TypeVar("T")
 
 
 class RedisStore:
@@ -59,13 +63,17 @@ class RedisStore:
     def _client(self) -> Any:
         return self._shared.get()
 
+    @property
+    def _is_cluster(self) -> bool:
+        with ERRORS:
+            return isinstance(self._client, redis.RedisCluster)
+
     def part_of(self, key: str) -> str:
         """Return the node that keeps `key`, as far as is known without asking."""
         client = self._shared.made
         if isinstance(client, redis.RedisCluster):
             with suppress(*FAILURES):
-                node: Any = client.get_node_from_key(key)
-                return str(node.name)
+                return node_of(client, key)
         return ""
 
     def stash(self, key: str, message: Message, ttl: timedelta) -> bool:
@@ -83,31 +91,136 @@ class RedisStore:
 
     def amend(self, key: str, message: Message) -> None:
         """Replace a message, with or without votes."""
-        self._run(AMEND, key, encode(message))
+        self._run(AMEND, [key], encode(message))
 
     def vote(self, key: str, raters: Sequence[bytes], ballot: Ballot) -> Outcome:
-        """Cast a vote in one script."""
-        reply = self._run(VOTE, key, *ballot, *raters)
+        """Cast a vote in one script, which marks it if the outbox is on the same server for sure.
+
+        In a cluster the vote bears its mark, and a second call puts that into an outbox. If that
+        fails, the vote was not acknowledged, and the same vote, sent again, makes up for it.
+        """
+        outbox, lease, spread = ballot.outbox, int(ballot.lease * 1000), self._is_cluster
+        keys = [key] if outbox is None or spread else [key, outbox]
+        arguments = ballot.vote, ballot.max_revisions, "" if outbox is None else lease, *raters
+        reply = self._run(VOTE, keys, *arguments)
         if reply is None:
             return Outcome("unknown")
-        status, revision, message = reply.split(b" ", 2)
-        attempt, said = b"", cast("Status", status.decode())
-        if said == "pending":
-            length = len(ballot.attempt)
-            attempt, message = message[:length], message[length:]
-        return Outcome(said, int(revision), decode(message), attempt)
+        said, revision, at, packed = reply.split(b" ", 3)
+        status, cast_at = cast("Status", said.decode()), int(at)
+        message = decode(packed)
+        mark = None
+        if message and outbox and cast_at:
+            voter = message.voter(raters) or b""
+            mark = Mark(near(self._client, outbox, key) if spread else outbox, key, voter, cast_at)
+            if spread:
+                self._index(mark, lease)
+        return Outcome(status, int(revision), message, cast_at, mark)
 
-    def confirm(self, confirmations: Sequence[Confirmation]) -> None:
-        """Note that votes were recorded, in one round trip."""
+    def _index(self, mark: Mark, lease: int) -> None:
+        with ERRORS:
+            member = member_of(mark)
+            self._client.execute_command("ZADD", mark.outbox, "NX", mark.cast_at + lease, member)
+
+    def take(
+        self,
+        outbox: str,
+        lease: float,
+        limit: int,
+        *,
+        held: Sequence[Mark] = (),
+        let_go: Sequence[Mark] = (),
+    ) -> list[Undelivered]:
+        """Ask each server once, and then for the votes, if there are any."""
+        marks: list[Mark] = []
+
+        def take_from(outboxes: Sequence[tuple[str, int]]) -> None:
+            pipeline: Any = self._client.pipeline(transaction=False)
+            for name, share in outboxes:
+                ours = [member_of(mark) for mark in held if mark.outbox == name]
+                theirs = [member_of(mark) for mark in let_go if mark.outbox == name]
+                leases = int(lease * 1000), share, len(ours), *ours, *theirs
+                pipeline.execute_command("EVAL", TAKE, 1, name, *leases)
+            for (name, _), members in zip(outboxes, pipeline.execute(), strict=True):
+                marks.extend(mark_of(name, member) for member in members)
+
+        self._on_each_node(shares(self._is_cluster, outbox, limit), itemgetter(0), take_from)
+        return self._votes_of(marks) if marks else []
+
+    def _on_each_node(
+        self, items: Sequence[T], key_of: Callable[[T], str], call: Callable[[Sequence[T]], None]
+    ) -> None:
+        """Call for the items of each node; if a node fails, raise after those of the others."""
+        failed: Exception | None = None
+        with ERRORS:
+            for some in by_node(self._client, items, key_of):
+                try:
+                    call(some)
+                except FAILURES as error:
+                    failed = error
+            if failed is not None:
+                raise failed
+
+    def _votes_of(self, marks: Sequence[Mark]) -> list[Undelivered]:
+        """Read the votes; take off the marks of those that were delivered or replaced."""
         with ERRORS:
             pipeline: Any = self._client.pipeline(transaction=False)
-            for key, voter, attempt in confirmations:
-                pipeline.execute_command("EVAL", CONFIRM, 1, key, b"p" + voter, attempt)
-            pipeline.execute()
+            for _, key, voter, _ in marks:
+                pipeline.hmget(key, "m", b"v" + voter, b"p" + voter)
+            replies = pipeline.execute(raise_on_error=False)
+        taken, stale = [], []
+        for mark, reply in zip(marks, replies, strict=True):
+            if isinstance(reply, Exception) and "WRONGTYPE" not in str(reply):
+                raise unavailable(reply)
+            # A message that nobody rated is of another type: the ID was used again.
+            fields: Any = (None, None, None) if isinstance(reply, Exception) else reply
+            packed, vote, marked = fields
+            message = decode(packed) if packed else None
+            if message is None:
+                taken.append(Undelivered(mark))
+            elif marked != b"%d" % mark.cast_at:
+                stale.append(mark)
+            else:
+                revision, vote = vote.split(b" ", 1)
+                taken.append(Undelivered(mark, message, int(revision), vote))
+        if stale:
+            self.unmark(stale)
+        return taken
+
+    def unmark(self, marks: Sequence[Mark]) -> None:
+        """Take the marks off the votes and out of the outboxes, in one round trip a server."""
+        self._on_each_node(marks, attrgetter("outbox"), self._unmark)
+
+    def _unmark(self, marks: Sequence[Mark]) -> None:
+        pipeline: Any = self._client.pipeline(transaction=False)
+        together = 1 if self._is_cluster else MAX_KEYS
+        for first in range(0, len(marks), together):
+            some = marks[first : first + together]
+            keys = [mark.key for mark in some]
+            values = [value for mark in some for value in (mark.voter, mark.cast_at)]
+            pipeline.execute_command("EVAL", UNMARK, len(keys), *keys, *values)
+        for outbox in {mark.outbox for mark in marks}:
+            members = [member_of(mark) for mark in marks if mark.outbox == outbox]
+            pipeline.execute_command("ZREM", outbox, *members)
+        pipeline.execute()
+
+    def backlog(self, outbox: str) -> Backlog:
+        """Count the members; the oldest is among those that are due first."""
+        count, oldest = 0, []
+        with ERRORS:
+            pipeline: Any = self._client.pipeline(transaction=False)
+            names = [name for name, _ in shares(self._is_cluster, outbox, 0)]
+            for name in names:
+                pipeline.zcard(name)
+                pipeline.zrange(name, 0, MAX_KEYS)
+            replies = pipeline.execute()
+        for name, members in zip(names, replies[1::2], strict=True):
+            oldest += [mark_of(name, member).cast_at for member in members]
+        count = sum(replies[::2])
+        return Backlog(count, min(oldest, default=None))
 
     def read(self, keys: Sequence[str], raters: Sequence[bytes]) -> list[Standing | None]:
         """Ask for each key both ways, as a string and as a hash: it is one of them, or neither."""
-        fields = [kind + rater for rater in raters for kind in (b"v", b"p")]
+        fields = [b"v" + rater for rater in raters]
         with ERRORS:
             pipeline: Any = self._client.pipeline(transaction=False)
             for key in keys:
@@ -143,8 +256,8 @@ class RedisStore:
         for name, value in fields.items():
             if name.startswith(b"v"):
                 revision, vote = value.split(b" ", 1)
-                pending = b"p" + name[1:] in fields
-                votes[name[1:]] = Standing(message, int(revision), vote, pending)
+                marked: Any = fields.get(b"p" + name[1:])
+                votes[name[1:]] = Standing(message, int(revision), vote, marked and int(marked))
         return Shown(message, expires_in, votes)
 
     def inspect(self) -> list[Finding]:
@@ -160,13 +273,14 @@ class RedisStore:
                 infos = [client.info() | {"name": ""}]
         return [finding for info in infos for finding in _findings(info)]
 
-    def _run(self, script: str, key: str, *arguments: Any) -> Any:
+    def _run(self, script: str, keys: Sequence[str], *arguments: Any) -> Any:
         """Run a script by its hash, which Redis may have forgotten."""
+        both = len(keys), *keys, *arguments
         with ERRORS:
             try:
-                return self._client.execute_command("EVALSHA", HASHES[script], 1, key, *arguments)
+                return self._client.execute_command("EVALSHA", HASHES[script], *both)
             except NoScriptError:
-                return self._client.eval(script, 1, key, *arguments)
+                return self._client.eval(script, *both)
 
 
 class _Errors:
@@ -179,6 +293,9 @@ class _Errors:
         if isinstance(error, FAILURES):
             raise unavailable(error) from error
 
+
+MAX_KEYS = 1000
+"""Messages of which one script takes marks off: Redis serves nobody else meanwhile."""
 
 ERRORS = _Errors()
 """One for all, as each vote and each message passes through it."""
@@ -221,4 +338,4 @@ def _standing(
     if vote is None:
         return Standing(message)
     revision, vote = vote.split(b" ", 1)
-    return Standing(message, int(revision), vote, held[b"p" + voter] is not None)
+    return Standing(message, int(revision), vote)

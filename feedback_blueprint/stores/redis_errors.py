@@ -9,7 +9,7 @@ from ..errors import StoreUnavailable, Unreachable
 FAILURES = (errors.RedisError, errors.RedisClusterException, OSError)
 """All that redis-py raises."""
 
-RIGHTS = "+@read +@write +@scripting +@connection +info, in a cluster +cluster|slots"
+RIGHTS = "+@read +@write +@scripting +@connection +time +info, in a cluster +cluster|slots"
 """What the user in a URL must be allowed, in the words of `ACL SETUSER`."""
 
 REMEDIES: tuple[tuple[type[Exception], str], ...] = (

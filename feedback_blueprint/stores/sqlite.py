@@ -13,18 +13,34 @@ import time
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from ..findings import Finding
-from .base import RETRACTED, Ballot, Confirmation, Message, Outcome, Shown, Standing
+from .base import (
+    RETRACTED,
+    Backlog,
+    Ballot,
+    Mark,
+    Message,
+    Outcome,
+    Shown,
+    Standing,
+    Undelivered,
+)
 from .sqlite_client import MOVE, Client, Execute
 from .sqlite_layout import (
     AMEND,
+    BACKLOG,
     CLEAN_UP,
-    CONFIRM,
     FIND,
     FIND_VOTE,
     FIND_VOTES,
+    MARKS,
+    RENEW,
     STASH,
+    TAKE,
+    TAKEN,
+    UNMARK,
     VOTE,
     Look,
     message_of,
@@ -68,44 +84,70 @@ class SQLiteStore:
         """Look, decide, and write if nobody else has in between; else look again."""
         with self._connected() as execute:
             while (seen := _look(execute, key, raters)) is not None:
-                message, voter, revision, standing, pending = seen
-                if standing == ballot.vote:
-                    if pending is None:
-                        return Outcome("unchanged", revision, message)
-                    if pending not in (ballot.attempt, ballot.instead_of):
-                        return Outcome("pending", revision, message, pending)
-                elif standing is None and ballot.vote == RETRACTED:
-                    return Outcome("unchanged", 0, message)
-                elif revision >= ballot.max_revisions:
+                message, voter, revision, standing, before = seen
+                if standing == ballot.vote or (standing is None and ballot.vote == RETRACTED):
+                    return Outcome("unchanged", revision, message)
+                if revision >= ballot.max_revisions:
                     return Outcome("too-many", revision, message)
+                now = time.time()
+                cast_at = max(int(now * 1000), before + 1)
                 row = {
                     "key": key,
                     "voter": voter,
-                    "revision": revision + (standing != ballot.vote),
+                    "revision": revision + 1,
                     "vote": ballot.vote,
-                    "attempt": ballot.attempt,
-                    "seen_revision": revision,
-                    "seen_attempt": pending,
+                    "cast_at": cast_at,
+                    "outbox": ballot.outbox,
+                    "due": now + ballot.lease,
                 }
                 with contextlib.suppress(sqlite3.IntegrityError):  # the message has just gone
                     if execute(VOTE, row).rowcount == 1:
-                        return Outcome("accepted", revision + (standing != ballot.vote), message)
+                        mark = Mark(ballot.outbox, key, voter, cast_at) if ballot.outbox else None
+                        return Outcome("accepted", revision + 1, message, cast_at, mark)
             return Outcome("unknown")
 
-    def confirm(self, confirmations: Sequence[Confirmation]) -> None:
-        """Note that votes were recorded."""
+    def take(
+        self,
+        outbox: str,
+        lease: float,
+        limit: int,
+        *,
+        held: Sequence[Mark] = (),
+        let_go: Sequence[Mark] = (),
+    ) -> list[Undelivered]:
+        """Renew and let go; mark what is due with the end of the lease, and read what bears it."""
+        now = time.time()
+        until = now + lease
+        taken_until = until + random.random() / 1000  # noqa: S311  # of two that take, each its own
         with self._connected() as execute:
-            for confirmation in confirmations:
-                execute(CONFIRM, confirmation)
+            _of_marks(execute, RENEW, held, until)
+            _of_marks(execute, RENEW, let_go, now)
+            row = {"outbox": outbox, "now": now, "until": taken_until, "limit": limit}
+            if limit < 1 or not execute(TAKE, row).rowcount:
+                return []
+            found = execute(TAKEN, (outbox, taken_until)).fetchall()
+        taken = []
+        for key, voter, cast_at, revision, vote, *message, expires in found:
+            mark = Mark(outbox, key, voter, cast_at)
+            kept = message_of((*message, None)) if expires > now else None
+            taken.append(Undelivered(mark, kept, revision, vote) if kept else Undelivered(mark))
+        return taken
+
+    def unmark(self, marks: Sequence[Mark]) -> None:
+        """Take marks off votes that still bear them."""
+        with self._connected() as execute:
+            _of_marks(execute, UNMARK, marks)
+
+    def backlog(self, outbox: str) -> Backlog:
+        """Count the marks."""
+        with self._connected() as execute:
+            return Backlog(*execute(BACKLOG, (outbox,)).fetchone())
 
     def read(self, keys: Sequence[str], raters: Sequence[bytes]) -> list[Standing | None]:
         """Read each message and the caller's vote."""
         with self._connected() as execute:
             looks = [_look(execute, key, raters) for key in keys]
-        return [
-            look and Standing(look.message, look.revision, look.vote, look.pending is not None)
-            for look in looks
-        ]
+        return [look and Standing(look.message, look.revision, look.vote) for look in looks]
 
     def show(self, key: str) -> Shown | None:
         """Read all that is kept of one message."""
@@ -119,7 +161,7 @@ class SQLiteStore:
             return Shown(
                 message,
                 expires - time.time(),
-                {voter: Standing(message, n, vote, a is not None) for voter, n, vote, a in votes},
+                {voter: Standing(message, n, vote, marked) for voter, n, vote, marked in votes},
             )
 
     def inspect(self) -> list[Finding]:
@@ -138,3 +180,11 @@ def _look(execute: Execute, key: str, raters: Sequence[bytes]) -> Look | None:
     if message is None or voter is None:
         return None
     return Look(message, voter, *(execute(FIND_VOTE, (key, voter)).fetchone() or ()))
+
+
+def _of_marks(execute: Execute, statement: str, marks: Sequence[Mark], *before: Any) -> None:
+    """Execute a statement for the votes that bear these marks."""
+    for first in range(0, len(marks), MARKS):
+        some = marks[first : first + MARKS]
+        values = [value for _, key, voter, cast_at in some for value in (key, voter, cast_at)]
+        execute(statement.format(marks=", ".join(["(?, ?, ?)"] * len(some))), (*before, *values))

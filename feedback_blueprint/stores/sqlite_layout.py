@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from .base import Message
 
-VERSION = 1
+VERSION = 2
 
 SCHEMA = (
     "BEGIN IMMEDIATE",
@@ -28,10 +28,13 @@ SCHEMA = (
         voter BLOB NOT NULL,
         revision INTEGER NOT NULL,
         vote BLOB NOT NULL,
-        attempt BLOB, -- until the attempt that cast the vote confirms that it was recorded
+        cast_at INTEGER NOT NULL, -- when, in milliseconds since the epoch
+        outbox TEXT, -- the mark, until the vote is delivered
+        due REAL, -- when anybody may take it over, in seconds since the epoch
         PRIMARY KEY (key, voter)
     ) WITHOUT ROWID
     """,
+    "CREATE INDEX IF NOT EXISTS votes_due ON votes (outbox, due) WHERE outbox IS NOT NULL",
     """
     CREATE TRIGGER IF NOT EXISTS messages_again AFTER UPDATE OF expires ON messages
     BEGIN DELETE FROM votes WHERE key = new.key; END
@@ -52,8 +55,13 @@ WHERE messages.expires <= :now
 """
 
 CLEAN_UP = """
-DELETE FROM messages WHERE key IN (SELECT key FROM messages WHERE expires <= ? LIMIT 100)
+DELETE FROM messages WHERE key IN (
+    SELECT key FROM messages WHERE expires <= ? AND NOT EXISTS (
+        SELECT 1 FROM votes WHERE votes.key = messages.key AND outbox IS NOT NULL
+    ) LIMIT 100
+)
 """
+"""Leaves a vote that was never delivered to whoever takes it over, and says so in the log."""
 
 AMEND = """
 UPDATE messages SET trace_id = :trace_id, owner = :owner, context = :context, content = :content
@@ -65,20 +73,44 @@ SELECT trace_id, owner, context, content FROM messages WHERE key = ? AND expires
 """
 
 FIND_VOTE = """
-SELECT revision, vote, attempt FROM votes WHERE key = ? AND voter = ?
+SELECT revision, vote, cast_at FROM votes WHERE key = ? AND voter = ?
 """
 
-FIND_VOTES = "SELECT voter, revision, vote, attempt FROM votes WHERE key = ?"
+FIND_VOTES = """
+SELECT voter, revision, vote, CASE WHEN outbox IS NOT NULL THEN cast_at END FROM votes WHERE key = ?
+"""
 
 VOTE = """
-INSERT INTO votes VALUES (:key, :voter, :revision, :vote, :attempt)
+INSERT INTO votes VALUES (:key, :voter, :revision, :vote, :cast_at, :outbox, :due)
 ON CONFLICT (key, voter) DO UPDATE SET revision = excluded.revision, vote = excluded.vote,
-    attempt = excluded.attempt
-WHERE votes.revision = :seen_revision AND votes.attempt IS :seen_attempt
+    cast_at = excluded.cast_at, outbox = excluded.outbox, due = excluded.due
+WHERE votes.revision = :revision - 1
 """
 
-CONFIRM = """
-UPDATE votes SET attempt = NULL WHERE key = ? AND voter = ? AND attempt = ?
+MARKS = 100
+"""Marks in one statement: SQLite takes at least 999 parameters."""
+
+RENEW = """
+UPDATE votes SET due = ? WHERE outbox IS NOT NULL AND (key, voter, cast_at) IN (VALUES {marks})
+"""
+
+TAKE = """
+UPDATE votes SET due = :until WHERE (key, voter) IN (
+    SELECT key, voter FROM votes WHERE outbox = :outbox AND due <= :now ORDER BY due LIMIT :limit
+)
+"""
+
+TAKEN = """
+SELECT votes.key, voter, cast_at, revision, vote, trace_id, owner, context, expires
+FROM votes JOIN messages USING (key) WHERE outbox = ? AND due = ?
+"""
+
+UNMARK = """
+UPDATE votes SET outbox = NULL, due = NULL WHERE (key, voter, cast_at) IN (VALUES {marks})
+"""
+
+BACKLOG = """
+SELECT count(*), min(cast_at) FROM votes WHERE outbox = ?
 """
 
 
@@ -99,10 +131,10 @@ def message_of(row: tuple[str, bytes, str | None, str | None]) -> Message:
 
 
 class Look(NamedTuple):
-    """A message as one rater sees it; `pending` is the attempt that is still to be confirmed."""
+    """A message as one rater sees it; `cast_at` is when the rater's vote on it was."""
 
     message: Message
     voter: bytes
     revision: int = 0
     vote: bytes | None = None
-    pending: bytes | None = None
+    cast_at: int = 0

@@ -11,5 +11,5 @@ __all__ = ["app"]
 with capture_feedback(app), app.test_request_context():
     message_id = feedback.stash()
     assert message_id
-    assert feedback.record(message_id, "good").status == "accepted"
-    assert feedback.record(message_id, "bad").revision == 2
+    assert feedback.submit(message_id, "good").status == "accepted"
+    assert feedback.submit(message_id, "bad").revision == 2

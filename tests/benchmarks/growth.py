@@ -27,16 +27,15 @@ from ratio import Ratio
 from redis_cluster import RedisCluster
 from redis_server import RedisServer
 
-from feedback_blueprint.stores import Ballot, Confirmation, RedisStore, SQLiteStore, Store
+from feedback_blueprint.stores import Ballot, RedisStore, SQLiteStore, Store
 
 TIMEOUT = 0.25
 VOTE = b'["good","informative","Just what I needed"]'
 
 
 def vote(store: Store, key: str) -> None:
-    attempt = os.urandom(8)
-    store.vote(key, [b""], Ballot(VOTE, attempt, 20))
-    store.confirm([Confirmation(key, b"", attempt)])
+    outcome = store.vote(key, [b""], Ballot(VOTE, 20, "!outbox:growth", 60))
+    store.unmark([outcome.mark])
 
 
 # Time
@@ -146,7 +145,7 @@ def counters(server: RedisServer) -> tuple[float, ...]:
 
 
 def costs(directory: Path, calls: int) -> Iterator[tuple[str, ...]]:
-    """Rows of a table: what a server is given to do by a stash, and by a vote confirmed."""
+    """Rows of a table: what a server is given to do by a stash, and by a vote that is delivered."""
     options = {"append_only": True, "auto_aof_rewrite_percentage": 0}
     with RedisServer(directory, **options) as server:
         store = RedisStore.from_url(server.url, TIMEOUT)

@@ -23,7 +23,7 @@ def results(app: Flask) -> None:
     assert_type(feedback.stash(5), str | None)
     assert_type(feedback.capture().stash(UUID(int=1), context={"n": 1}), str | None)
     assert_type(feedback.message_id, str | None)
-    assert_type(feedback.record("m", "good", metadata={"n": 1}).revision, int)
+    assert_type(feedback.submit("m", "good", metadata={"n": 1}).revision, int)
     assert_type(feedback.retract("m").status == "retracted", bool)
     with capture_feedback(app) as events:
         assert_type(events, list[dict[str, Any]])
@@ -42,8 +42,8 @@ def heard(app: Flask, *, attributes: Mapping[str, Any], **_: object) -> None: ..
 def wrong_calls() -> None:
     """Each is an error under both checkers, or its comment is one."""
     feedback.stash(1.5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    feedback.record("m")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
-    feedback.record("m", 1.5)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
-    feedback.record("m", "good", metadata={5: "m"})  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
+    feedback.submit("m")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    feedback.submit("m", 1.5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    feedback.submit("m", "good", metadata={5: "m"})  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
     FeedbackBlueprint(rater=int)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     FeedbackBlueprint(store="redis://")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

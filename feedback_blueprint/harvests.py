@@ -1,0 +1,193 @@
+"""The agent's harvests: each is a tick of our clock, and tells which events New Relic accepted.
+
+No public call of the agent's says that an event arrived. So three of its functions are wrapped, by
+its own public means. They are the same since agent 9.8. If an agent does not have one, the log and
+`flask feedback check` say what that means.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+from weakref import WeakSet
+
+import newrelic.agent
+
+from .logs import log
+
+EVENT = "LlmFeedbackMessage"
+
+HARVEST = "newrelic.core.application:Application.harvest"
+SENDER = "newrelic.core.data_collector:Session.send_custom_events"
+ROLLBACK = "newrelic.core.stats_engine:StatsEngine.rollback"
+
+
+@dataclass
+class Harvest:
+    """One harvest of one application of the agent's.
+
+    `began` is by `time.monotonic()`. `has_events`: it took the custom events that the agent held,
+    and they were sent or lost: it was their turn, and the agent did not keep them for the next one.
+    `is_active`: the agent has a session after it. `is_last`: this process records no more.
+    """
+
+    application: str
+    began: float = field(default_factory=time.monotonic)
+    has_events: bool = False
+    is_active: bool = False
+    is_last: bool = False
+
+
+class Listener(Protocol):
+    """What is told of harvests, in the agent's own thread; it must not take long."""
+
+    def arrived(self, application: str, feedback: Sequence[Mapping[str, Any]]) -> None:
+        """Learn which feedback New Relic accepted, by the attributes of its events."""
+        ...
+
+    def harvested(self, harvest: Harvest) -> None:
+        """Learn that a harvest is over, whatever became of it."""
+        ...
+
+
+_listeners: WeakSet[Listener] = WeakSet()
+
+_running = threading.local()
+
+
+def listen(listener: Listener) -> None:
+    """Have a listener told of each harvest of this process, as long as it lives."""
+    _listeners.add(listener)
+    if not_there := missing():
+        log.warning("%s", what_it_means(not_there))
+
+
+@functools.cache
+def missing() -> tuple[str, ...]:
+    """Wrap the agent's functions, once a process; return those that this agent does not have."""
+    not_there = []
+    for name, wrapper in ((HARVEST, _harvest), (SENDER, _send), (ROLLBACK, _roll_back)):
+        try:
+            newrelic.agent.wrap_function_wrapper(*name.split(":"), wrapper)
+        except (ImportError, AttributeError):
+            not_there.append(name)
+    return tuple(not_there)
+
+
+def what_it_means(not_there: Sequence[str]) -> str:
+    """Say what does not work if the agent does not have some of the functions."""
+    return (
+        f"This version of the agent has no {' and no '.join(not_there)}. So it is not known which "
+        "votes arrive, and those that the agent loses may not be recorded again: "
+        "use another version of newrelic, or a newer one of feedback-blueprint."
+    )
+
+
+def tells_what_arrived() -> bool:
+    """Whether the agent's sender can be seen."""
+    return SENDER not in missing()
+
+
+def why_none_comes() -> str | None:
+    """Say why this process sends nothing any more, or never will, if that is so."""
+    agent = _agent()
+    try:
+        if newrelic.agent.global_settings().serverless_mode.enabled:
+            return None  # each transaction is sent when it ends
+        if agent._harvest_shutdown.is_set():
+            return "The agent of this process has ended: the process is about to."
+        if agent._process_id != os.getpid() or not agent._harvest_thread.is_alive():
+            return (
+                "The agent sends nothing from this process: it was started before the process was "
+                "forked. Answer no request and register no application before the fork."
+            )
+    except AttributeError:  # an agent that hides it; what does not arrive is recorded again
+        return None
+    return None
+
+
+def _agent() -> Any:
+    try:
+        from newrelic.core.agent import agent_instance
+    except ImportError:
+        return None
+    return agent_instance()
+
+
+def _harvest(wrapped: Callable[..., Any], application: Any, args: Any, kwargs: Any) -> Any:
+    """Run a harvest, and tell of it, however it ends."""
+    harvest = _running.harvest = Harvest(application.name)
+    with _quietly():
+        harvest.has_events = _is_their_turn(application, *args, **kwargs)
+    try:
+        return wrapped(*args, **kwargs)
+    finally:
+        _running.harvest = None
+        with _quietly():
+            harvest.is_active = application.active
+            harvest.is_last = _agent()._harvest_shutdown.is_set()
+        for listener in list(_listeners):
+            with _quietly():
+                listener.harvested(harvest)
+
+
+def _is_their_turn(application: Any, shutdown: bool = False, flexible: bool = False) -> bool:  # noqa: ARG001  # as the agent declares it
+    """Ask whether this harvest takes custom events: there are two kinds, and New Relic chooses."""
+    settings = application.configuration
+    if settings is None:
+        return False
+    return bool(flexible == ("custom_event_data" in settings.event_harvest_config.allowlist))
+
+
+def _roll_back(wrapped: Callable[..., Any], _: Any, args: Any, kwargs: Any) -> Any:
+    """Note that the agent keeps what it could not send."""
+    if harvest := getattr(_running, "harvest", None):
+        harvest.has_events = False
+    return wrapped(*args, **kwargs)
+
+
+def _send(wrapped: Callable[..., Any], _: Any, args: Any, kwargs: Any) -> Any:
+    """Send custom events, and tell which feedback arrived.
+
+    If all of them are refused together, as a rule for being too large, feedback is sent alone.
+    """
+    try:
+        result = wrapped(*args, **kwargs)
+    except Exception as error:
+        if type(error).__name__ == "DiscardDataForRequest":  # what the agent keeps, it sends again
+            with _quietly():
+                sampling_info, events = args
+                feedback = _feedback_among(events)
+                if 0 < len(feedback) < len(events):
+                    wrapped(sampling_info, feedback)
+                    _tell_of(feedback)
+        raise
+    with _quietly():
+        _tell_of(_feedback_among(args[1]))
+    return result
+
+
+def _feedback_among(events: Sequence[Any]) -> list[Any]:
+    return [event for event in events if event[0]["type"] == EVENT]
+
+
+def _tell_of(feedback: Sequence[Any]) -> None:
+    harvest = getattr(_running, "harvest", None)
+    if feedback and harvest:
+        for listener in list(_listeners):
+            listener.arrived(harvest.application, [attributes for _, attributes in feedback])
+
+
+@contextmanager
+def _quietly() -> Generator[None]:
+    """Keep what goes wrong here from the agent: it would lose the harvest."""
+    try:
+        yield
+    except Exception:
+        log.exception("A harvest of the agent was not followed.")
