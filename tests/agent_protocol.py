@@ -19,6 +19,7 @@ CONNECT: dict[str, Any] = {
     "apdex_t": 0.5,
     "application_id": "1",
     "collect_custom_events": True,
+    "collect_error_events": True,
     "collect_errors": True,
     "collect_span_events": True,
     "collect_traces": True,
@@ -27,6 +28,7 @@ CONNECT: dict[str, Any] = {
     "entity_guid": "ENTITY",
     "product_level": 50,
     "sampling_rate": 0,
+    "agent_limits.data_collector_timeout": 1,  # so a lease of a vote ends within seconds
     "trusted_account_ids": [12345],
     "trusted_account_key": "12345",
     "url_rules": [],

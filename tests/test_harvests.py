@@ -1,56 +1,215 @@
-"""Harvests of the real agent that are full, too large, or fail: no vote in them is lost."""
+"""What we lean on inside the agent: if this fails, look at what its new version has instead."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import inspect
+import subprocess
+import sys
+from types import SimpleNamespace
 
+import newrelic.agent
 import pytest
-from collector import Collector
-from gunicorn_server import Gunicorn
-from processes import wait_until
+from newrelic.core.agent import Agent
+from newrelic.core.application import Application
+from newrelic.core.config import global_settings
+from newrelic.core.data_collector import DeveloperModeSession, ServerlessModeSession, Session
+from newrelic.core.stats_engine import StatsEngine
+from newrelic.network.exceptions import DiscardDataForRequest, RetryDataForRequest
+from processes import environment
 
-PERIOD = 3
-
-#: Half of it is for votes, which even a busy machine casts within a period.
-FEW = 40
-
-
-@pytest.fixture(scope="module")
-def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collector]:
-    """A New Relic that wants few events, seldom."""
-    config = {"report_period_ms": PERIOD * 1000, "harvest_limits": {"custom_event_data": FEW}}
-    directory = tmp_path_factory.mktemp("collector")
-    with Collector(directory, {"event_harvest_config": config}) as running:
-        yield running
+from feedback_blueprint import harvests
+from feedback_blueprint.harvests import Harvest
 
 
-@pytest.fixture(scope="module")
-def server(chat_server) -> Iterator[Gunicorn]:
-    with chat_server("noisy:app") as running:
-        yield running
+def test_the_agents_sender_takes_the_events_second_and_nothing_overrides_it():
+    sender = inspect.unwrap(Session.send_custom_events)
+    assert list(inspect.signature(sender).parameters)[1:] == ["sampling_info", "custom_event_data"]
+    for special in DeveloperModeSession, ServerlessModeSession:
+        assert "send_custom_events" not in vars(special)
 
 
-def test_more_votes_than_a_harvest_can_take_are_refused_and_none_is_lost(
-    server: Gunicorn, collector: Collector
-) -> None:
-    made = [server.post("/plain", {"prompt": "hi"}).json["message_id"] for _ in range(3 * FEW)]
-    answers = {}
-    for number, message_id in enumerate(made):
-        if number % 20 == 0:
-            server.post(f"/noise/{FEW}")
-        answers[message_id] = server.post("/feedback", {"message_id": message_id, "rating": 1})
-    taken = {message_id for message_id, answer in answers.items() if answer.status == 202}
-    refused = {message_id: answer for message_id, answer in answers.items() if answer.status == 503}
-    assert len(taken) + len(refused) == len(made)
-    assert taken
-    for answer in refused.values():
-        assert answer.json["code"] == "agent-not-recording"
-        assert "harvest" in answer.json["detail"]
-        assert 1 <= int(answer.headers["Retry-After"]) <= PERIOD
-    collector.wait_for(lambda events: taken <= {event["message_id"] for event in events})
-    assert collector.events("Noise"), "the reservoir was full of other events, too"
-    assert refused, "the reservoir was never full"
-    wait_until(
-        lambda: server.post("/feedback", {"message_id": min(refused), "rating": 1}).status == 202,
-        "room after a harvest",
+def test_the_agents_harvest_says_which_kind_it_is():
+    harvest = inspect.signature(inspect.unwrap(Application.harvest))
+    assert list(harvest.parameters) == ["self", "shutdown", "flexible"]
+    assert {"name", "active", "configuration"} <= set(dir(Application))
+    assert "rollback" in vars(StatsEngine)
+
+
+def test_the_agent_knows_the_process_and_the_thread_that_send():
+    source = inspect.getsource(Agent)
+    for name in "_process_id", "_harvest_thread", "_harvest_shutdown":
+        assert f"self.{name} = " in source
+
+
+def test_the_agents_settings_say_how_much_goes_with_a_harvest_and_how_long_it_waits():
+    settings = global_settings()
+    assert settings.agent_limits.data_collector_timeout == 30.0
+    assert settings.max_payload_size_in_bytes == 1_000_000
+    assert settings.event_harvest_config.report_period_ms == 60_000
+
+
+class Listener:
+    def __init__(self):
+        self.told, self.harvests = [], []
+
+    def arrived(self, application, feedback):
+        self.told.append((application, list(feedback)))
+
+    def harvested(self, harvest):
+        self.harvests.append(harvest)
+
+
+@pytest.fixture
+def listener():
+    """Hears of the harvests of this test, and no others."""
+    listening = Listener()
+    harvests.listen(listening)
+    return listening
+
+
+FEEDBACK = [{"type": "LlmFeedbackMessage"}, {"feedback_id": "f"}]
+NOISE = [{"type": "Noise"}, {}]
+
+
+@pytest.fixture
+def harvest_of(listener):
+    """Run a harvest that sends events to a New Relic that answers with an error, or with none."""
+
+    def run(events, *errors, allowlist=("custom_event_data",), flexible=True, rollback=False):
+        answers = list(errors)
+        sent = []
+
+        def send(_, custom_events):
+            sent.append(list(custom_events))
+            if answers and (error := answers.pop(0)):
+                raise error
+
+        def harvest(**_):
+            try:
+                harvests._send(send, None, ({}, events), {})
+            except RetryDataForRequest:
+                harvests._roll_back(lambda: None, None, (), {})
+            except DiscardDataForRequest:
+                pass
+
+        config = SimpleNamespace(event_harvest_config=SimpleNamespace(allowlist=allowlist))
+        application = SimpleNamespace(name="tests", active=True, configuration=config)
+        harvests._harvest(harvest, application, (), {"flexible": flexible})
+        return sent
+
+    return run
+
+
+def test_what_new_relic_accepted_is_told(harvest_of, listener):
+    harvest_of([FEEDBACK, NOISE])
+    assert listener.told == [("tests", [{"feedback_id": "f"}])]
+    [harvest] = listener.harvests
+    assert (harvest.application, harvest.has_events, harvest.is_active) == ("tests", True, True)
+
+
+def test_what_the_agent_keeps_is_not(harvest_of, listener):
+    assert len(harvest_of([FEEDBACK, NOISE], RetryDataForRequest())) == 1
+    assert listener.told == []
+    assert not listener.harvests[0].has_events
+
+
+def test_what_is_refused_is_sent_again_alone(harvest_of, listener):
+    assert harvest_of([NOISE, FEEDBACK], DiscardDataForRequest()) == [[NOISE, FEEDBACK], [FEEDBACK]]
+    assert listener.told == [("tests", [{"feedback_id": "f"}])]
+    assert listener.harvests[0].has_events
+
+
+@pytest.mark.parametrize("error", [DiscardDataForRequest, RetryDataForRequest])
+def test_what_is_refused_alone_as_well_is_lost(harvest_of, listener, error):
+    harvest_of([NOISE, FEEDBACK], DiscardDataForRequest(), error())
+    assert listener.told == []
+    assert listener.harvests[0].has_events
+
+
+@pytest.mark.parametrize("events", [[NOISE], [FEEDBACK]])
+def test_nothing_is_gained_by_sending_the_same_again(harvest_of, events):
+    assert harvest_of(events, DiscardDataForRequest()) == [events]
+
+
+@pytest.mark.parametrize(
+    ("allowlist", "flexible", "theirs"),
+    [
+        (["custom_event_data"], True, True),
+        (["custom_event_data"], False, False),
+        (["span_event_data"], True, False),
+        (["span_event_data"], False, True),
+    ],
+)
+def test_only_the_harvest_that_new_relic_wants_custom_events_in_has_them(
+    harvest_of, listener, allowlist, flexible, theirs
+):
+    harvest_of([FEEDBACK], allowlist=allowlist, flexible=flexible)
+    assert listener.harvests[0].has_events is theirs
+
+
+def test_a_listener_that_fails_costs_the_agent_nothing(harvest_of, listener, caplog):
+    def fail(*_):
+        raise OSError("ours")
+
+    listener.arrived = listener.harvested = fail
+    assert harvest_of([FEEDBACK]) == [[FEEDBACK]]
+    assert caplog.messages.count("A harvest of the agent was not followed.") == 2
+
+
+def test_an_agent_that_fails_in_its_harvest_fails_as_before(listener):
+    application = SimpleNamespace(name="tests", active=False, configuration=None)
+    with pytest.raises(ZeroDivisionError):
+        harvests._harvest(lambda: 1 / 0, application, (), {})
+    assert listener.harvests == [Harvest("tests", listener.harvests[0].began)]
+
+
+def test_events_that_are_sent_outside_of_a_harvest_are_sent(listener):
+    sent = []
+    harvests._send(lambda *args: sent.append(args), None, ({}, [FEEDBACK]), {})
+    harvests._roll_back(lambda: sent.append("rolled back"), None, (), {})
+    assert sent == [({}, [FEEDBACK]), "rolled back"]
+    assert listener.told == []
+
+
+FUTURE = """
+import newrelic.core.application, newrelic.core.data_collector, newrelic.core.stats_engine
+del newrelic.core.{gone}
+from feedback_blueprint import harvests
+print(harvests.missing(), harvests.tells_what_arrived())
+"""
+
+
+@pytest.mark.parametrize(
+    ("gone", "tells"),
+    [
+        ("application.Application.harvest", True),
+        ("data_collector.Session.send_custom_events", False),
+        ("stats_engine.StatsEngine.rollback", True),
+    ],
+)
+def test_an_agent_of_the_future_without_a_function_is_named(gone, tells):
+    done = subprocess.run(
+        [sys.executable, "-c", FUTURE.format(gone=gone)],
+        env=environment({}),
+        capture_output=True,
+        text=True,
+        check=True,
     )
+    module, name = gone.split(".", 1)
+    assert done.stdout == f"('newrelic.core.{module}:{name}',) {tells}\n"
+
+
+def test_what_a_missing_function_means_is_said(monkeypatch, caplog):
+    monkeypatch.setattr(harvests, "missing", lambda: (harvests.SENDER,))
+    harvests.listen(Listener())
+    assert "This version of the agent has no newrelic.core.data_collector:Session" in caplog.text
+    assert "use another version of newrelic" in caplog.text
+
+
+@pytest.mark.parametrize("mode", ["serverless", "hidden", "no agent"])
+def test_an_agent_that_has_no_thread_or_hides_it_may_record(monkeypatch, mode):
+    settings = SimpleNamespace(serverless_mode=SimpleNamespace(enabled=mode == "serverless"))
+    monkeypatch.setattr(newrelic.agent, "global_settings", lambda: settings)
+    agent = None if mode == "no agent" else SimpleNamespace()
+    monkeypatch.setattr(harvests, "_agent", lambda: agent)
+    assert harvests.why_none_comes() is None

@@ -2,13 +2,17 @@
 
     python tests/benchmarks/soak.py [MINUTES] [--seed SEED]
 
-Two workers on a Sentinel trio. What is lost is named, and the exit status is then 1.
+Two workers on a Sentinel trio. What is lost is named, and the exit status is then 1. The agent
+harvests each second, and a lease of a vote ends after seven, as it gives a request up after one.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import random
+import signal
+import statistics
 import sys
 import tempfile
 import threading
@@ -17,12 +21,14 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import redis
+from arrival import of_priority
 from collector import Collector, Event
 from gunicorn_server import Gunicorn
 from http_client import Response
@@ -31,7 +37,26 @@ from redis_sentinel import RedisSentinel
 
 USERS = 8
 PATIENCE = 30  # seconds that a user tries to have a vote taken
+FEW = 300  # events of one harvest
+CONNECT = {
+    "event_harvest_config": {"report_period_ms": 1000, "harvest_limits": {"custom_event_data": FEW}}
+}
 Recorded = tuple[str, str, int, Any]
+
+
+class Clock(Collector):
+    """A collector that knows when each vote first arrived."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.first: dict[Recorded, float] = {}
+
+    def _keep(self, method: str, payload: Any) -> Any:
+        if method == "custom_event_data":
+            for intrinsics, attributes in payload[2]:
+                if intrinsics["type"] == "LlmFeedbackMessage":
+                    self.first.setdefault(as_recorded(attributes), time.time())
+        return super()._keep(method, payload)
 
 
 class User:
@@ -54,16 +79,21 @@ class User:
             if self.chance.random() < 0.5:
                 self.soak.read(message_id)
 
-    def until_taken(self, cast: Callable[[], Response]) -> None:
+    def until_taken(self, cast: Callable[[], Response | None]) -> None:
         """Send it again where it is refused: half of the time at once, else when told to."""
         deadline = time.monotonic() + PATIENCE
-        while (answer := cast()).status == 503 and time.monotonic() < deadline:
-            patient = self.chance.random() < 0.5
-            self.soak.over.wait(float(answer.headers["Retry-After"]) if patient else 0.02)
+        while time.monotonic() < deadline:
+            answer = cast()
+            if answer is not None and answer.status != 503:
+                return
+            patient = answer is not None and self.chance.random() < 0.5
+            self.soak.over.wait(
+                float(answer.headers["Retry-After"]) if answer and patient else 0.02
+            )
 
 
 class Soak:
-    def __init__(self, server: Gunicorn, sentinel: RedisSentinel, collector: Collector) -> None:
+    def __init__(self, server: Gunicorn, sentinel: RedisSentinel, collector: Clock) -> None:
         self.server, self.sentinel, self.collector = server, sentinel, collector
         self.over = threading.Event()
         self.answers: Counter[str] = Counter()
@@ -71,26 +101,41 @@ class Soak:
         self.acknowledged: dict[Recorded, float] = {}
         self._lock = threading.Lock()
 
+    def _ask(self, what: str, call: Callable[[], Response]) -> Response | None:
+        """Call the server, which may be down."""
+        try:
+            return call()
+        except (OSError, HTTPException):
+            self._count(f"{what}, no server")
+            self.over.wait(0.1)
+            return None
+
     def chat(self) -> str | None:
-        answer = self.server.post("/plain", {"prompt": "hello"})
+        answer = self._ask("message", lambda: self.server.post("/plain", {"prompt": "hello"}))
+        if answer is None:
+            return None
         if answer.status != 200 or answer.json["reply"] != "hello":
             raise AssertionError(f"the chat was touched: {answer.status} {answer.text}")
         message_id = answer.headers["X-Message-ID"]
         self._count("message, rateable" if message_id else "message, not rateable")
         return message_id
 
-    def vote(self, message_id: str, rating: str, **vote: str) -> Response:
+    def vote(self, message_id: str, rating: str, **vote: str) -> Response | None:
         vote |= {"message_id": message_id, "rating": rating}
-        return self._told("vote", self.server.post("/feedback", vote), rating)
+        return self._told("vote", lambda: self.server.post("/feedback", vote), rating)
 
-    def retract(self, message_id: str) -> Response:
-        answer = self.server.request("DELETE", f"/feedback?message_id={message_id}")
-        return self._told("retraction", answer, "retracted")
+    def retract(self, message_id: str) -> Response | None:
+        path = f"/feedback?message_id={message_id}"
+        return self._told("retraction", lambda: self.server.request("DELETE", path), "retracted")
 
     def read(self, message_id: str) -> None:
-        self._told("reading", self.server.get(f"/feedback?message_id={message_id}"), None)
+        path = f"/feedback?message_id={message_id}"
+        self._told("reading", lambda: self.server.get(path), None)
 
-    def _told(self, what: str, answer: Response, rating: str | None) -> Response:
+    def _told(self, what: str, call: Callable[[], Response], rating: str | None) -> Response | None:
+        answer = self._ask(what, call)
+        if answer is None:
+            return None
         code = f" {answer.json['code']}" if answer.status >= 400 else ""
         self._count(f"{what}, {answer.status}{code}")
         if answer.status == 202:
@@ -128,15 +173,53 @@ class Soak:
         with suppress(redis.ConnectionError):
             self.sentinel.primary.ask("CLIENT", "KILL", "TYPE", "normal")
 
-    def drop_agent(self, chance: random.Random) -> None:
-        self.collector.fail("custom_event_data", 0, times=chance.randint(1, 10))
-        self.collector.wait_failed("custom_event_data", timeout=60)
+    def refuse(self, chance: random.Random) -> None:
+        """New Relic answers some requests of one kind with one status."""
+        kind = chance.choice(["analytic_event_data", "custom_event_data"])
+        status = chance.choice([0, 400, 401, 409, 413, 429, 502, 503, 504])
+        self._say(f"  {status} on {kind}")
+        self.collector.fail(kind, status, times=chance.randint(1, 5))
+        self.collector.wait_failed(kind, timeout=60)
+
+    def disconnect(self, _: random.Random) -> None:
+        """New Relic ends a worker's agent for good; the worker is replaced."""
+        self.collector.fail("analytic_event_data", 410)
+        self.collector.wait_failed("analytic_event_data", timeout=60)
+        time.sleep(1)  # what is refused meanwhile is sent again
+        self.server.stop()
+        self.server.start()
+
+    def kill_worker(self, _: random.Random) -> None:
+        with suppress(OSError, HTTPException):
+            os.kill(int(self.server.get("/").headers["X-Worker"]), signal.SIGKILL)
+
+    def kill_all(self, chance: random.Random) -> None:
+        self.server.kill()
+        time.sleep(chance.uniform(0, 2))  # how long the app is down
+        self.server.start()
+
+    def stop_all(self, _: random.Random) -> None:
+        """Stop it while New Relic takes nothing."""
+        with self.collector.failing("custom_event_data", 503):
+            self.server.stop()
+        self.server.start()
+
+    def flood(self, chance: random.Random) -> None:
+        """Somebody fills the agent's harvests, with a priority of their own choice."""
+        headers = of_priority(chance.choice(["14", "1e9", "inf", "nan"]))
+        for _ in range(20):
+            with suppress(OSError, HTTPException):
+                self.server.post(f"/noise/{FEW}", headers=headers)
+
+    def _say(self, text: str) -> None:
+        print(text, flush=True)
 
     def strike(self, minutes: float, seed: int) -> None:
         """Let one fault follow the other; each only when the replica is back."""
         chance = random.Random(seed)
         end = time.monotonic() + minutes * 60
-        kinds = [self.freeze, self.kill, self.fail_over, self.cut, self.drop_agent]
+        kinds = [self.freeze, self.kill, self.fail_over, self.cut, self.refuse, self.refuse]
+        kinds += [self.disconnect, self.kill_worker, self.kill_all, self.stop_all, self.flood]
         while time.monotonic() < end:
             fault = chance.choice(kinds)
             print(f"{time.strftime('%X')} {fault.__name__}", flush=True)
@@ -153,12 +236,24 @@ class Soak:
         """What was acknowledged, and has not arrived after all the time there is."""
 
         def missing() -> dict[Recorded, float]:
-            arrived = {as_recorded(event) for event in self.collector.events()}
-            return {each: at for each, at in self.acknowledged.items() if each not in arrived}
+            arrived = set(self.collector.first)
+            last: dict[str, int] = {}
+            for _, feedback_id, revision, _ in arrived:
+                last[feedback_id] = max(revision, last.get(feedback_id, 0))
+            return {
+                each: at
+                for each, at in self.acknowledged.items()
+                if each not in arrived and last.get(each[1], 0) <= each[2]  # none replaced it
+            }
 
         with suppress(AssertionError):
-            wait_until(lambda: not missing(), "the last events", timeout=30)
+            wait_until(lambda: not missing(), "the last events", timeout=120)
         return missing()
+
+    def waits(self) -> list[float]:
+        """Seconds from each 202 to the arrival of its event, in their order."""
+        first = self.collector.first
+        return sorted(first[each] - at for each, at in self.acknowledged.items() if each in first)
 
 
 def as_recorded(event: Event) -> Recorded:
@@ -170,10 +265,10 @@ def run(minutes: float, seed: int, directory: Path) -> int:
     (directory / "gunicorn").mkdir()
     workers = {"workers": 2, "worker_class": "gthread", "threads": 8}
     with (
-        Collector(directory / "collector") as collector,
+        Clock(directory / "collector", CONNECT) as collector,
         RedisSentinel(directory / "sentinel", append_only=True, down_after_ms=1000) as sentinel,
         Gunicorn(
-            "chat:app",
+            "noisy:app",
             directory / "gunicorn",
             env=collector.environ() | {"FLASK_FEEDBACK_STORE_URL": sentinel.url},
             **workers,
@@ -188,7 +283,7 @@ def run(minutes: float, seed: int, directory: Path) -> int:
                 soak.over.set()
             for user in users:
                 user.result()
-        lost = soak.lost()
+        lost, waits = soak.lost(), soak.waits()
         events = collector.events()
         log = server.log.read_text().count("Feedback cannot be kept")
 
@@ -198,6 +293,8 @@ def run(minutes: float, seed: int, directory: Path) -> int:
     copies = len(events) - len({as_recorded(event) for event in events})
     print(f"| answered 202 | {len(soak.acknowledged)} |")
     print(f"| events, of which copies | {len(events)}, {copies} |")
+    p50, p99 = statistics.median(waits), waits[int(len(waits) * 0.99)]
+    print(f"| seconds to arrival: p50, p99, most | {p50:.1f}, {p99:.1f}, {waits[-1]:.1f} |")
     print(f"| lines in the log of two workers | {log} |")
     print(f"| **lost** | **{len(lost)}** |")
     for (message_id, feedback_id, revision, rating), at in lost.items():

@@ -1,0 +1,91 @@
+"""Processes that are killed: what they had accepted arrives, once the app lives again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from arrival import assert_all_arrive, chat_and_vote
+from chatting import made
+from collector import Collector
+from gunicorn_server import APPS
+from processes import environment, wait_until
+
+KINDS = ["sqlite", "redis", "cluster", "sentinel"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_votes_of_an_app_that_was_killed_arrive_when_it_runs_again(
+    collector: Collector, chat_server, new_store_url, kind: str
+) -> None:
+    store_url = new_store_url(kind)
+    with (
+        collector.failing("custom_event_data", 503),
+        chat_server(store_url=store_url, workers=2) as server,
+    ):
+        taken = chat_and_vote(server, 20)
+        server.kill()
+    with chat_server(store_url=store_url):
+        assert assert_all_arrive(collector, taken) == 0
+
+
+def test_votes_of_a_worker_that_was_killed_are_taken_over_by_the_others(
+    collector: Collector, chat_server
+) -> None:
+    with chat_server(workers=2) as server:
+        with collector.failing("custom_event_data", 503):
+            taken = chat_and_vote(server, 20)
+            os.kill(int(server.get("/").headers["X-Worker"]), signal.SIGKILL)
+        assert assert_all_arrive(collector, taken) == 0
+
+
+def test_what_a_disconnected_agent_held_arrives_with_the_next_process(
+    collector: Collector, chat_server, new_store_url
+) -> None:
+    store_url = new_store_url("redis")
+    with chat_server(store_url=store_url) as server:
+        with collector.failing("custom_event_data", 503):
+            taken = chat_and_vote(server)
+            message_id = made(server)
+            collector.fail("analytic_event_data", 410)
+            wait_until(
+                lambda: (
+                    server.post("/feedback", {"message_id": message_id, "rating": 1}).status == 503
+                ),
+                "the agent to be disconnected",
+            )
+        server.stop()
+    with chat_server(store_url=store_url):
+        assert assert_all_arrive(collector, taken) == 0
+
+
+def test_the_command_delivers_what_no_process_is_left_to(
+    collector: Collector, chat_server, new_store_url
+) -> None:
+    store_url = new_store_url("sqlite")
+
+    def deliver() -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "newrelic.admin", "run-program", sys.executable]
+        return subprocess.run(
+            [*command, "-m", "flask", "--app", "chat", "feedback", "deliver"],
+            cwd=APPS,
+            env=environment(collector.environ() | {"FLASK_FEEDBACK_STORE_URL": store_url}),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    with (
+        collector.failing("custom_event_data", 503),
+        chat_server(store_url=store_url) as server,
+    ):
+        taken = chat_and_vote(server)
+        server.kill()
+    done = deliver()
+    assert (done.returncode, done.stdout) == (0, "10 undelivered\n0 undelivered\n"), done.stderr
+    assert assert_all_arrive(collector, taken, timeout=0) == 0
+    assert deliver().stdout == "0 undelivered\n"
