@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
@@ -76,7 +77,7 @@ def _add_deliver(group: click.Group, votes: Callable[[], Votes]) -> None:
         For the last process of an app, and for cron: while a process of the app runs, it does the
         same. Waits until all has arrived, or nothing more does for three minutes.
         """
-        left, since = None, time.monotonic()
+        left, since = math.inf, time.monotonic()
         while time.monotonic() < since + PATIENCE:
             try:
                 backlog = votes().backlog()
@@ -84,13 +85,13 @@ def _add_deliver(group: click.Group, votes: Callable[[], Votes]) -> None:
                 raise click.ClickException(str(error)) from error
             if backlog is None:
                 raise click.ClickException("The agent has no session: see flask feedback check.")
-            if left is None or backlog.votes < left:
+            if backlog.votes < left:
                 left, since = backlog.votes, time.monotonic()
                 click.echo(f"{left} undelivered")
             if not backlog.votes:
                 return
             time.sleep(POLL)  # the agent's harvests do the work, and tell nobody else
-        raise click.exceptions.Exit(1)
+        raise click.ClickException(f"{left} votes do not arrive: see the agent's log.")
 
 
 def _add_documents(blueprint: Blueprint, votes: Callable[[], Votes]) -> None:

@@ -149,12 +149,18 @@ class Delivery:
         if harvest.is_active and not harvest.is_last:
             try:
                 self._take(outbox, self._agent.limits(harvest.application))
+                if outbox.held():
+                    self._measure(outbox)
             except (AgentNotRecording, StoreUnavailable) as error:
                 text = "Votes that were not delivered wait. %s"
                 self._complaints.warn(getattr(error, "remedy", "agent"), text, error)
-            if held := outbox.held():
-                oldest = min(mark.cast_at for mark in held) / 1000
-                self._agent.measure("OldestUndelivered", max(time.time() - oldest, 0))
+
+    def _measure(self, outbox: Outbox) -> None:
+        """Tell New Relic what is undelivered, of all processes."""
+        votes, oldest = self._store.backlog(outbox.name)
+        if oldest is not None:
+            self._agent.measure("Undelivered", votes)
+            self._agent.measure("OldestUndelivered", max(time.time() - oldest / 1000, 0))
 
     def _take(self, outbox: Outbox, limits: Limits) -> None:
         """Take over as many votes as the next harvest has room for, and record them."""

@@ -177,7 +177,10 @@ class NewRelic:
 
     def application(self) -> str | None:
         """Register with New Relic, and wait as long as the app would."""
-        timeout = newrelic.agent.global_settings().startup_timeout or REGISTRATION
+        local = newrelic.agent.global_settings()
+        if not (local.enabled and local.monitor_mode):
+            return None
+        timeout = local.startup_timeout or REGISTRATION
         registered: Any = newrelic.agent.register_application(timeout=timeout)
         return str(registered.name) if registered.settings else None
 
