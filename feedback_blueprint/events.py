@@ -8,9 +8,15 @@ import json
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
-from .attributes import MAX_ATTRIBUTES, MAX_ENTRIES, MAX_TEXT, split_text
+from .attributes import MAX_ATTRIBUTES, MAX_TEXT, split_text
 from .errors import AgentNotRecording
 from .stores import RETRACTED, Message
+
+FEEDBACK_ID_SIZE = 22
+"""Bytes of a `feedback_id`: 128 bits in base64."""
+
+AGENTS_OWN = 2
+"""Attributes that the agent adds: `id` and `ingest_source` (`api/ml_model.py`)."""
 
 COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
@@ -92,15 +98,11 @@ def feedback_id(message_id: str, message: Message, voter: bytes) -> str:
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
-def refuse_what_would_be_cut(message_id: str, vote: Vote, limit: int) -> None:
-    """Raise `AgentNotRecording` where an agent set below its default would cut this vote."""
-    if limit >= MAX_TEXT:
-        return
-    values = (message_id, vote.rating, vote.category, *(vote.metadata or {}).values())
-    longest = max(len(value.encode()) for value in values if isinstance(value, str))
-    pieces = split_text(vote.message or "", max(limit, 4))
-    attributes = 11 + len(pieces) + len(vote.metadata or {}) + MAX_ENTRIES
-    if limit < max(longest, 32) or attributes > MAX_ATTRIBUTES:
+def refuse_what_would_be_cut(event: Mapping[str, Any], limit: int) -> None:
+    """Raise `AgentNotRecording` if an agent set below its default would cut this event."""
+    texts = (value for value in event.values() if isinstance(value, str))
+    longest = max(FEEDBACK_ID_SIZE, *(len(text.encode()) for text in texts))
+    if limit < longest or len(event) + AGENTS_OWN > MAX_ATTRIBUTES:
         raise AgentNotRecording(
             f"The agent would cut this vote to {limit} bytes a value: "
             f"set custom_insights_events.max_attribute_value to {MAX_TEXT} or more."

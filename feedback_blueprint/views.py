@@ -85,7 +85,7 @@ class FeedbackView(MethodView):
 
     def get(self) -> Response:
         """Read the caller's standing votes back."""
-        message_ids = asked_for()
+        message_ids = list(dict.fromkeys(asked_for()))
         if not 0 < len(message_ids) <= MAX_MESSAGES:
             raise Invalid({"message_id": [f"Give one to {MAX_MESSAGES} of them."]})
         votes = self._votes()

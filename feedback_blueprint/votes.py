@@ -13,7 +13,7 @@ from uuid import uuid4
 from flask import current_app
 from marshmallow import ValidationError
 
-from .attributes import message_id_text
+from .attributes import MAX_TEXT, message_id_text
 from .config import Settings
 from .delivery import Delivery
 from .errors import (
@@ -23,7 +23,14 @@ from .errors import (
     TooManyRevisions,
     UnknownMessage,
 )
-from .events import Receipt, Vote, event_of, feedback_id, refuse_what_would_be_cut
+from .events import (
+    FEEDBACK_ID_SIZE,
+    Receipt,
+    Vote,
+    event_of,
+    feedback_id,
+    refuse_what_would_be_cut,
+)
 from .findings import Finding
 from .logs import Complaints
 from .raters import Raters
@@ -150,14 +157,27 @@ class Votes:
         with self.agent.transaction("vote"):
             try:
                 limits = self.agent.limits()
-                if vote:
-                    refuse_what_would_be_cut(message_id, vote, limits.text)
+                if limits.text < MAX_TEXT:
+                    self._refuse_what_would_be_cut(message_id, vote, raters, limits.text)
                 return self._cast(message_id, vote, raters, limits)
             except (AgentNotRecording, StoreUnavailable) as error:
                 self.agent.count("VotesRefused")
                 if isinstance(error, AgentNotRecording):
                     self.complaints.warn("agent", "Feedback cannot be recorded. %s", error)
                 raise
+
+    def _refuse_what_would_be_cut(
+        self, message_id: str, vote: Vote | None, raters: Sequence[bytes], limit: int
+    ) -> None:
+        """Make the event before the vote, for an agent that is set below its default."""
+        [standing] = self._guard.read([self._key(message_id)], raters)
+        if standing is None:
+            raise UnknownMessage
+        receipt = Receipt(message_id, "", standing.revision + 1, "accepted")
+        at_least = max(limit, FEEDBACK_ID_SIZE)
+        ratings = self.settings.ratings
+        event = event_of(receipt, vote, standing.message, 0, ratings, at_least)
+        refuse_what_would_be_cut(event, limit)
 
     def _cast(
         self, message_id: str, vote: Vote | None, raters: Sequence[bytes], limits: Limits

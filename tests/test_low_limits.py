@@ -13,19 +13,16 @@ NAMES = [f"name{number}" for number in range(16)]
     ("limit", "fields", "status"),
     [
         (100, {"message": "x" * 300}, 202),
-        (100, {"message": "x" * 4095}, 503),
-        (100, {"message": "x" * 3700}, 202),
-        (100, {"message": "x" * 3701}, 503),
-        (100, {"message": "x" * 2100, "metadata": dict.fromkeys(NAMES, 1)}, 202),
-        (100, {"message": "x" * 2101, "metadata": dict.fromkeys(NAMES, 1)}, 503),
+        (100, {"message": "x" * 4095}, 202),
+        (100, {"message": "x" * 3900, "metadata": dict.fromkeys(NAMES, 1)}, 202),
+        (100, {"message": "x" * 3901, "metadata": dict.fromkeys(NAMES, 1)}, 503),
         (100, {"rating": "x" * 100, "message": ""}, 202),
         (100, {"rating": "x" * 101}, 503),
         (100, {"category": "x" * 101}, 503),
-        (100, {"message_id": "x" * 101}, 503),
         (100, {"metadata": {"a": "x" * 101}}, 503),
         (31, {}, 503),
         (32, {"message": "x"}, 202),
-        (2, {"message": "👍"}, 503),
+        (3, {"message": "👍"}, 503),
         (4095, {"message": "x" * 4095}, 202),
     ],
 )
@@ -42,3 +39,24 @@ def test_an_agent_that_would_cut_a_vote_is_named(
     else:
         comment = "".join(str(events[0].get(f"message_{n}", "")) for n in range(2, 60))
         assert events[0].get("message", "") + comment == fields["message"]
+
+
+@pytest.mark.parametrize(
+    "kept", [{"context": {"model": "x" * 101}}, {"trace_id": "x" * 101}, {"message_id": "x" * 101}]
+)
+def test_an_agent_that_would_cut_what_is_kept_of_a_message_is_named(
+    app, feedback, client, events, monkeypatch, kept
+):
+    [votes] = app.extensions["feedback_blueprint"].values()
+    trace_id = kept.get("trace_id", "f" * 32)
+    monkeypatch.setattr(votes.agent, "trace_id", lambda: trace_id)
+    with app.test_request_context():
+        message_id = feedback.stash(kept.get("message_id"), context=kept.get("context"))
+    monkeypatch.setattr(votes.agent, "limits", lambda: Limits(100))
+    body = {"message_id": message_id, "rating": "good"}
+    assert client.post("/feedback", json=body).status_code == 503
+    assert client.delete("/feedback", query_string=body).status_code == 503
+    unknown = body | {"message_id": "never made"}
+    assert client.post("/feedback", json=unknown).status_code == 404
+    monkeypatch.setattr(votes.agent, "limits", lambda: Limits(101))
+    assert client.post("/feedback", json=body).json["revision"] == 1

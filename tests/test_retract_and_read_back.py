@@ -65,6 +65,14 @@ def test_a_retracted_vote_is_not_read_back(client, post, message_id):
     assert response.json == {"feedback": [], "rateable": [message_id]}
 
 
+def test_a_message_that_is_asked_for_twice_is_read_once(client, post, message_id):
+    post()
+    query = "&".join([f"message_id={message_id}"] * 200)
+    response = client.get(f"/feedback?{query}")
+    assert response.json["rateable"] == [message_id]
+    assert len(response.json["feedback"]) == 1
+
+
 @pytest.mark.parametrize("count", [0, 101])
 def test_reading_takes_one_to_a_hundred_messages(client, count):
     query = "&".join(f"message_id={n}" for n in range(count))

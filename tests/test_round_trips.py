@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
-from typing import Any
 
 import pytest
-import redis
 from redis_cluster import RedisCluster
 from redis_server import RedisServer
 
@@ -17,8 +15,6 @@ from feedback_blueprint.stores import (
     Ballot,
     Mark,
     Message,
-    RedisStore,
-    Standing,
     store_from_url,
 )
 
@@ -101,24 +97,3 @@ def test_a_message_in_a_cluster_is_served_by_one_node(redis_cluster: RedisCluste
             serve(key)
             asked = {node for node, seen in nodes.items() if COMMANDS & {*seen()}}
             assert asked == {redis_cluster.node_of(key)}
-
-
-def test_a_message_is_rateable_while_its_first_vote_lands(redis_server: RedisServer):
-    """Redis is asked for it as a string and as a hash; between the two it turns into one."""
-
-    class InSteps(redis.client.Pipeline):
-        def execute(self, **_: Any) -> list[Any]:
-            replies = []
-            for arguments, _ in self.command_stack:
-                try:
-                    replies.append(client.execute_command(*arguments))
-                except redis.ResponseError as error:
-                    replies.append(error)
-                store.vote("m", [ANYONE], Ballot(b"[1]", 20))
-            return replies
-
-    with redis_server.client() as client:
-        client.pipeline = lambda transaction: InSteps(client.connection_pool, {}, transaction, None)
-        store = RedisStore(client)
-        store.stash("m", Message("t"), timedelta(days=1))
-        assert store.read(["m"], [ANYONE]) == [Standing(Message("t"), 1, b"[1]")]

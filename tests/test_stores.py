@@ -35,8 +35,11 @@ MESSAGES = [
 @pytest.mark.parametrize("message", MESSAGES)
 def test_a_message_comes_back_whole(store, message):
     assert store.stash("m", message, WEEK)
-    assert cast(store, raters=(ANN,)).message == message
-    assert store.read(["m"], [ANN])[0].message == message
+    assert store.show("m").message == message
+    assert cast(store, raters=(ANN,)).message == message._replace(content=None)
+    assert store.read(["m"], [ANN])[0].message == message._replace(content=None)
+    assert store.show("m").message == message
+    assert store.stash("m", message, WEEK), "sent twice"
 
 
 @pytest.mark.parametrize(
@@ -115,9 +118,13 @@ def test_a_message_can_be_amended_before_and_after_its_first_vote(store):
     cast(store, raters=(ANN,))
     store.amend("m", amended._replace(content="text"))
     assert store.read(["m", "n"], [ANN]) == [
-        Standing(amended._replace(content="text"), 1, b'["good"]'),
+        Standing(amended, 1, b'["good"]'),
         Standing(Message(TRACE_ID)),
     ]
+    assert store.show("m").message == amended._replace(content="text")
+    store.amend("n", amended._replace(content="text"))
+    assert store.show("n").message == amended._replace(content="text")
+    assert WEEK.total_seconds() - 60 < store.show("n").expires_in <= WEEK.total_seconds()
 
 
 def test_amending_an_unknown_message_makes_none(store):
@@ -126,7 +133,10 @@ def test_amending_an_unknown_message_makes_none(store):
 
 
 #: Values that are nearly messages, and some that are not at all.
-OTHERS = ["", "hello", "x" * 50, b"\1" * 16, b"\1" * 18, b"\2" * 32, b"\2" * 34]
+OTHERS = [
+    *("", "hello", "x" * 50, b"\1" * 16, b"\1" * 18, b"\2" * 32, b"\2" * 34),
+    *(b"\1" * 17 + rest for rest in (b"{nope", b"5", b"null", b'{"context":5}', b'{"trace_id":5}')),
+]
 
 
 @pytest.mark.parametrize(

@@ -15,14 +15,26 @@ from operator import attrgetter, itemgetter
 from typing import Any, TypeVar, cast
 
 import redis
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import NoScriptError
 
 from ..errors import ConfigurationError
 from ..findings import Finding
 from .base import Backlog, Ballot, Mark, Message, Outcome, Shown, Standing, Status, Undelivered
 from .redis_client import Client, Shared, client_from_url
 from .redis_errors import FAILURES, unavailable
-from .redis_layout import AMEND, TAKE, UNMARK, VOTE, decode, encode, mark_of, member_of
+from .redis_layout import (
+    AMEND,
+    PEEK,
+    READ,
+    STASH,
+    TAKE,
+    UNMARK,
+    VOTE,
+    decode,
+    encode,
+    mark_of,
+    member_of,
+)
 from .redis_outboxes import by_node, near, node_of, shares
 
 T = TypeVar("T")
@@ -79,19 +91,18 @@ class RedisStore:
     def stash(self, key: str, message: Message, ttl: timedelta) -> bool:
         """Keep a message; one already kept whole is our own, sent twice."""
         value, milliseconds = encode(message), int(ttl.total_seconds() * 1000)
-        with ERRORS:
-            if self._client.execute_command("SET", key, value, "PX", milliseconds, "NX"):
-                return True
-            try:
-                return bool(self._client.get(key) == value)
-            except ResponseError as error:
-                if "WRONGTYPE" not in str(error):
-                    raise
-                return False  # a hash: it has been rated, so it is not new
+        if message.content is not None:
+            self._run(STASH, [key], milliseconds, value, message.content)
+        else:
+            with ERRORS:
+                if self._client.execute_command("SET", key, value, "PX", milliseconds, "NX"):
+                    return True
+        return bool(self._run(PEEK, [key]) == value)
 
     def amend(self, key: str, message: Message) -> None:
         """Replace a message, with or without votes."""
-        self._run(AMEND, [key], encode(message))
+        content = () if message.content is None else (message.content,)
+        self._run(AMEND, [key], encode(message), *content)
 
     def vote(self, key: str, raters: Sequence[bytes], ballot: Ballot) -> Outcome:
         """Cast a vote in one script, which marks it if the outbox is on the same server for sure.
@@ -219,25 +230,12 @@ class RedisStore:
         return Backlog(count, min(oldest, default=None))
 
     def read(self, keys: Sequence[str], raters: Sequence[bytes]) -> list[Standing | None]:
-        """Ask for each key both ways, as a string and as a hash: it is one of them, or neither."""
-        fields = [b"v" + rater for rater in raters]
+        """Ask for all in one round trip a server, and for nothing that a stranger may not see."""
         with ERRORS:
             pipeline: Any = self._client.pipeline(transaction=False)
             for key in keys:
-                pipeline.get(key)
-                pipeline.hmget(key, "m", *fields)
-            replies = pipeline.execute(raise_on_error=False)
-            for reply in replies:
-                if isinstance(reply, Exception) and "WRONGTYPE" not in str(reply):
-                    raise reply
-        standings = []
-        for value, values in zip(replies[::2], replies[1::2], strict=True):
-            if isinstance(values, Exception):
-                standings.append(_standing(value, {}, raters))
-            else:
-                held = dict(zip(fields, values[1:], strict=True))
-                standings.append(_standing(values[0], held, raters))
-        return standings
+                pipeline.execute_command("EVAL", READ, 1, key, *raters)
+            return [_standing(reply) for reply in pipeline.execute()]
 
     def show(self, key: str) -> Shown | None:
         """Read all that is kept of one message."""
@@ -249,7 +247,7 @@ class RedisStore:
             elif kind == b"string":
                 fields = {b"m": client.get(key)}
             expires_in = client.pttl(key) / 1000
-        message = decode(fields.get(b"m") or b"")
+        message = decode(fields.get(b"m") or b"", fields.get(b"c"))
         if message is None:
             return None
         votes = {}
@@ -301,7 +299,9 @@ ERRORS = _Errors()
 """One for all, as each vote and each message passes through it."""
 
 
-HASHES = {script: hashlib.sha1(script.encode()).hexdigest() for script in (VOTE, AMEND)}  # noqa: S324  # EVALSHA names a script so
+SCRIPTS = STASH, PEEK, VOTE, AMEND
+
+HASHES = {script: hashlib.sha1(script.encode()).hexdigest() for script in SCRIPTS}  # noqa: S324  # EVALSHA names a script so
 
 
 def _findings(info: Mapping[str, Any]) -> list[Finding]:
@@ -326,16 +326,12 @@ def _findings(info: Mapping[str, Any]) -> list[Finding]:
     ]
 
 
-def _standing(
-    value: object, held: Mapping[bytes, bytes | None], raters: Sequence[bytes]
-) -> Standing | None:
+def _standing(reply: tuple[bytes, bytes | None] | None) -> Standing | None:
     """Tell what one rater sees of a message, and of the vote kept with it."""
-    message = decode(value) if isinstance(value, bytes) else None
-    voter = message.voter(raters) if message else None
-    if message is None or voter is None:
+    message = decode(reply[0]) if reply else None
+    if reply is None or message is None:
         return None
-    vote = held.get(b"v" + voter)
-    if vote is None:
+    if reply[1] is None:
         return Standing(message)
-    revision, vote = vote.split(b" ", 1)
+    revision, vote = reply[1].split(b" ", 1)
     return Standing(message, int(revision), vote)

@@ -1,9 +1,10 @@
 """How messages and votes lie in Redis or Valkey, and the scripts that keep them so.
 
-A message that nobody rated is a string, the smallest thing that Redis keeps. The first vote turns
-it into a hash, under the same key and with the same time to live:
+A message that nobody rated is a string, the smallest thing that Redis keeps. The first vote, or its
+text, turns it into a hash, under the same key and with the same time to live:
 
     m               the message
+    c               its text, if that is kept: no vote needs it
     v<rater>        the rater's vote: its revision, a space, the vote
     p<rater>        its mark, until it is delivered: when it was cast, in milliseconds
 
@@ -25,21 +26,66 @@ elseif kind == 'hash' then message = redis.call('HGET', KEYS[1], 'm') end
 local layout = message and message:byte(1)
 local size = layout == 1 and 17 or layout == 2 and 33
 if not size or #message < size then return end
-local rest = message:sub(size + 1, size + 1)
-if rest ~= '' and rest ~= '{' then return end
+if #message > size then
+  local valid, rest = pcall(cjson.decode, message:sub(size + 1))
+  if not valid or type(rest) ~= 'table' then return end
+  if rest.context and type(rest.context) ~= 'table' then return end
+  if rest.trace_id and type(rest.trace_id) ~= 'string' then return end
+end
 """
-"""Ends where `decode` would find no message: the key may be another app's."""
+"""Ends if `decode` would find no message, before anything is written: it may be another app's."""
+
+FIND_VOTER = """
+local function voter_among(first)
+  if layout == 1 then return ARGV[first] end
+  local owner = message:sub(18, 33)
+  for i = first, #ARGV do if ARGV[i] == owner then return owner end end
+end
+"""
+"""Says under which of the rater's hashes, the last arguments, the caller votes, if at all."""
+
+KEEP = """
+local function keep(...)
+  if kind == 'hash' then redis.call('HSET', KEYS[1], ...)
+  else
+    local ttl = redis.call('PTTL', KEYS[1])
+    redis.call('DEL', KEYS[1])
+    redis.call('HSET', KEYS[1], 'm', message, ...)
+    if ttl >= 0 then redis.call('PEXPIRE', KEYS[1], math.max(ttl, 1)) end
+  end
+end
+"""
+"""Keeps fields with a message, which is a hash from then on."""
+
+STASH = """
+if redis.call('EXISTS', KEYS[1]) == 0 then
+  redis.call('HSET', KEYS[1], 'm', ARGV[2], 'c', ARGV[3])
+  redis.call('PEXPIRE', KEYS[1], ARGV[1])
+end
+"""
+"""Keeps a message with its text, if there is none. ARGV: milliseconds to live, message, text."""
+
+PEEK = FIND + "return message"
+"""Returns a message without its text."""
+
+READ = (
+    FIND
+    + FIND_VOTER
+    + """
+local voter = voter_among(1)
+if not voter then return end
+return {message, kind == 'hash' and redis.call('HGET', KEYS[1], 'v' .. voter)}
+"""
+)
+"""Returns a message without its text, and the caller's vote. ARGV: the hashes of the rater."""
 
 VOTE = (
     FIND
+    + FIND_VOTER
+    + KEEP
     + """
 local vote, limit, lease = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local voter
-if layout == 1 then voter = ARGV[4]
-else
-  local owner = message:sub(18, 33)
-  for i = 4, #ARGV do if ARGV[i] == owner then voter = owner end end
-end
+local voter = voter_among(4)
 if not voter then return end
 
 local revision, standing, mark = 0, nil, nil
@@ -62,13 +108,7 @@ local cast = time[1] * 1000 + math.floor(time[2] / 1000)
 if mark and cast <= tonumber(mark) then cast = mark + 1 end
 local fields = {'v' .. voter, (revision + 1) .. ' ' .. vote}
 if lease then fields[3], fields[4] = 'p' .. voter, string.format('%.0f', cast) end
-if kind == 'hash' then redis.call('HSET', KEYS[1], unpack(fields))
-else
-  local ttl = redis.call('PTTL', KEYS[1])
-  redis.call('DEL', KEYS[1])
-  redis.call('HSET', KEYS[1], 'm', message, unpack(fields))
-  if ttl >= 0 then redis.call('PEXPIRE', KEYS[1], math.max(ttl, 1)) end
-end
+keep(unpack(fields))
 if mark and not lease then redis.call('HDEL', KEYS[1], 'p' .. voter) end
 if KEYS[2] then
   local member = ' ' .. #voter .. ' ' .. voter .. KEYS[1]
@@ -111,21 +151,24 @@ end
 
 AMEND = (
     FIND
+    + KEEP
     + """
-if kind == 'hash' then redis.call('HSET', KEYS[1], 'm', ARGV[1])
+if ARGV[2] then keep('m', ARGV[1], 'c', ARGV[2])
+elseif kind == 'hash' then keep('m', ARGV[1])
 else redis.call('SET', KEYS[1], ARGV[1], 'PX', math.max(redis.call('PTTL', KEYS[1]), 1)) end
 """
 )
+"""Replaces a message. ARGV: the message and, if there is one, its text."""
 
 SIZES = {b"\1": 17, b"\2": 33}
 """Bytes of a message by its layout, without what else there is."""
 
 
 def encode(message: Message) -> bytes:
-    """Pack a message: a byte for the layout, 16 of trace ID, 16 of owner, and what else there is.
+    """Pack a message without its text: a byte for the layout, trace ID, owner, what else there is.
 
-    Layout 1 has no owner, layout 2 has one. A trace ID that is not 32 hex digits, as New Relic's
-    own inbound header can make it, goes with the rest.
+    Layout 1 has no owner, layout 2 has one, of 16 bytes as the trace ID. A trace ID that is not 32
+    hex digits, as New Relic's own inbound header can make it, goes with the rest.
     """
     rest: dict[str, Any] = {}
     try:
@@ -136,24 +179,25 @@ def encode(message: Message) -> bytes:
         trace_id, rest["trace_id"] = bytes(16), message.trace_id
     if message.context:
         rest["context"] = dict(message.context)
-    if message.content is not None:
-        rest["content"] = message.content
     packed = (b"\2" if message.owner else b"\1") + trace_id + message.owner
     return packed + json.dumps(rest, separators=(",", ":")).encode() if rest else packed
 
 
-def decode(value: bytes) -> Message | None:
-    """Unpack what `encode` packed; `None` for what it did not."""
+def decode(value: bytes, content: bytes | None = None) -> Message | None:
+    """Unpack what `encode` packed, and its text if it is given; `None` for what it did not."""
     end = SIZES.get(value[:1])
-    if end is None or len(value) < end or value[end : end + 1] not in (b"", b"{"):
+    if end is None or len(value) < end:
         return None
-    rest = json.loads(value[end:]) if len(value) > end else {}
-    return Message(
-        trace_id=rest.get("trace_id", value[1:17].hex()),
-        owner=value[17:end],
-        context=rest.get("context", {}),
-        content=rest.get("content"),
-    )
+    try:
+        rest = json.loads(value[end:] or b"{}")
+    except ValueError:
+        return None
+    if not isinstance(rest, dict):
+        return None
+    context, trace_id = rest.get("context", {}), rest.get("trace_id", value[1:17].hex())
+    if not isinstance(context, dict) or not isinstance(trace_id, str):
+        return None
+    return Message(trace_id, value[17:end], context, None if content is None else content.decode())
 
 
 def member_of(mark: Mark) -> bytes:

@@ -17,6 +17,7 @@ from typing import Any
 
 from ..findings import Finding
 from .base import (
+    ANYONE,
     RETRACTED,
     Backlog,
     Ballot,
@@ -33,8 +34,8 @@ from .sqlite_layout import (
     BACKLOG,
     CLEAN_UP,
     FIND,
-    FIND_VOTE,
     FIND_VOTES,
+    LOOK,
     MARKS,
     RENEW,
     STASH,
@@ -42,7 +43,6 @@ from .sqlite_layout import (
     TAKEN,
     UNMARK,
     VOTE,
-    Look,
     message_of,
     row_of,
 )
@@ -73,7 +73,7 @@ class SQLiteStore:
             if execute(STASH, row).rowcount == 1:
                 return True
             found = execute(FIND, (key, now)).fetchone()
-            return found is not None and message_of(found) == message
+            return found is not None and message_of(*found[:4]) == message
 
     def amend(self, key: str, message: Message) -> None:
         """Replace a message."""
@@ -84,7 +84,8 @@ class SQLiteStore:
         """Look, decide, and write if nobody else has in between; else look again."""
         with self._connected() as execute:
             while (seen := _look(execute, key, raters)) is not None:
-                message, voter, revision, standing, before = seen
+                message, revision, standing, before = seen
+                voter = message.voter(raters) or ANYONE
                 if standing == ballot.vote or (standing is None and ballot.vote == RETRACTED):
                     return Outcome("unchanged", revision, message)
                 if revision >= ballot.max_revisions:
@@ -129,7 +130,7 @@ class SQLiteStore:
         taken = []
         for key, voter, cast_at, revision, vote, *message, expires in found:
             mark = Mark(outbox, key, voter, cast_at)
-            kept = message_of((*message, None)) if expires > now else None
+            kept = message_of(*message) if expires > now else None
             taken.append(Undelivered(mark, kept, revision, vote) if kept else Undelivered(mark))
         return taken
 
@@ -147,7 +148,7 @@ class SQLiteStore:
         """Read each message and the caller's vote."""
         with self._connected() as execute:
             looks = [_look(execute, key, raters) for key in keys]
-        return [look and Standing(look.message, look.revision, look.vote) for look in looks]
+        return [look and Standing(*look[:3]) for look in looks]
 
     def show(self, key: str) -> Shown | None:
         """Read all that is kept of one message."""
@@ -155,8 +156,8 @@ class SQLiteStore:
             found = execute(FIND, (key, time.time())).fetchone()
             if found is None:
                 return None
-            message = message_of(found)
-            expires = execute("SELECT expires FROM messages WHERE key = ?", (key,)).fetchone()[0]
+            *row, expires = found
+            message = message_of(*row)
             votes = execute(FIND_VOTES, (key,))
             return Shown(
                 message,
@@ -173,13 +174,18 @@ class SQLiteStore:
         return [Finding("SQLite file", damage == "ok", f"{seen}, {damage}", MOVE)]
 
 
-def _look(execute: Execute, key: str, raters: Sequence[bytes]) -> Look | None:
-    found = execute(FIND, (key, time.time())).fetchone()
-    message = message_of(found) if found else None
-    voter = message.voter(raters) if message else None
-    if message is None or voter is None:
+def _look(
+    execute: Execute, key: str, raters: Sequence[bytes]
+) -> tuple[Message, int, bytes | None, int] | None:
+    """Return a message as one rater sees it: with the vote's revision, the vote, and its time."""
+    names = [f"rater_{number}" for number in range(len(raters))]
+    statement = LOOK.format(raters=", ".join(f":{name}" for name in names))
+    row = {"key": key, "now": time.time(), "current": raters[0]}
+    found = execute(statement, row | dict(zip(names, raters, strict=True))).fetchone()
+    if found is None:
         return None
-    return Look(message, voter, *(execute(FIND_VOTE, (key, voter)).fetchone() or ()))
+    trace_id, owner, context, revision, vote, cast_at = found
+    return message_of(trace_id, owner, context), revision or 0, vote, cast_at or 0
 
 
 def _of_marks(execute: Execute, statement: str, marks: Sequence[Mark], *before: Any) -> None:

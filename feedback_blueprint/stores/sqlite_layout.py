@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, NamedTuple
+from typing import Any
 
 from .base import Message
 
@@ -69,12 +69,16 @@ WHERE key = :key
 """
 
 FIND = """
-SELECT trace_id, owner, context, content FROM messages WHERE key = ? AND expires > ?
+SELECT trace_id, owner, context, content, expires FROM messages WHERE key = ? AND expires > ?
 """
 
-FIND_VOTE = """
-SELECT revision, vote, cast_at FROM votes WHERE key = ? AND voter = ?
+LOOK = """
+SELECT trace_id, owner, context, revision, vote, cast_at FROM messages
+LEFT JOIN votes ON votes.key = messages.key
+    AND voter = CASE WHEN owner = x'' THEN :current ELSE owner END
+WHERE messages.key = :key AND expires > :now AND (owner = x'' OR owner IN ({raters}))
 """
+"""Finds what a rater may see, and no text: of another's message not more than of none."""
 
 FIND_VOTES = """
 SELECT voter, revision, vote, CASE WHEN outbox IS NOT NULL THEN cast_at END FROM votes WHERE key = ?
@@ -124,17 +128,8 @@ def row_of(message: Message) -> dict[str, Any]:
     }
 
 
-def message_of(row: tuple[str, bytes, str | None, str | None]) -> Message:
+def message_of(
+    trace_id: str, owner: bytes, context: str | None, content: str | None = None
+) -> Message:
     """Return the message that a row holds."""
-    trace_id, owner, context, content = row
     return Message(trace_id, owner, json.loads(context) if context else {}, content)
-
-
-class Look(NamedTuple):
-    """A message as one rater sees it; `cast_at` is when the rater's vote on it was."""
-
-    message: Message
-    voter: bytes
-    revision: int = 0
-    vote: bytes | None = None
-    cast_at: int = 0
