@@ -23,7 +23,7 @@ export const texts = {
   "agent-not-recording": "The server takes no feedback now.",
 };
 
-export const messageIdOf = ({headers}) => headers.get("X-Message-ID")?.split(", ").pop() ?? null;
+export const messageIdOf = ({headers}) => headers.get("X-Message-ID")?.split(/, */).pop() ?? null;
 
 export const sendFeedback = (vote) => submit({...vote, rating: vote.rating ?? null});
 
