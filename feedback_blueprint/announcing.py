@@ -26,6 +26,7 @@ def announce(response: Response, message_ids: Sequence[str], complaints: Complai
             message_id.isascii()
             and message_id.isprintable()
             and message_id == message_id.strip()  # HTTP trims it
+            and "," not in message_id  # it joins those of several headers
         ):
             continue
         room -= len(f"{HEADER}: {message_id}\r\n")
@@ -39,7 +40,7 @@ def announce(response: Response, message_ids: Sequence[str], complaints: Complai
     if len(sent) < len(message_ids):
         text = (
             f"{HEADER} leaves out %d of the %d messages of a response: it takes the last {MAX_IDS} "
-            f"IDs in printable ASCII without outer blanks, in {MAX_BYTES} bytes. "
+            f"IDs in printable ASCII without commas or outer blanks, in {MAX_BYTES} bytes. "
             "Put their IDs into the body."
         )
         complaints.warn("header", text, len(message_ids) - len(sent), len(message_ids))

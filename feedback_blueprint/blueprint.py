@@ -16,7 +16,7 @@ from .cli import add_commands
 from .config import Settings
 from .errors import ConfigurationError, Refusal
 from .events import Receipt
-from .raters import Raters
+from .raters import Raters, tag
 from .stores import Store, refuse_what_is_no_store, store_from_url
 from .tracer import Tracer, check_arguments
 from .tracing import trace
@@ -178,6 +178,15 @@ class FeedbackBlueprint(Blueprint):
         """The last message ID that was stashed in this request."""
         announced = request.environ.get(self._announced) if has_request_context() else None
         return announced[-1] if announced else None
+
+    @property
+    def rater_tag(self) -> str:
+        """What tells a page who votes, and nothing else of them; empty for an anonymous visitor.
+
+        Give it to `feedback.js`, so that it sends no vote that another rater left in the browser.
+        Raises what the rater raises, and `RuntimeError` as `stash` does.
+        """
+        return tag(self._votes().raters.of_caller()[0])
 
     def submit(
         self,

@@ -5,6 +5,7 @@ FeedbackError
  └── Refusal
       ├── MalformedJSON        400
       ├── UnknownMessage       404
+      ├── OtherRater           409
       ├── TooLarge             413
       ├── NotJSON              415
       ├── Invalid              422
@@ -65,6 +66,18 @@ class UnknownMessage(Refusal):
 
     def __init__(self) -> None:
         super().__init__("There is no such message, or it can no longer be rated.")
+
+
+class OtherRater(Refusal):
+    """The header X-Feedback-Rater names another rater than the caller."""
+
+    status = 409
+    code = "other-rater"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This page was made for another than is logged in now. Log in again, or reload it."
+        )
 
 
 class TooLarge(Refusal):

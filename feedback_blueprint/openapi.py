@@ -36,7 +36,7 @@ TEXTS = {"type": "array", "items": TEXT}
 NAMED = {"message_id": TEXT, "feedback_id": TEXT, "revision": {"type": "integer", "minimum": 1}}
 BY_FIELD = {"anyOf": [TEXTS, {"type": "object", "additionalProperties": TEXTS}]}
 
-READING = [errors.Invalid, errors.StoreUnavailable]
+READING = [errors.Invalid, errors.OtherRater, errors.StoreUnavailable]
 VOTING = [*READING, errors.UnknownMessage, errors.TooManyRevisions, errors.AgentNotRecording]
 SENDING = [*VOTING, errors.MalformedJSON, errors.TooLarge, errors.NotJSON]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from base64 import urlsafe_b64encode
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -60,6 +61,17 @@ class Raters:
             return []
         seen = f"set, with {len(self._keys) - 1} fallbacks, for the rater"
         return [Finding("SECRET_KEY", True, seen)]
+
+
+def tag(rater: bytes) -> str:
+    """Return what a page may know of a rater's hash: one person's differs from another's.
+
+    It is empty for an anonymous visitor.
+    """
+    if rater == ANYONE:
+        return ""
+    digest = hmac.digest(rater, b"feedback_blueprint.tag", "sha256")[:16]
+    return urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
 def _key(name: str, secret: object) -> bytes:

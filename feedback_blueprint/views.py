@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, NoReturn
@@ -16,7 +16,16 @@ from flask.typing import ResponseReturnValue
 from flask.views import MethodView
 from werkzeug.routing import Rule
 
-from .errors import ConfigurationError, Invalid, MalformedJSON, NotJSON, Refusal, TooLarge
+from .errors import (
+    ConfigurationError,
+    Invalid,
+    MalformedJSON,
+    NotJSON,
+    OtherRater,
+    Refusal,
+    TooLarge,
+)
+from .raters import Raters, tag
 from .votes import Votes
 
 MAX_BODY = 64 * 1024
@@ -80,7 +89,7 @@ class FeedbackView(MethodView):
         """Vote."""
         fields = read_json()
         votes = self._votes()
-        receipt = votes.submit(fields, votes.raters.of_caller())
+        receipt = votes.submit(fields, caller(votes.raters))
         return answer(receipt._asdict(), 200 if receipt.status == "unchanged" else 202)
 
     def get(self) -> Response:
@@ -89,7 +98,7 @@ class FeedbackView(MethodView):
         if not 0 < len(message_ids) <= MAX_MESSAGES:
             raise Invalid({"message_id": [f"Give one to {MAX_MESSAGES} of them."]})
         votes = self._votes()
-        return answer(votes.read(message_ids, votes.raters.of_caller()), 200)
+        return answer(votes.read(message_ids, caller(votes.raters)), 200)
 
     def delete(self) -> Response:
         """Retract a vote."""
@@ -97,7 +106,16 @@ class FeedbackView(MethodView):
         if len(message_ids) != 1:
             raise Invalid({"message_id": ["Give exactly one."]})
         votes = self._votes()
-        return answer(votes.retract(message_ids[0], votes.raters.of_caller())._asdict(), 202)
+        return answer(votes.retract(message_ids[0], caller(votes.raters))._asdict(), 202)
+
+
+def caller(raters: Raters) -> Sequence[bytes]:
+    """Return the caller's hashes, or raise the refusal of what comes from another rater's page."""
+    hashes = raters.of_caller()
+    page = request.headers.get("X-Feedback-Rater")
+    if page is not None and page not in map(tag, hashes):
+        raise OtherRater
+    return hashes
 
 
 def asked_for() -> list[str]:

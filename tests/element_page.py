@@ -48,6 +48,12 @@ class Visitor:
     def methods(self) -> list[str]:
         return [request.method for request in self.sent]
 
+    def log_in(self, user: str | None) -> str:
+        """Log in, or out, beside all pages; return the tag that new ones have."""
+        return self.context.request.get(
+            f"{self.origin}/login", params={"user": user} if user else {}
+        ).text()
+
     def url(self, ids: list[str], attributes: str = "", **query: str) -> str:
         asked = {"ids": ",".join(ids), "attributes": attributes} | query
         return f"{self.origin}/page?{urlencode(asked)}"

@@ -27,13 +27,13 @@ def url_in(app, endpoint="feedback.static", **values):
         return url_for(endpoint, filename="feedback.js", **values)
 
 
-def test_it_is_at_most_6_kilobytes(app, client, capsys):
+def test_it_is_at_most_six_and_a_half_kilobytes(app, client, capsys):
     served = client.get(url_in(app)).data
     assert served == JS.read_bytes()
     size = len(gzip.compress(served))
     with capsys.disabled():  # stdout is not shown where tests run side by side
         print(f" feedback.js: {len(served)} bytes, {size} gzipped ", end="", file=sys.stderr)
-    assert size <= 6 * 1024
+    assert size <= 6.5 * 1024
 
 
 def test_it_depends_on_nothing():

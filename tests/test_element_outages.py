@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 
+import pytest
 from collector import Collector
 from element_page import (
     RECORDED,
@@ -158,9 +159,20 @@ def test_two_tabs_with_one_message(visitor: Visitor, collector: Collector, new_i
     assert standing["rating"] == "bad"
 
 
-def test_without_storage_and_locks(visitor: Visitor, collector: Collector, new_id: str) -> None:
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "window, 'localStorage', {get() { throw new DOMException('no') }}",
+        "window, 'localStorage', {value: null}",
+        "window, 'localStorage', {value: new Proxy({}, new Proxy({}, {get: () => { throw 0 }}))}",
+    ],
+    ids=["forbidden", "switched off", "corrupt"],
+)
+def test_without_storage_and_locks(
+    visitor: Visitor, collector: Collector, new_id: str, broken: str
+) -> None:
     visitor.context.add_init_script(
-        "Object.defineProperty(window, 'localStorage', {get() { throw new DOMException('no') }});"
+        f"Object.defineProperty({broken});"
         "Object.defineProperty(navigator, 'locks', {value: undefined})"
     )
     page = visitor.open(new_id)

@@ -142,7 +142,7 @@ def test_an_id_that_cannot_be_used_is_refused_in_the_log(feedback, call, caplog,
     assert "cannot be used" in caplog.text
 
 
-@pytest.mark.parametrize("message_id", ["día", "a\nb", " a", "a "])
+@pytest.mark.parametrize("message_id", ["día", "a\nb", " a", "a ", "a,b", "a, b"])
 def test_an_id_that_a_header_cannot_carry_is_kept_without_it(
     feedback, call, kept, caplog, message_id
 ):

@@ -36,11 +36,12 @@ def test_flask_cors_lets_another_origin_vote_and_read_the_message_id(app, feedba
         headers=headers
         | {
             "Access-Control-Request-Method": "POST",
-            "Access-Control-Request-Headers": "content-type",
+            "Access-Control-Request-Headers": "content-type, x-feedback-rater",
         },
     )
     assert preflight.headers["Access-Control-Allow-Origin"] == "https://front.example"
-    assert "content-type" in preflight.headers["Access-Control-Allow-Headers"].lower()
+    allowed = preflight.headers["Access-Control-Allow-Headers"].lower()
+    assert set(allowed.split(", ")) == {"content-type", "x-feedback-rater"}
     body = {"message_id": chat.json["message_id"], "rating": 1}
     answer = client.post("/feedback", json=body, headers=headers)
     assert answer.status_code == 202

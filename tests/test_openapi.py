@@ -188,7 +188,10 @@ def test_each_documented_status_is_answered_as_described(make_app):
         send("GET", **other)
         for _ in "retracted", "not there":
             send("DELETE", **other)
+        stale = {"headers": {"X-Feedback-Rater": "another"}}
+        send("POST", json={"message_id": "one", "rating": 1}, **stale)
         for method in "GET", "DELETE":
+            send(method, **one, **stale)
             send(method)
             send(method, storeless, **one)
         vote("one", 1, storeless)

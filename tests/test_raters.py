@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from base64 import urlsafe_b64encode
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from flask import Flask, session
+from problems import refused
 from processes import wait_until
 
 from feedback_blueprint import ConfigurationError, FeedbackBlueprint
@@ -213,6 +216,80 @@ def test_a_hash_outlives_an_upgrade():
     """Else its messages, which are a week old at most, could no longer be rated."""
     raters = Raters(lambda: "ann", {"SECRET_KEY": "key"})
     assert [each.hex() for each in raters.hashes("ann")] == ["d62da266a986f99c1ec5221abb3df38f"]
+
+
+# What a page is told of who votes
+
+
+def tag_in(app):
+    [feedback] = app.extensions["feedback_blueprint"]
+    return feedback.rater_tag
+
+
+def test_a_tag_tells_raters_apart_and_nothing_of_them(app, visitor):
+    app.get("/tag", endpoint="tag")(lambda: tag_in(app))
+    ann, bob, nobody = (visitor(name).get("/tag").text for name in ("ann", "bob", None))
+    assert visitor("ann").get("/tag").text == ann != bob
+    assert nobody == ""
+    assert re.fullmatch(r"[\w-]{22}", ann)
+    [votes] = app.extensions["feedback_blueprint"].values()
+    [kept] = votes.raters.hashes("ann")
+    assert not {kept.hex(), urlsafe_b64encode(kept).decode()[:22]} & {ann}
+
+
+def test_a_tag_outlives_an_upgrade(store_url):
+    """Else a vote that waits in a browser for its rater would never be sent."""
+    app = make_app(store_url, lambda: "ann", SECRET_KEY="key")
+    with app.test_request_context():
+        assert tag_in(app) == "PUhftX20rxBI_lPA8gExAg"
+    with app.app_context():
+        assert tag_in(app) == "", "nobody can be asked outside of a request"
+
+
+def test_without_a_rater_all_have_the_tag_of_an_anonymous_visitor(store_url):
+    app = make_app(store_url, None)
+    with app.test_request_context():
+        assert tag_in(app) == ""
+
+
+def test_a_rater_that_fails_has_no_tag(store_url):
+    """An empty one would be an anonymous visitor's."""
+    app = make_app(store_url, lambda: 1 / 0)
+    with app.test_request_context(), pytest.raises(ZeroDivisionError):
+        tag_in(app)
+
+
+@pytest.mark.parametrize("page", ["ann", "bob", None])
+@pytest.mark.parametrize("name", ["ann", None])
+def test_what_comes_from_another_raters_page_is_refused(app, visitor, events, name, page):
+    app.get("/tag", endpoint="tag")(lambda: tag_in(app))
+    client, message_id = visitor(name), visitor().get("/chat").text
+    headers = {"X-Feedback-Rater": visitor(page).get("/tag").text}
+    body, url = {"message_id": message_id, "rating": "good"}, f"/feedback?message_id={message_id}"
+    answers = [
+        client.post("/feedback", json=body, headers=headers),
+        client.get(url, headers=headers),
+        client.delete(url, headers=headers),
+    ]
+    if page == name:
+        assert [answer.status_code for answer in answers] == [202, 200, 202]
+    else:
+        assert all(refused(answer, 409, "other-rater") for answer in answers)
+    assert len(events) == (2 if page == name else 0)
+
+
+def test_the_page_from_before_a_secret_was_rotated_is_still_its_raters(store_url):
+    old, new = (
+        make_app(store_url, lambda: "ann", **config)
+        for config in ({"SECRET_KEY": "old"}, {"SECRET_KEY_FALLBACKS": ["older", "old"]})
+    )
+    with old.test_request_context():
+        headers = {"X-Feedback-Rater": tag_in(old)}
+    with new.test_request_context():
+        assert tag_in(new) != headers["X-Feedback-Rater"]
+    with capture_feedback(new):
+        body = {"message_id": new.test_client().get("/chat").text, "rating": "good"}
+        assert new.test_client().post("/feedback", json=body, headers=headers).status_code == 202
 
 
 @pytest.mark.parametrize("secret", [None, ""])

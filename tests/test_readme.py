@@ -12,7 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from flask import Flask, Response, render_template, request, session
+from flask import Flask, Response, render_template, render_template_string, request, session
 from flask_cors import CORS
 from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
@@ -115,6 +115,18 @@ def test_the_example_in_a_template(app, feedback, events):
     assert f'message-id="{response.headers["X-Message-ID"]}"' in response.text
     [script] = re.findall(r'src="(.+?)"', response.text)
     assert "immutable" in client.get(script).headers["Cache-Control"]
+
+
+def test_the_example_of_a_tag(store_url):
+    [html] = re.findall(r"^```html\n(.*feedback-rater.*)\n```$", README, re.MULTILINE)
+    app, feedback = Flask(__name__), FeedbackBlueprint(rater=lambda: "ann")
+    app.config.update(FEEDBACK_STORE_URL=store_url, SECRET_KEY="k")
+    app.register_blueprint(feedback)
+    [handed] = re.findall(r"`(app\.jinja_env\..*?)`", README)
+    exec(handed, {"app": app, "feedback": feedback})
+    with app.test_request_context():
+        assert f' content="{feedback.rater_tag}">' in render_template_string(html)
+        assert feedback.rater_tag
 
 
 @pytest.mark.parametrize("mark", ["session.get", "current_user.get_id"])

@@ -6,6 +6,11 @@ export interface Options {
   credentials?: RequestCredentials;
   /** Sent as X-CSRFToken; by default the content of `<meta name="csrf-token">`. */
   csrfToken?: string;
+  /**
+   * Who votes: `feedback.rater_tag`, also if it is empty. By default the content of
+   * `<meta name="feedback-rater">`; without that, whoever is logged in when the vote arrives.
+   */
+  rater?: string;
 }
 
 /** What a vote says. */
@@ -52,8 +57,9 @@ export interface FeedbackError extends Error {
  * unavailable, also on the next visit.
  *
  * Resolves when it was acknowledged, however long that takes. Rejects with a `FeedbackError` when
- * it was refused, or when something else than the blueprint answered, such as a login page, and
- * then it is still kept; with an "AbortError" when a newer vote on the message took its place.
+ * it was refused; when another than the `rater` is logged in, or something else than the blueprint
+ * answered, such as a login page, and then it is still kept; with an "AbortError" when a newer vote
+ * on the message took its place.
  */
 export function sendFeedback(
   vote: Vote & {messageId: string | number} & Options,

@@ -23,7 +23,7 @@ export const texts = {
   "agent-not-recording": "The server takes no feedback now.",
 };
 
-export const messageIdOf = ({headers}) => headers.get("X-Message-ID")?.split(", ").pop() ?? null;
+export const messageIdOf = ({headers}) => headers.get("X-Message-ID")?.split(/, */).pop() ?? null;
 
 export const sendFeedback = (vote) => submit({...vote, rating: vote.rating ?? null});
 
@@ -46,16 +46,20 @@ export async function loadFeedback(messageIds, options) {
 
 const idQuery = (...ids) => "?" + new URLSearchParams(ids.map((id) => ["message_id", id]));
 
-const place = ({url, baseUrl, credentials, csrfToken} = {}) => ({
+const meta = (name) => document.querySelector(`meta[name=${name}]`)?.content;
+
+const place = ({url, baseUrl, credentials, csrfToken, rater} = {}) => ({
   url: url ?? new URL(baseUrl || HOME, document.baseURI).href,
   credentials: credentials || undefined,
   csrfToken,
+  rater: rater ?? meta("feedback-rater"),
 });
 
-async function call({url, credentials, csrfToken}, method, query = "", body) {
+async function call({url, credentials, csrfToken, rater}, method, query = "", body) {
   const headers = {"Content-Type": "application/json"};
-  const token = csrfToken || document.querySelector("meta[name=csrf-token]")?.content;
+  const token = csrfToken || meta("csrf-token");
   if (token) headers["X-CSRFToken"] = token;
+  if (rater != null) headers["X-Feedback-Rater"] = rater; // a login can change any time
   let response, receipt = {};
   try {
     response = await fetch(url + query, {
@@ -109,17 +113,27 @@ async function insist({url}, attempt, waiting) {
   }
 }
 
-// The queue: one entry for each message with a vote under way
+// The queue: one entry for each message with a vote under way, by each rater
 
-let storage; // if allowed
-try {
-  storage = localStorage;
-} catch {}
-const keyOf = ({url}, messageId) => `feedback ${url} ${messageId}`;
+const keyOf = ({url, rater}, messageId) => `feedback ${url} ${JSON.stringify(rater)} ${messageId}`;
+const WEEK = 6048e5; // FEEDBACK_TTL by default
 const turns = {};
 
+// Storage can be forbidden, full or broken.
+function withStorage(work) {
+  try {
+    return work(localStorage);
+  } catch {}
+}
+
+// Others can write there, too.
+const read = (key) => withStorage((storage) => {
+  const entry = JSON.parse(storage.getItem(key));
+  return key.endsWith(" " + entry.vote.message_id) ? entry : undefined;
+});
+
 // One at a time, in all tabs if this is HTTPS
-const inTurn = (key, work) => storage && navigator.locks
+const inTurn = (key, work) => withStorage((storage) => storage) && navigator.locks
   ? navigator.locks.request(key, work)
   : turns[key] = Promise.resolve(turns[key]).then(work, work);
 
@@ -128,39 +142,45 @@ function submit({messageId, rating, category, message, metadata, ...options}) {
   const vote = {message_id: String(messageId), rating, category, message, metadata};
   const there = place(options), key = keyOf(there, messageId);
   sendLeftovers(there);
-  const entry = {vote, at: Date.now() + Math.random()}, text = JSON.stringify(entry);
-  try {
-    storage?.setItem(key, text);
-  } catch {
-    storage.removeItem(key); // it is full
-  }
+  const text = JSON.stringify({vote, at: Date.now() + Math.random()}), entry = JSON.parse(text);
+  withStorage((storage) => {
+    try {
+      storage.setItem(key, text);
+    } catch {
+      storage.removeItem(key); // it is full
+    }
+  });
   tell("sending", key, entry);
   wake(); // what this one replaces
-  return inTurn(key, () => deliver(there, key, text));
+  return inTurn(key, () => deliver(there, key, entry));
 }
 
 const visited = new Set();
 
 function sendLeftovers(there) {
-  if (visited.has(there.url)) return;
-  visited.add(there.url);
-  for (const [key, text] of Object.entries(storage ?? {})) {
-    if (key.startsWith(keyOf(there, ""))) inTurn(key, () =>
-      storage.getItem(key) === text && deliver(there, key, text) // unless another was first
+  const mine = keyOf(there, "");
+  if (visited.has(mine)) return;
+  visited.add(mine);
+  for (const key of withStorage(Object.keys) ?? []) {
+    const entry = key.startsWith(`feedback ${there.url} `) && read(key);
+    if (!entry) continue;
+    if (key.startsWith(mine)) inTurn(key, () =>
+      read(key)?.at === entry.at && deliver(there, key, entry) // unless another was first
     ).catch(() => {});
+    else if (entry.at < Date.now() - WEEK) withStorage((storage) => storage.removeItem(key));
   }
 }
 
-async function deliver(there, key, text) {
-  const entry = JSON.parse(text), {vote} = entry, query = idQuery(vote.message_id);
+async function deliver(there, key, entry) {
+  const {vote} = entry, query = idQuery(vote.message_id);
   const settle = (name, detail) => {
-    if (name === "kept") visited.delete(there.url);
-    else if (storage?.getItem(key) === text) storage.removeItem(key);
+    if (name === "kept") visited.delete(keyOf(there, ""));
+    else if (read(key)?.at === entry.at) withStorage((storage) => storage.removeItem(key));
     tell(name, key, entry, detail);
   };
   try {
     const answer = await insist(there, async () => {
-      if ((storage?.getItem(key) ?? text) !== text) {
+      if ((read(key) ?? entry).at !== entry.at) {
         throw new DOMException("Replaced by a newer vote", "AbortError");
       }
       if (vote.rating !== undefined) return call(there, "POST", "", JSON.stringify(vote));
@@ -194,22 +214,22 @@ function tell(name, key, entry, detail = {}) {
 
 const elements = new Set();
 const showing = (key) => [...elements].filter((element) => element.key === key);
-const asking = {}; // by URL: messages to load in one go
+const asking = {}; // by place: messages to load in one go
 
 function load({messageId, there}) {
-  const {url} = there;
-  if (!asking[url]) {
-    const ids = asking[url] = new Set();
+  const here = keyOf(there, "");
+  if (!asking[here]) {
+    const ids = asking[here] = new Set();
     setTimeout(() => {
-      delete asking[url];
+      delete asking[here];
       insist(there, () => loadFeedback(ids, there)).then(({feedback, rateable}) => {
-        for (const id of ids) for (const element of showing(keyOf(there, id))) {
+        for (const id of ids) for (const element of showing(here + id)) {
           element.learn(feedback.find((vote) => vote.message_id === id), rateable.includes(id));
         }
       }, () => {});
     });
   }
-  asking[url].add(messageId);
+  asking[here].add(messageId);
 }
 
 // Another tab was served.
@@ -217,6 +237,16 @@ addEventListener("storage", ({key, newValue}) => {
   wake();
   if (!newValue) for (const element of showing(key)) element.refresh();
 });
+
+// The page tells of a login.
+let told = meta("feedback-rater");
+new MutationObserver(() => {
+  if (told === (told = meta("feedback-rater"))) return;
+  sendLeftovers(place());
+  for (const element of elements) {
+    if (element.key !== keyOf(element.there, element.messageId)) element.connectedCallback();
+  }
+}).observe(document.head, {subtree: true, childList: true, attributeFilter: ["content"]});
 
 const sheet = new CSSStyleSheet();
 sheet.replaceSync(`
@@ -288,7 +318,7 @@ function press({children}, choice) {
 }
 
 export class MessageFeedback extends HTMLElement {
-  static observedAttributes = ["message-id", "base-url", "ratings", "categories",
+  static observedAttributes = ["message-id", "base-url", "rater", "ratings", "categories",
     ...Object.keys(texts).map((name) => "text-" + name)];
 
   metadata;
@@ -303,6 +333,7 @@ export class MessageFeedback extends HTMLElement {
       baseUrl: this.getAttribute("base-url"),
       credentials: this.getAttribute("credentials"),
       csrfToken: this.getAttribute("csrf-token"),
+      rater: this.getAttribute("rater"),
     });
   }
 
@@ -318,16 +349,14 @@ export class MessageFeedback extends HTMLElement {
   }
 
   attributeChangedCallback(name, old, value) {
-    if (!elements.has(this) || old === value) return;
-    this.#build();
-    this.refresh();
+    if (elements.has(this) && old !== value) this.connectedCallback();
   }
 
   refresh() {
     const {messageId, there} = this;
     this.key = keyOf(there, messageId);
     this.#standing = undefined;
-    this.#pending = JSON.parse(storage?.getItem(this.key) ?? null);
+    this.#pending = read(this.key);
     this.#say(this.#pending ? "waiting" : "");
     this.#show();
     if (!messageId) return;

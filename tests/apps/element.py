@@ -14,7 +14,7 @@ POLICY = (
     "base-uri 'none'; require-trusted-types-for 'script'"
 )
 
-feedback = FeedbackBlueprint(url_prefix="/llm")
+feedback = FeedbackBlueprint(url_prefix="/llm", rater=lambda: session.get("user"))
 app = Flask(__name__)
 app.config.from_prefixed_env()
 app.config["SECRET_KEY"] = "for tests"
@@ -27,6 +27,13 @@ def home() -> dict[str, int]:
     return {"pid": os.getpid()}
 
 
+@app.get("/login")
+def login() -> str:
+    """Log in as `user`, or out without one, and tell the tag of that."""
+    session["user"] = request.args.get("user")
+    return feedback.rater_tag
+
+
 @app.get("/page")
 def page() -> Response:
     """Show an element for each of `ids`, all of which can be rated, and of `unknown`."""
@@ -35,6 +42,6 @@ def page() -> Response:
     for message_id in ids:
         feedback.stash(message_id)
     ids += filter(None, request.args.get("unknown", "").split(","))
-    response = Response(render_template("element.html", ids=ids))
+    response = Response(render_template("element.html", ids=ids, feedback=feedback))
     response.headers["Content-Security-Policy"] = POLICY
     return response

@@ -23,6 +23,7 @@ def results(app: Flask) -> None:
     assert_type(feedback.stash(5), str | None)
     assert_type(feedback.capture().stash(UUID(int=1), context={"n": 1}), str | None)
     assert_type(feedback.message_id, str | None)
+    assert_type(feedback.rater_tag, str)
     assert_type(feedback.submit("m", "good", metadata={"n": 1}).revision, int)
     assert_type(feedback.retract("m").status == "retracted", bool)
     with capture_feedback(app) as events:
