@@ -94,11 +94,12 @@ class FeedbackView(MethodView):
 
     def get(self) -> Response:
         """Read the caller's standing votes back."""
-        message_ids = list(dict.fromkeys(asked_for()))
+        message_ids = asked_for()
         if not 0 < len(message_ids) <= MAX_MESSAGES:
             raise Invalid({"message_id": [f"Give one to {MAX_MESSAGES} of them."]})
         votes = self._votes()
-        return answer(votes.read(message_ids, caller(votes.raters)), 200)
+        each_once = list(dict.fromkeys(message_ids))
+        return answer(votes.read(each_once, caller(votes.raters)), 200)
 
     def delete(self) -> Response:
         """Retract a vote."""
