@@ -10,11 +10,16 @@ from redis_server import RedisServer
 
 BENCHMARKS = Path(__file__).parent / "benchmarks"
 
+#: What a rated message may take of what the engine takes for one kept by hand: a string, which is
+#: where Valkey 9 saves most.
+RATED_AT_MOST = {"redis": 1.25, "valkey": 1.6}
 
-def test_a_message_takes_less_of_redis_than_one_kept_by_hand(tmp_path, monkeypatch):
+
+def test_a_message_takes_little_more_than_one_kept_by_hand(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     weight = import_module("weight")
     with needed(), RedisServer(tmp_path) as server:
         by_hand, unrated, rated = weight.bytes_per_message(server, 12_500)
+        engine = server.info("server").get("server_name", "redis")
     assert unrated / by_hand <= 0.85
-    assert rated / by_hand <= 1.25
+    assert rated / by_hand <= RATED_AT_MOST[engine]

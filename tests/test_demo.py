@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
-import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -16,16 +16,17 @@ from chatting import comment_of
 from collector import Collector
 from http_client import Client, Response
 from openai_server import REPLY, openai_server
-from processes import environment, free_port, tail, wait_until
+from processes import Group, environment, free_port, tail, wait_until
 
 ROOT = Path(__file__).parent.parent
+COMMAND = [sys.executable, "-m", "feedback_blueprint.demo"]
 PROMPT = {"messages": [{"role": "user", "content": "What is a trace ID good for?"}]}
 
 
 class Demo(Client):
     """A running demo."""
 
-    process: subprocess.Popen[bytes]
+    process: Group
     log: Path
 
     def reply(self) -> Response:
@@ -34,20 +35,28 @@ class Demo(Client):
         return answer
 
     def interrupt(self) -> None:
-        """Press Ctrl+C, and wait until the agent has sent what it has."""
-        self.process.send_signal(signal.SIGINT)
+        """Press Ctrl+C, and wait until the agent has sent what it has; no process stays."""
+        os.killpg(self.process.pid, signal.SIGINT)
         assert self.process.wait(timeout=20) == 0, tail(self.log)
+        with pytest.raises(ProcessLookupError):
+            os.killpg(self.process.pid, 0)
 
 
 @contextmanager
-def demo(directory: Path, env: Mapping[str, str]) -> Iterator[Demo]:
+def demo(
+    directory: Path,
+    env: Mapping[str, str],
+    command: Sequence[str] = COMMAND,
+    checkout: Path = ROOT,
+    timeout: float = 60,
+) -> Iterator[Demo]:
     """Start it in a home directory of its own, where its store goes."""
     running = Demo(free_port())
     running.log = directory / "demo.log"
     with running.log.open("wb") as output:
-        running.process = subprocess.Popen(
-            [sys.executable, "-m", "feedback_blueprint.demo"],
-            cwd=ROOT,
+        running.process = Group(
+            command,
+            cwd=checkout,
             env=environment({"HOME": str(directory), "PORT": str(running.port), **env}),
             stdout=output,
             stderr=output,
@@ -55,11 +64,13 @@ def demo(directory: Path, env: Mapping[str, str]) -> Iterator[Demo]:
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
     try:
-        wait_until(lambda: answers(running), "the demo to answer")
+        wait_until(lambda: answers(running), "the demo to answer", timeout)
         yield running
     finally:
-        running.process.terminate()
+        with suppress(ProcessLookupError):
+            os.killpg(running.process.pid, signal.SIGTERM)
         running.process.wait()
+        running.process.end()
 
 
 def answers(running: Demo) -> bool:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import signal
-import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +17,7 @@ from flask_limiter.util import get_remote_address
 from flask_login import LoginManager, UserMixin, login_user
 from flask_wtf.csrf import CSRFProtect
 from jinja2 import DictLoader
-from processes import free_port
+from test_demo import demo
 
 from feedback_blueprint import FeedbackBlueprint
 from feedback_blueprint.testing import capture_feedback
@@ -28,6 +26,12 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"^```python\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
 COMMANDS = re.findall(r"^(python3 -m venv .*)$", README, re.MULTILINE)
+
+#: An empty home still has pip's configuration and what it has downloaded.
+PIP = {
+    "XDG_CONFIG_HOME": os.environ.get("XDG_CONFIG_HOME", str(Path.home() / ".config")),
+    "XDG_CACHE_HOME": os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache")),
+}
 
 
 @pytest.fixture
@@ -222,24 +226,30 @@ def test_the_commands_are_there():
     assert tests.endswith("-m pytest")
 
 
-@pytest.mark.skipif(os.environ.get("CI") != "true", reason="installs from the network: set CI=true")
-def test_the_demo_command_serves_a_chat(tmp_path):
+@pytest.mark.skipif(
+    os.environ.get("TEST_INSTALLATION") != "true",
+    reason="installs from the network: set TEST_INSTALLATION=true",
+)
+def test_the_demos_command_where_there_is_only_python(tmp_path):
     """The tests' command cannot run itself: `.ci/run` takes it from here and runs it."""
-    checkout = tmp_path / "checkout"
+    checkout, tools = tmp_path / "checkout", tmp_path / "tools"
     shutil.copytree(ROOT, checkout, ignore=shutil.ignore_patterns(".*", "__pycache__"))
-    environ = os.environ | {"PORT": str(free_port()), "PYTHONUNBUFFERED": "1"}
-    command = COMMANDS[0].replace("python3", sys.executable, 1)
-    process = subprocess.Popen(
-        ["bash", "-c", command],
-        cwd=checkout,
-        env=environ,
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        assert any("Chat on http://127.0.0.1" in line for line in process.stdout)
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait()
-        process.stdout.close()
+    tools.mkdir()
+    (tools / "python3").symlink_to(Path(sys.executable).resolve())
+    command = [shutil.which("bash"), "-c", COMMANDS[0]]
+    with demo(tmp_path, {"PATH": str(tools)} | PIP, command, checkout, timeout=300) as running:
+        assert f"Chat on http://127.0.0.1:{running.port} " in running.log.read_text()
+        page = running.get("/").text
+        files = re.findall(r'(?:src|href)="(/.+?)"', page)
+        assert [running.get(file).status for file in files] == [200] * 4
+
+        message_id = running.reply().headers["X-Message-ID"]
+        vote = {"message_id": message_id, "rating": "good", "category": "to the point"}
+        receipt = running.post("/feedback", vote)
+        assert receipt.status == 202, receipt.text
+        event = receipt.json["event"]
+        assert len(event["trace_id"]) == 32
+        assert vote.items() <= event.items()
+        [standing] = running.get(f"/feedback?message_id={message_id}").json["feedback"]
+        assert vote.items() <= standing.items()
+        running.interrupt()
