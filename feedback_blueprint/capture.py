@@ -104,6 +104,9 @@ class Capture:
             self.votes.complaints.warn("context", "Of a context is left out: %s", problems)
 
     def _content_to_keep(self, content: object) -> str | None:
-        if not self.votes.settings.store_message or not isinstance(content, str):
+        if not self.votes.settings.store_message:
             return None
-        return content.encode(errors="replace").decode()
+        with self.votes.complaints.quietly("The text of a message is left out."):
+            if isinstance(content, str):
+                return content.encode(errors="replace").decode()
+        return None
