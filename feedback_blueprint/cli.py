@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Sequence
 from importlib.resources import files
 
@@ -10,6 +11,7 @@ import click
 from flask import Blueprint, current_app
 from flask.cli import with_appcontext
 
+from .attributes import message_id_text
 from .errors import StoreUnavailable
 from .events import Vote
 from .findings import Finding
@@ -37,7 +39,7 @@ def _add_looks(group: click.Group, votes: Callable[[], Votes]) -> None:
             shown = [f._replace(remedy="" if f.ok else f.remedy)._asdict() for f in findings]
             click.echo(json.dumps(shown, indent=2))
         else:
-            click.echo(table(findings))
+            say(table(findings))
         if not all(finding.ok for finding in findings):
             raise click.exceptions.Exit(1)
 
@@ -48,12 +50,14 @@ def _add_looks(group: click.Group, votes: Callable[[], Votes]) -> None:
     def show(message_id: str) -> None:
         """Show all that is kept of a message: its trace ID, context, text and votes."""
         try:
-            shown = votes().show(message_id)
+            shown = votes().show(message_id_text(message_id))
+        except ValueError as error:
+            raise click.BadParameter(str(error), param_hint="MESSAGE_ID") from error
         except StoreUnavailable as error:
             raise click.ClickException(str(error)) from error
         if shown is None:
             raise click.ClickException("There is no such message: never made, or expired.")
-        click.echo(description(shown, votes().settings.ttl.total_seconds()))
+        say(description(shown, votes().settings.ttl.total_seconds()))
 
 
 def _add_documents(blueprint: Blueprint, votes: Callable[[], Votes]) -> None:
@@ -74,6 +78,12 @@ def _add_documents(blueprint: Blueprint, votes: Callable[[], Votes]) -> None:
         except ModuleNotFoundError as error:
             raise click.ClickException("Install feedback-blueprint[openapi].") from error
         click.echo(json.dumps(document(current_app, blueprint, votes().settings), indent=2))
+
+
+def say(text: str) -> None:
+    """Print text, escaped where the terminal, or the file in its place, has no such character."""
+    encoding = sys.stdout.encoding
+    click.echo(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
 def table(findings: Sequence[Finding]) -> str:
