@@ -11,7 +11,7 @@ from flask.sansio.app import App
 
 from .announcing import announce
 from .assets import add_assets
-from .capture import Capture, Context, MessageID
+from .capture import Capture, Context, MessageID, Rater
 from .cli import add_commands
 from .config import Settings
 from .errors import ConfigurationError, Refusal
@@ -153,24 +153,32 @@ class FeedbackBlueprint(Blueprint):
         *,
         context: Context | None = None,
         content: str | None = None,
+        rater: Rater = ...,
     ) -> str | None:
         """Keep the trace ID of this request for a message, by hand.
 
         Mints an ID if none is given. Returns the message ID, or `None` where nothing could be
         kept: no trace ID, the ID is taken or blank, or the store is down. The log says which.
         Raises `RuntimeError` where no app is known, or one without this blueprint.
+
+        The message belongs to the rater of this request. `rater` says for whom it was made where
+        there is no request to ask, or if it is for somebody else: a `str`, or `None` for an
+        anonymous visitor, whose message anybody can rate who holds its ID. Outside of a request,
+        nothing is kept without it, if the blueprint has a rater.
         """
-        return self.capture().stash(message_id, context=context, content=content)
+        return self.capture().stash(message_id, context=context, content=content, rater=rater)
 
     def capture(self) -> Capture:
         """Take along what only this request knows: call `stash` on the result anywhere.
+
+        Outside of a request it knows no rater, which `stash` then has to be told.
 
         Raises `RuntimeError` where no app is known, or one without this blueprint.
         """
         announced = request.environ.setdefault(self._announced, []) if has_request_context() else []
         votes, owner = self._votes(), None
-        with votes.complaints.quietly("The rater failed: a message made here cannot be rated."):
-            owner = votes.raters.of_caller()[0]
+        with votes.complaints.quietly("The rater failed: nobody owns a message made here."):
+            owner = votes.raters.owner()
         return Capture(votes, owner, announced)
 
     @property
@@ -237,5 +245,7 @@ class FeedbackBlueprint(Blueprint):
     def _announce(self, response: Response) -> Response:
         """Tell the frontend the IDs of the messages in this response."""
         if announced := request.environ.get(self._announced):
-            announce(response, announced, self._votes().complaints)
+            complaints = self._votes().complaints
+            with complaints.quietly("A response goes out without the IDs of its messages."):
+                announce(response, announced, complaints)
         return response

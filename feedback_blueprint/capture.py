@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from types import EllipsisType
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +15,8 @@ from .votes import Votes
 
 MessageID = str | int | UUID
 Context = Mapping[str, Any]
+Rater = str | None | EllipsisType
+"""For whom a message is made; `...` is whoever asks for it."""
 
 
 class Capture:
@@ -43,19 +46,28 @@ class Capture:
         *,
         context: Context | None = None,
         content: str | None = None,
+        rater: Rater = ...,
     ) -> str | None:
-        """Keep a message for rating, as `FeedbackBlueprint.stash` does."""
+        """Keep a message for rating, as `FeedbackBlueprint.stash` does.
+
+        It belongs to the rater of the request that was captured. Where there was none, or it was
+        made for somebody else, `rater` says for whom.
+        """
         complaints = self.votes.complaints
         with complaints.quietly("A message stashed by hand is not kept."):
             valid: Context = {}
             with complaints.quietly("The context of a message stashed by hand is left out."):
                 valid = self.valid(dict(context or {}))
-            kept = self.keep(message_id, valid, content)
+            kept = self.keep(message_id, valid, content, rater)
             return kept[0] if kept else None
         return None
 
     def keep(
-        self, message_id: MessageID | None, context: Context, content: str | None
+        self,
+        message_id: MessageID | None,
+        context: Context,
+        content: str | None,
+        rater: Rater = ...,
     ) -> tuple[str, Message] | None:
         """Keep a message, whose context is valid, and return its ID and what was kept.
 
@@ -65,7 +77,15 @@ class Capture:
         if self._trace_id is None:
             text = "A message cannot be rated: it has no trace ID. %s"
             votes.complaints.warn("trace ID", text, self._why_blind)
-        if self._trace_id is None or self._owner is None:
+        owner = self._owner if isinstance(rater, EllipsisType) else votes.raters.of(rater)[0]
+        if owner is None:
+            text = (
+                "A message cannot be rated: nobody says for whom it was made, and it would be "
+                "anybody's. Outside of a request use stash(rater=...), or what capture() returned "
+                "in the request."
+            )
+            votes.complaints.warn("owner", text)
+        if self._trace_id is None or owner is None:
             votes.agent.count("StashesMissed")
             return None
         try:
@@ -73,7 +93,7 @@ class Capture:
         except ValueError as error:
             votes.complaints.warn("ID", "Message ID %r cannot be used. %s", message_id, error)
             return None
-        message = Message(self._trace_id, self._owner, context, self._content_to_keep(content))
+        message = Message(self._trace_id, owner, context, self._content_to_keep(content))
         try:
             if not votes.stash(key, message):
                 text = "Message %r was stashed before and stays what it was: use each ID once."
@@ -104,6 +124,9 @@ class Capture:
             self.votes.complaints.warn("context", "Of a context is left out: %s", problems)
 
     def _content_to_keep(self, content: object) -> str | None:
-        if not self.votes.settings.store_message or not isinstance(content, str):
+        if not self.votes.settings.store_message:
             return None
-        return content.encode(errors="replace").decode()
+        with self.votes.complaints.quietly("The text of a message is left out."):
+            if isinstance(content, str):
+                return content.encode(errors="replace").decode()
+        return None

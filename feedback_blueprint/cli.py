@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
@@ -13,6 +14,7 @@ import click
 from flask import Blueprint, current_app
 from flask.cli import with_appcontext
 
+from .attributes import message_id_text
 from .errors import StoreUnavailable
 from .events import Vote
 from .findings import Finding
@@ -47,7 +49,7 @@ def _add_looks(group: click.Group, votes: Callable[[], Votes]) -> None:
             shown = [f._replace(remedy="" if f.ok else f.remedy)._asdict() for f in findings]
             click.echo(json.dumps(shown, indent=2))
         else:
-            click.echo(table(findings))
+            say(table(findings))
         if not all(finding.ok for finding in findings):
             raise click.exceptions.Exit(1)
 
@@ -58,12 +60,14 @@ def _add_looks(group: click.Group, votes: Callable[[], Votes]) -> None:
     def show(message_id: str) -> None:
         """Show all that is kept of a message: its trace ID, context, text and votes."""
         try:
-            shown = votes().show(message_id)
+            shown = votes().show(message_id_text(message_id))
+        except ValueError as error:
+            raise click.BadParameter(str(error), param_hint="MESSAGE_ID") from error
         except StoreUnavailable as error:
             raise click.ClickException(str(error)) from error
         if shown is None:
             raise click.ClickException("There is no such message: never made, or expired.")
-        click.echo(description(shown, votes().settings.ttl.total_seconds()))
+        say(description(shown, votes().settings.ttl.total_seconds()))
 
 
 def _add_deliver(group: click.Group, votes: Callable[[], Votes]) -> None:
@@ -112,6 +116,12 @@ def _add_documents(blueprint: Blueprint, votes: Callable[[], Votes]) -> None:
         except ModuleNotFoundError as error:
             raise click.ClickException("Install feedback-blueprint[openapi].") from error
         click.echo(json.dumps(document(current_app, blueprint, votes().settings), indent=2))
+
+
+def say(text: str) -> None:
+    """Print text, escaped where the terminal, or the file in its place, has no such character."""
+    encoding = sys.stdout.encoding
+    click.echo(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
 def table(findings: Sequence[Finding]) -> str:

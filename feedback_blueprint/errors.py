@@ -5,6 +5,7 @@ FeedbackError
  └── Refusal
       ├── MalformedJSON        400
       ├── UnknownMessage       404
+      ├── MethodNotAllowed     405
       ├── OtherRater           409
       ├── TooLarge             413
       ├── NotJSON              415
@@ -16,7 +17,7 @@ FeedbackError
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Literal
 
 Unreachable = Literal["whole", "part", "crowded"]
@@ -66,6 +67,17 @@ class UnknownMessage(Refusal):
 
     def __init__(self) -> None:
         super().__init__("There is no such message, or it can no longer be rated.")
+
+
+class MethodNotAllowed(Refusal):
+    """The route has no such method; the header `Allow` names those that it has."""
+
+    status = 405
+    code = "method-not-allowed"
+
+    def __init__(self, allowed: Iterable[str]) -> None:
+        self.allowed = ", ".join(sorted(allowed))
+        super().__init__(f"There is no such method here. Use one of {self.allowed}.")
 
 
 class OtherRater(Refusal):

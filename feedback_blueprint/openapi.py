@@ -51,6 +51,8 @@ def document(app: Flask, blueprint: Blueprint, settings: Settings) -> dict[str, 
     spec.components.schema("Feedback", schema=feedback)
     # The title is Python's phrase for the status, which changes from version to version.
     spec.components.schema("Problem", whole(type=TEXT, title=TEXT, detail=TEXT))
+    # Of no operation, as it is what all other methods are answered with.
+    spec.components.response("MethodNotAllowed", refused(405, [errors.MethodNotAllowed]))
     names = [name for name, registered in app.blueprints.items() if registered is blueprint]
     for rule in itertools.chain(*(app.url_map.iter_rules(f"{name}.feedback") for name in names)):
         path = re.sub(r"<(?:[^<>]*:)?([^<>:]+)>", r"{\1}", rule.rule)
@@ -134,6 +136,8 @@ def refused(status: int, refusals: Sequence[type[errors.Refusal]]) -> dict[str, 
     media = {"application/problem+json": {"schema": {"allOf": ["Problem", whole(**own)]}}}
     description = " ".join(map(told, refusals))
     described: dict[str, Any] = {"description": description, "content": media}
+    if errors.MethodNotAllowed in refusals:
+        described["headers"] = {"Allow": {"schema": TEXT, "required": True}}
     if any(refusal.retry_after for refusal in refusals):
         seconds = {"description": "Seconds.", "schema": {"type": "integer", "minimum": 1}}
         described["headers"] = {"Retry-After": seconds | {"required": True}}

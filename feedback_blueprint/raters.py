@@ -41,13 +41,30 @@ class Raters:
         self._keys += [_key("SECRET_KEY_FALLBACKS", secret) for secret in fallbacks]
 
     def of_caller(self) -> Sequence[bytes]:
-        """Return the caller's hashes, the current first; outside a request nobody can be asked."""
-        rater = self._rater() if self._rater is not None and has_request_context() else None
+        """Return the caller's hashes, the current first.
+
+        Outside of a request nobody can be asked. Who votes there is an anonymous visitor, who can
+        rate what was made for anybody and finds nothing else.
+        """
+        return self.of(self._rater() if self._rater is not None and has_request_context() else None)
+
+    def owner(self) -> bytes | None:
+        """Return for whom a message is made here, `None` where it would take a request to know."""
+        if self._rater is not None and not has_request_context():
+            return None
+        return self.of_caller()[0]
+
+    def of(self, rater: object) -> list[bytes]:
+        """Return the hashes of a rater, or of `None`, an anonymous visitor."""
         if rater is None:
             return [ANYONE]
         if not isinstance(rater, str):
             kind = type(rater).__name__  # and not who it is, as this goes into logs
-            raise TypeError(f"rater must return a str or None, not a {kind}. Use str() on it.")
+            raise TypeError(f"A rater must be a str or None, not a {kind}. Use str() on it.")
+        if not self._keys:
+            raise ConfigurationError(
+                "No rater owns a message here: give FeedbackBlueprint(rater=...)."
+            )
         return self.hashes(rater)
 
     def hashes(self, rater: str) -> list[bytes]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncGenerator, Callable, Generator
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from types import MethodType
 from typing import Any
 
@@ -44,8 +45,11 @@ class StreamFunction:
         """Stash, then return the stream."""
         minted, args = self._tracer.mint(args, kwargs)
         stream = self._function(*args, **kwargs)
-        follower = Follower(self._tracer, minted)
-        return self._follow(stream, follower) if follower.needed else stream
+        with self._tracer.undisturbed:
+            follower = Follower(self._tracer, minted)
+            if follower.needed:
+                stream = self._follow(stream, follower)
+        return stream
 
 
 def follow(stream: Generator[Any, Any, Any], follower: Follower) -> Generator[Any, Any, Any]:
@@ -53,7 +57,8 @@ def follow(stream: Generator[Any, Any, Any], follower: Follower) -> Generator[An
     try:
         item = next(stream)
         while True:
-            follower.see(item)
+            with follower.undisturbed:
+                follower.see(item)
             try:
                 sent = yield item
             except BaseException as error:
@@ -63,7 +68,8 @@ def follow(stream: Generator[Any, Any, Any], follower: Follower) -> Generator[An
     except StopIteration as stop:
         return stop.value
     finally:
-        follower.end()
+        with follower.undisturbed:
+            follower.end()
 
 
 async def follow_async(
@@ -71,9 +77,10 @@ async def follow_async(
 ) -> AsyncGenerator[Any, Any]:
     """Do the same for an async stream."""
     try:
-        item = await anext(stream)
+        item = await _first_of(stream)
         while True:
-            follower.see(item)
+            with follower.undisturbed:
+                follower.see(item)
             try:
                 sent = yield item
             except BaseException as error:
@@ -83,27 +90,40 @@ async def follow_async(
     except StopAsyncIteration:
         return
     finally:
-        follower.end()
+        with follower.undisturbed:
+            follower.end()
+
+
+def _first_of(stream: AsyncGenerator[Any, Any]) -> Awaitable[Any]:
+    """Ask for the first item of a stream that the event loop is not told of.
+
+    It would close this one at its end, too, while the stream that follows it is doing so.
+    """
+    hooks = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(None, None)
+    try:
+        return anext(stream)
+    finally:
+        sys.set_asyncgen_hooks(*hooks)
 
 
 class Follower:
     """Follows one stream: the first item may carry ID and context, all of it is the content."""
 
     def __init__(self, tracer: Tracer, minted: MessageID | None) -> None:
+        self.undisturbed = tracer.undisturbed
         self._tracer = tracer
         self._items: list[Any] | None = None
         self._kept: tuple[str, Message] | None = None
-        self._fresh = False
-        with tracer.quietly():
-            self._capture = tracer.capture()
-            if tracer.message_id is None:
-                context = {} if tracer.context_of else tracer.context_for(self._capture, None)
-                self._kept = self._capture.keep(minted, context, None)
-                self._fresh = self._kept is not None and tracer.context_of is not None
-            else:
-                self._fresh = True
-            if self._capture.votes.settings.store_message and (self._kept or self._fresh):
-                self._items = []
+        self._capture = tracer.capture()
+        if tracer.message_id is None:
+            context = {} if tracer.context_of else tracer.context_for(self._capture, None)
+            self._kept = self._capture.keep(minted, context, None)
+            self._fresh = self._kept is not None and tracer.context_of is not None
+        else:
+            self._fresh = True
+        if self._capture.votes.settings.store_message and (self._kept or self._fresh):
+            self._items = []
 
     @property
     def needed(self) -> bool:
@@ -112,12 +132,11 @@ class Follower:
 
     def see(self, item: Any) -> None:
         """Look at an item before it is handed out."""
-        if self._fresh:
-            self._fresh = False
-            with self._tracer.quietly():
-                self._first(item)
         if self._items is not None:
             self._items.append(item)
+        if self._fresh:
+            self._fresh = False
+            self._first(item)
 
     def _first(self, item: Any) -> None:
         tracer, capture = self._tracer, self._capture
@@ -134,10 +153,9 @@ class Follower:
         """Keep the content, also of a stream that its reader stopped."""
         if self._items is None or self._kept is None:
             return
-        with self._tracer.quietly():
-            key, message = self._kept
-            content = self._tracer.ask("content", self._tracer.content_of or _joined, self._items)
-            self._capture.amend(key, message._replace(content=content))
+        key, message = self._kept
+        content = self._tracer.ask("content", self._tracer.content_of or _joined, self._items)
+        self._capture.amend(key, message._replace(content=content))
 
 
 def _joined(items: list[Any]) -> str | None:

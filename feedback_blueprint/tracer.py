@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from http import HTTPStatus
 from typing import Any
 
@@ -15,13 +14,17 @@ from werkzeug.wrappers import Response
 from .attributes import RESERVED_NAME, new_message_id, sort_out
 from .capture import Capture, Context, MessageID
 from .errors import ConfigurationError
-from .logs import Complaints
+from .logs import Complaints, Quietly
 
 STATUSES = frozenset(HTTPStatus)
 
 
 class Tracer:
-    """One decorated function: everything about it that is known before it is called."""
+    """One decorated function: everything about it that is known before it is called.
+
+    What is done once the function has returned is done `with undisturbed`: nothing of it may reach
+    the caller.
+    """
 
     def __init__(
         self,
@@ -37,8 +40,9 @@ class Tracer:
         constant = {} if context is None or callable(context) else context
         self._context, self._left_out = sort_out(constant)
         self.content_of = content
-        self._name = getattr(function, "__qualname__", repr(function))
+        self._name = getattr(function, "__qualname__", type(function).__qualname__)
         self._complaints = Complaints()
+        self.undisturbed = self._quietly()
         self._position = _position_of_message_id(function) if message_id is None else None
 
     def mint(
@@ -52,13 +56,18 @@ class Tracer:
         position = self._position
         if position is None:
             return kwargs.get("message_id"), args
-        if position < len(args):
-            if args[position] is None:
-                args = (*args[:position], new_message_id(), *args[position + 1 :])
-            return args[position], args
-        if kwargs.get("message_id") is None:
-            kwargs["message_id"] = new_message_id()
-        return kwargs["message_id"], args
+        by_position = position < len(args)
+        given = args[position] if by_position else kwargs.get("message_id")
+        if given is not None:
+            return given, args
+        try:
+            minted = new_message_id()
+        except RecursionError:
+            minted = ""  # which keeps no message, and the function may need less of the stack
+        if by_position:
+            return minted, (*args[:position], minted, *args[position + 1 :])
+        kwargs["message_id"] = minted
+        return minted, args
 
     def id_of(self, result: Any) -> Any:
         """Take the ID from the result; `None` means that it is not a message."""
@@ -74,22 +83,21 @@ class Tracer:
 
     def stash(self, minted: MessageID | None, result: Any) -> None:
         """Stash what a plain function returned, if it is a message."""
-        with self.quietly():
-            status = 400 if result is None else _status(result)
-            if status >= 400:
-                if status not in STATUSES:
-                    text = "A message of %s() is not kept: %s beside it is a status to Flask."
-                    self._complaints.warn("status", text, self._name, status)
+        status = 400 if result is None else _status(result)
+        if status >= 400:
+            if status not in STATUSES:
+                text = "A message of %s() is not kept: %s beside it is a status to Flask."
+                self._complaints.warn("status", text, self._name, status)
+            return
+        message_id = minted
+        if self.message_id is not None:
+            message_id = self.ask("message_id", self.id_of, result)
+            if message_id is None:
                 return
-            message_id = minted
-            if self.message_id is not None:
-                message_id = self.ask("message_id", self.id_of, result)
-                if message_id is None:
-                    return
-            capture, content = self.capture(), result
-            if self.content_of and capture.votes.settings.store_message:
-                content = self.ask("content", self.content_of, result)
-            capture.keep(message_id, self.context_for(capture, result), content)
+        capture, content = self.capture(), result
+        if self.content_of and capture.votes.settings.store_message:
+            content = self.ask("content", self.content_of, result)
+        capture.keep(message_id, self.context_for(capture, result), content)
 
     def context_for(self, capture: Capture, result: Any) -> Context:
         """Return the valid context of a message; what fails costs the context alone."""
@@ -97,17 +105,18 @@ class Tracer:
         if context_of is None:
             capture.leave_out(self._left_out)
             return self._context
-        found = self.ask("context", lambda result: dict(context_of(result) or {}), result)
-        return capture.valid(found or {})
+        valid: Context | None = self.ask(
+            "context", lambda result: capture.valid(dict(context_of(result) or {})), result
+        )
+        return valid or {}
 
     def ask(self, argument: str, function: Callable[[Any], Any], result: Any) -> Any:
         """Ask an argument of the decorator; `None`, and a line in the log, if it fails."""
-        with self.quietly(f" {argument}= failed."):
+        with self._quietly(f" {argument}= failed."):
             return function(result)
         return None
 
-    def quietly(self, why: str = "") -> AbstractContextManager[None]:
-        """Log what goes wrong in here, and let the answer go on."""
+    def _quietly(self, why: str = "") -> Quietly:
         text = f"A message of %s() is not kept, or not whole.{why}"
         return self._complaints.quietly(text, self._name)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Generator
 from types import MethodType
 from typing import Any
 
@@ -35,6 +36,18 @@ def trace(tracer_of: Callable[[Callable[..., Any]], Tracer], function: Any) -> A
 
 def _wrap(tracer: Tracer, function: Callable[..., Any]) -> Callable[..., Any]:
     """Wrap a plain function, an async one, a generator or an async generator."""
+    if _runs_as(_is_iterable_coroutine, function):
+
+        @types.coroutine
+        @functools.wraps(function)
+        def traced_coroutine(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+            minted, args = tracer.mint(args, kwargs)
+            result = yield from function(*args, **kwargs)
+            with tracer.undisturbed:
+                tracer.stash(minted, result)
+            return result
+
+        return traced_coroutine
     if _runs_as(inspect.isasyncgenfunction, function):
         return StreamFunction(tracer, function, follow_async)
     if _runs_as(inspect.isgeneratorfunction, function):
@@ -45,7 +58,8 @@ def _wrap(tracer: Tracer, function: Callable[..., Any]) -> Callable[..., Any]:
         async def traced_async(*args: Any, **kwargs: Any) -> Any:
             minted, args = tracer.mint(args, kwargs)
             result = await function(*args, **kwargs)
-            tracer.stash(minted, result)
+            with tracer.undisturbed:
+                tracer.stash(minted, result)
             return result
 
         return traced_async
@@ -54,7 +68,8 @@ def _wrap(tracer: Tracer, function: Callable[..., Any]) -> Callable[..., Any]:
     def traced(*args: Any, **kwargs: Any) -> Any:
         minted, args = tracer.mint(args, kwargs)
         result = function(*args, **kwargs)
-        tracer.stash(minted, result)
+        with tracer.undisturbed:
+            tracer.stash(minted, result)
         return result
 
     return traced
@@ -63,3 +78,9 @@ def _wrap(tracer: Tracer, function: Callable[..., Any]) -> Callable[..., Any]:
 def _runs_as(kind: Callable[[Any], bool], function: Callable[..., Any]) -> bool:
     """Ask of a function, or of the one that an object runs when it is called."""
     return kind(function) or kind(type(function).__call__)
+
+
+def _is_iterable_coroutine(function: Any) -> bool:
+    """Ask of what `types.coroutine` made: a generator to `inspect`, but to be awaited."""
+    code = getattr(function, "__code__", None)
+    return code is not None and bool(code.co_flags & inspect.CO_ITERABLE_COROUTINE)

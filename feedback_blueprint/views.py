@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import re
@@ -10,16 +11,18 @@ from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, NoReturn
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, current_app, request
 from flask.sansio.blueprints import BlueprintSetupState
 from flask.typing import ResponseReturnValue
 from flask.views import MethodView
+from werkzeug import exceptions
 from werkzeug.routing import Rule
 
 from .errors import (
     ConfigurationError,
     Invalid,
     MalformedJSON,
+    MethodNotAllowed,
     NotJSON,
     OtherRater,
     Refusal,
@@ -53,7 +56,8 @@ def add_route(blueprint: Blueprint, votes: Callable[[], Votes]) -> None:
     """Answer `/feedback`.
 
     The agent traces each view that is added with a rule, which costs a vote more than to validate
-    it. Of one that is put in its place later it does not know.
+    it. Of one that is put in its place later it does not know, nor of a hook that is added with no
+    call of Flask's.
     """
     view = FeedbackView.as_view("feedback", votes)
     blueprint.add_url_rule("/feedback", view_func=view)
@@ -61,6 +65,8 @@ def add_route(blueprint: Blueprint, votes: Callable[[], Votes]) -> None:
     def untrace(state: BlueprintSetupState) -> None:
         endpoint = f"{state.name_prefix}.{state.name}.feedback".lstrip(".")
         state.app.view_functions[endpoint] = view
+        refuse = functools.partial(refuse_method, endpoint, votes)
+        state.app.before_request_funcs.setdefault(None, []).append(refuse)
 
     blueprint.record(untrace)
 
@@ -119,6 +125,26 @@ def caller(raters: Raters) -> Sequence[bytes]:
     return hashes
 
 
+def refuse_method(endpoint: str, votes: Callable[[], Votes]) -> Response | None:
+    """Answer a method that the route lacks, of which no view is told.
+
+    Flask would answer with a page of HTML, by raising what the agent counts as an error of the app.
+    """
+    error = request.routing_exception
+    if not isinstance(error, exceptions.MethodNotAllowed) or not _asks_for(endpoint):
+        return None
+    votes().agent.name_transaction(TRANSACTION)
+    return problem(MethodNotAllowed(error.valid_methods or ()))
+
+
+def _asks_for(endpoint: str) -> bool:
+    adapter = current_app.create_url_adapter(request)
+    try:
+        return adapter is not None and adapter.match(method="GET")[0] == endpoint
+    except exceptions.HTTPException:
+        return False
+
+
 def asked_for() -> list[str]:
     """Return the message IDs of the query, or raise the refusal that it earns."""
     try:
@@ -166,6 +192,8 @@ def problem(refusal: Refusal) -> Response:
         document["errors"] = refusal.errors
     response = answer(document, refusal.status)
     response.mimetype = "application/problem+json"
+    if isinstance(refusal, MethodNotAllowed):
+        response.headers["Allow"] = refusal.allowed
     if refusal.retry_after is not None:
         response.headers["Retry-After"] = str(refusal.retry_after)
         response.headers["Access-Control-Expose-Headers"] = "Retry-After"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 
@@ -139,6 +140,23 @@ def test_show_takes_an_id_that_begins_with_a_dash(app, feedback, events, run, me
     with app.test_request_context():
         feedback.stash(message_id)
     assert "trace ID" in run("show", message_id).output
+
+
+@pytest.mark.parametrize("message_id", [os.fsdecode(b"\xff"), "", " ", "x" * 256])
+def test_show_refuses_what_can_be_no_id(run, message_id):
+    result = run("show", message_id)
+    assert (result.exit_code, type(result.exception)) == (2, SystemExit)
+    assert "Invalid value for MESSAGE_ID: " in result.output
+
+
+def test_text_that_the_terminal_cannot_show_is_escaped(app, feedback, events, client):
+    with app.test_request_context():
+        feedback.stash("m", context={"model": "né"})
+    client.post("/feedback", json={"message_id": "m", "rating": "good", "message": "\U0001f600"})
+    result = app.test_cli_runner(charset="latin-1").invoke(args=["feedback", "show", "m"])
+    assert result.exit_code == 0, result.exception
+    assert "né" in result.output
+    assert "\\U0001f600" in result.output
 
 
 def test_show_says_that_there_is_no_such_message(run):

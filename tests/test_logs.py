@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 
 import pytest
+from hostile import Untold, raising
 
+from feedback_blueprint import logs
 from feedback_blueprint.logs import Complaints
 
 
@@ -49,3 +51,30 @@ def test_each_type_of_what_goes_wrong_is_a_kind_of_its_own(caplog):
             raise KeyError
     assert caplog.messages == ["Not kept."] * 3 + ["Not sent."]
     assert all(record.exc_info and record.levelno == logging.WARNING for record in caplog.records)
+
+
+@pytest.mark.parametrize("untold", [Untold(), Untold])
+def test_what_cannot_be_shown_is_not_handed_to_the_apps_handlers(caplog, untold):
+    Complaints().warn("ID", "Message ID %r cannot be used. %s", untold, "Why.")
+    assert caplog.messages == [
+        "Message ID %r cannot be used. %s (what it names cannot be shown)",
+    ]
+
+
+def test_what_tells_the_process_to_end_is_obeyed_while_a_line_is_logged(monkeypatch):
+    class Impatient:
+        __repr__ = raising(KeyboardInterrupt)
+
+    with pytest.raises(KeyboardInterrupt):
+        Complaints().warn("ID", "%r", Impatient())
+    monkeypatch.setattr(logs.log, "warning", raising(SystemExit))
+    with pytest.raises(SystemExit):
+        Complaints().warn("ID", "%r", 1)
+
+
+def test_where_no_room_is_left_to_say_so_nothing_is_said(caplog, monkeypatch):
+    """At the end of the stack; which function finds none there depends on the Python."""
+    monkeypatch.setattr(logs, "orders", raising(RecursionError))
+    with Complaints().quietly("Not kept."):
+        raise RecursionError
+    assert caplog.messages == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import types
 from types import MethodType
 
 import pytest
@@ -131,3 +132,33 @@ def test_a_message_id_by_position_alone_is_the_callers(feedback, call):
     response = call(lambda: traced("mine"))
     assert response.text == "mine"
     assert ids(response) != ["mine"]
+
+
+@types.coroutine
+def iterable_coroutine(message_id=""):
+    yield
+    return {"message_id": message_id}
+
+
+class IterableCoroutineBot:
+    @types.coroutine
+    def __call__(self, message_id=""):
+        yield
+        return {"message_id": message_id}
+
+
+@pytest.mark.parametrize("message_id", [None, "message_id"])
+@pytest.mark.parametrize("function", [iterable_coroutine, IterableCoroutineBot()])
+def test_what_types_coroutine_made_can_still_be_awaited(feedback, call, function, message_id):
+    traced = feedback.trace_message(message_id=message_id)(function)
+
+    async def view():
+        return [(await traced("own"))["message_id"], (await through(traced))["message_id"]]
+
+    @types.coroutine
+    def through(function):
+        return (yield from function("other"))
+
+    assert inspect.isgeneratorfunction(traced) == inspect.isgeneratorfunction(function)
+    response = call(view)
+    assert response.json == ids(response) == ["own", "other"]

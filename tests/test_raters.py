@@ -184,14 +184,6 @@ def test_any_text_is_a_rater(store_url, name):
         assert app.test_client().post("/feedback", json=body).status_code == 202
 
 
-def test_outside_a_request_a_message_is_anonymous(app, events):
-    feedback = next(iter(app.extensions["feedback_blueprint"]))
-    with app.app_context():
-        message_id = feedback.stash()
-    body = {"message_id": message_id, "rating": 1}
-    assert app.test_client().post("/feedback", json=body).status_code == 202
-
-
 def test_a_rater_that_is_no_text_is_told_what_to_return_and_not_named(store_url):
     app = make_app(store_url, lambda: ["ann"])
     [feedback] = app.extensions["feedback_blueprint"]

@@ -225,7 +225,34 @@ def test_agent_not_recording_keeps_nothing(app, client, feedback):
         assert client.post("/feedback", json=body).json["revision"] == 1
 
 
-def test_the_host_apps_errors_are_left_alone(client):
-    assert client.get("/nowhere").mimetype == "text/html"
-    assert client.put("/feedback").status_code == 405
-    assert client.put("/feedback").mimetype == "text/html"
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "TRACE", "ODD"])
+def test_a_method_that_there_is_not(app, client, feedback, method):
+    app.register_blueprint(feedback, name="again", url_prefix="/<int:tenant>")
+    app.get("/")(lambda: feedback.stash() and "")
+    for path in "/feedback", "/7/feedback":
+        response = client.open(path, method=method)
+        assert refused(response, 405, "method-not-allowed")
+        assert response.headers["Allow"] == "DELETE, GET, HEAD, OPTIONS, POST"
+        assert response.headers["Allow"] in response.json["detail"]
+
+
+def test_a_method_at_our_path_that_the_app_answers_is_the_apps(app, client):
+    app.put("/feedback")(lambda: "the app's own")
+    assert client.put("/feedback").text == "the app's own"
+    assert "PUT" in client.patch("/feedback").headers["Allow"]
+
+
+def test_what_flask_does_by_itself_is_left_to_it(client, message_id):
+    head = client.head(f"/feedback?message_id={message_id}")
+    assert (head.status_code, head.text) == (200, "")
+    options = client.options("/feedback")
+    assert options.status_code == 200
+    assert set(options.allow) == {"DELETE", "GET", "HEAD", "OPTIONS", "POST"}
+
+
+def test_the_host_apps_errors_are_left_alone(app, client):
+    app.post("/only-post")(lambda: "")
+    for response in client.get("/nowhere"), client.get("/only-post"), client.put("/only-post"):
+        assert response.status_code in (404, 405)
+        assert response.mimetype == "text/html"
+    assert client.put("/chat").mimetype == "text/html"

@@ -43,8 +43,9 @@ def test_what_a_caller_does_wrong_is_no_error_of_the_apps(
             server.post("/feedback", headers={"Content-Type": "text/plain"}),
             server.post("/feedback", "x" * 65 * 1024),
             server.get("/feedback"),
+            server.request("PUT", "/feedback", {}),
         ]
-        assert [answer.status for answer in refused] == [404, 422, 415, 413, 422]
+        assert [answer.status for answer in refused] == [404, 422, 415, 413, 422, 405]
         server.get("/feedback?message_id=another", headers={"X-Transaction": "name"})
         server.stop()  # an agent that ends sends all it has
     assert collector.metrics()["WebTransaction/Function/the app's own"] == 1

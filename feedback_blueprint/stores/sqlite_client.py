@@ -6,6 +6,7 @@ import contextlib
 import os
 import random
 import sqlite3
+import stat
 import time
 import weakref
 from collections.abc import Generator
@@ -15,6 +16,12 @@ from typing import Any
 from ..errors import StoreUnavailable
 from ..locks import OfProcess
 from .sqlite_layout import FIND_VERSION, SCHEMA, VERSION
+
+PRIVATE, SHARED = 0o600, 0o660
+"""Modes of the file: its owner's alone, and what somebody must have chosen, to share it."""
+
+COMPANIONS = ("-wal", "-shm", "-journal")
+"""What the names of the files end in that SQLite makes beside it, with its mode."""
 
 
 class Client:
@@ -92,6 +99,7 @@ class Client:
 
     def _open(self, deadline: float) -> sqlite3.Connection:
         self._path.parent.mkdir(parents=True, exist_ok=True)
+        _create(self._path)
         # Through sqlite3.connect() the agent would trace each statement, for more than it costs.
         connection = sqlite3.Connection(
             self._path, timeout=0, isolation_level=None, check_same_thread=False
@@ -101,6 +109,7 @@ class Client:
             version, tables = execute(FIND_VERSION).fetchone()
             if version != VERSION and tables:
                 raise sqlite3.DatabaseError(f"not a database of ours, version {version}")
+            _close_to_others(self._path)
             execute("PRAGMA journal_mode = WAL")
             execute("PRAGMA synchronous = NORMAL")
             execute("PRAGMA foreign_keys = ON")
@@ -111,6 +120,31 @@ class Client:
             connection.close()
             raise
         return connection
+
+
+def _create(path: Path) -> None:
+    """Make the file for its owner alone, if there is none; by itself SQLite would ask the umask.
+
+    SQLite would also make what a link leads to, which somebody else may have laid there: a file
+    of theirs to read it in, or one that has another meaning for this user.
+    """
+    with contextlib.suppress(FileExistsError):  # which a link is, too, wherever it leads
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, PRIVATE))
+    if not path.exists() or any(map(os.path.islink, _companions(path))):
+        raise OSError("a symbolic link that is not followed")
+
+
+def _close_to_others(path: Path) -> None:
+    """Take the right to read from others, where an earlier version or a umask gave it."""
+    for each in (str(path), *_companions(path)):
+        with contextlib.suppress(OSError):  # it is not there, or not this user's
+            mode = stat.S_IMODE(os.stat(each).st_mode)
+            if mode & ~PRIVATE and mode != SHARED:
+                os.chmod(each, PRIVATE)
+
+
+def _companions(path: Path) -> list[str]:
+    return [os.path.realpath(path) + ending for ending in COMPANIONS]
 
 
 class Execute:
@@ -143,6 +177,8 @@ REMEDIES = {
     "full": "Make room on its disk.",
     "readonly": "Make the file and its folder writable for this user.",
     "unable to open": "Make the folder, writable for this user.",
+    "Permission denied": "Make the file and its folder writable for this user.",
+    "symbolic link": "See who made it, and remove it, or make the file that it leads to.",
     "not a database": f"It is not ours, or was damaged. {MOVE}",
     "malformed": f"It was damaged. {MOVE}",
 }

@@ -20,8 +20,8 @@ feedback = FeedbackBlueprint(rater=lambda: session.get("user"), url_prefix="/llm
 
 def results(app: Flask) -> None:
     app.register_blueprint(feedback)
-    assert_type(feedback.stash(5), str | None)
-    assert_type(feedback.capture().stash(UUID(int=1), context={"n": 1}), str | None)
+    assert_type(feedback.stash(5, rater="ann"), str | None)
+    assert_type(feedback.capture().stash(UUID(int=1), rater=None), str | None)
     assert_type(feedback.message_id, str | None)
     assert_type(feedback.rater_tag, str)
     assert_type(feedback.submit("m", "good", metadata={"n": 1}).revision, int)
@@ -42,6 +42,7 @@ def heard(app: Flask, *, attributes: Mapping[str, Any], **_: object) -> None: ..
 
 def wrong_calls() -> None:
     """Each is an error under both checkers, or its comment is one."""
+    feedback.stash(rater=5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     feedback.stash(1.5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     feedback.submit("m")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     feedback.submit("m", 1.5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
