@@ -6,6 +6,7 @@ import inspect
 import subprocess
 import sys
 from types import SimpleNamespace
+from weakref import WeakSet
 
 import newrelic.agent
 import pytest
@@ -60,8 +61,9 @@ class Listener:
 
 
 @pytest.fixture
-def listener():
-    """Hears of the harvests of this test, and no others."""
+def listener(monkeypatch):
+    """Hears alone of the harvests of this test."""
+    monkeypatch.setattr(harvests, "_listeners", WeakSet())
     listening = Listener()
     harvests.listen(listening)
     return listening

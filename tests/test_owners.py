@@ -170,7 +170,7 @@ def test_outside_of_a_request_one_votes_as_an_anonymous_visitor(site, feedback):
     with site.app_context():
         feedback.stash("hers", rater="ann")
         feedback.stash("anybodys", rater=None)
-        for call in partial(feedback.record, "hers", "good"), partial(feedback.retract, "hers"):
+        for call in partial(feedback.submit, "hers", "good"), partial(feedback.retract, "hers"):
             with pytest.raises(UnknownMessage):
                 call()
         assert feedback.submit("anybodys", "good").status == "accepted"

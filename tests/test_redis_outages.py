@@ -207,7 +207,7 @@ def test_an_id_that_cannot_be_looked_up_is_not_said_to_be_taken(site: Site) -> N
 def test_what_cannot_be_read_is_not_said_to_be_unknown(site: Site) -> None:
     store = store_from_url(site.url, timeout=TIMEOUT, instance_path="", key="KEY")
     with (
-        site.told("ACL SETUSER app -hmget", "ACL SETUSER app +@all"),
+        site.told("ACL SETUSER app -type", "ACL SETUSER app +@all"),
         pytest.raises(StoreUnavailable, match="Grant"),
     ):
         store.read(["m"], [b""])

@@ -44,6 +44,8 @@ def unavailable(error: Exception) -> StoreUnavailable:
     remedy = next((text for kind, text in REMEDIES if isinstance(error, kind)), "See its log.")
     if text.startswith("DENIED"):
         remedy = PROTECTED
+    elif "can't run this command" in text:  # so it says of what a script does
+        remedy = f"Grant its user {RIGHTS}."
     unreachable: Unreachable | None = None
     if isinstance(error, (errors.ConnectionError, errors.TimeoutError, OSError)):
         crowded = "No connection available" in text or "Too many connections" in text
