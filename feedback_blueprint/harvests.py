@@ -47,11 +47,11 @@ class Harvest:
 class Listener(Protocol):
     """What is told of harvests, in the agent's own thread; it must not take long."""
 
-    def arrived(self, application: str, feedback: Sequence[Mapping[str, Any]]) -> None:
+    def arrived(self, application: str, feedback: Sequence[Mapping[str, Any]], /) -> None:
         """Learn which feedback New Relic accepted, by the attributes of its events."""
         ...
 
-    def harvested(self, harvest: Harvest) -> None:
+    def harvested(self, harvest: Harvest, /) -> None:
         """Learn that a harvest is over, whatever became of it."""
         ...
 

@@ -15,6 +15,12 @@ from .errors import ConfigurationError
 from .findings import Finding
 from .stores import ANYONE
 
+ONE_KEY = (
+    "Give all processes the same SECRET_KEY, from outside of the app, and the one before it in "
+    "SECRET_KEY_FALLBACKS: a message that is made under another key is nobody's, and its votes get "
+    "404."
+)
+
 
 class Raters:
     """Asks the app who is voting: with `rater`, or nobody, where all are anonymous.
@@ -72,12 +78,19 @@ class Raters:
         name = rater.encode(errors="surrogatepass")
         return [hmac.digest(key, name, "sha256")[:16] for key in self._keys]
 
-    def inspect(self) -> list[Finding]:
-        """Tell an operator of the keys."""
+    @property
+    def fingerprints(self) -> list[bytes]:
+        """What tells a key from others, the current one's first; none if there is no rater."""
+        return [hmac.digest(key, b"fingerprint", "sha256")[:8] for key in self._keys]
+
+    def inspect(self, announced: Sequence[bytes]) -> list[Finding]:
+        """Tell an operator of the keys, given the fingerprints that processes announced."""
         if not self._keys:
             return []
         seen = f"set, with {len(self._keys) - 1} fallbacks, for the rater"
-        return [Finding("SECRET_KEY", True, seen)]
+        if others := len(set(announced).difference(self.fingerprints)):
+            seen += f"; {others} other keys within an hour"
+        return [Finding("SECRET_KEY", not others, seen, ONE_KEY)]
 
 
 def tag(rater: bytes) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
@@ -32,6 +33,7 @@ from .events import (
     refuse_what_would_be_cut,
 )
 from .findings import Finding
+from .harvests import Harvest
 from .logs import Complaints
 from .raters import Raters
 from .schemas import feedback_schema
@@ -45,6 +47,10 @@ MARK = "!outbox:"
 
 LATE = 300.0
 """Seconds after which a vote should have been delivered: a dead process's is in two minutes."""
+
+
+KEYS = "!keys:"
+"""Before the name of what keeps fingerprints of the keys."""
 
 
 class Votes:
@@ -70,6 +76,8 @@ class Votes:
         self._schema = feedback_schema(settings.ratings, settings.categories)
         outboxes = f"{settings.key_prefix}{MARK}{self._namespace}"
         self._delivery = Delivery(store, self.complaints, self.agent, outboxes, self._event_again)
+        self._is_announced = not raters.fingerprints
+        self.agent.listen(self)
 
     def stash(self, message_id: str, message: Message) -> bool:
         """Keep a message; `False` where another one has the ID already."""
@@ -134,9 +142,30 @@ class Votes:
         application = self.agent.application()
         return None if application is None else self._delivery.backlog(application)
 
+    def arrived(self, application: str, feedback: Sequence[Mapping[str, Any]]) -> None:
+        """Leave it to the delivery."""
+
+    def harvested(self, _: Harvest) -> None:
+        """Announce this process's `SECRET_KEY`, once, and complain of others; the agent calls this.
+
+        A worker with a key of its own takes other workers' messages for nobody's.
+        """
+        if self._is_announced:
+            return
+        with suppress(StoreUnavailable):  # the delivery says so
+            for finding in self.raters.inspect(self._announce()):
+                if not finding.ok:
+                    self.complaints.warn("key", "SECRET_KEY: %s. %s", finding.seen, finding.remedy)
+            self._is_announced = True
+
+    def _announce(self) -> list[bytes]:
+        fingerprints = self.raters.fingerprints
+        key = f"{self.settings.key_prefix}{KEYS}{self._namespace}"
+        return self._store.announce(key, fingerprints[0]) if fingerprints else []
+
     def inspect(self) -> list[Finding]:
         """Look at the agent and the store, and make a round trip with a throw-away message."""
-        findings = [*self.agent.inspect(), *self.raters.inspect()]
+        findings = [*self.agent.inspect()]
         key, rater = self._key(f"check {uuid4().hex}"), os.urandom(16)
         start = time.perf_counter()
         try:
@@ -146,6 +175,7 @@ class Votes:
             ok = outcome.status == "accepted"
             findings.append(Finding("store", ok, f"a message and a vote in {took:.1f} ms"))
             findings += self._store.inspect()
+            findings += self.raters.inspect(self._announce())
             if backlog := self.backlog():
                 findings.append(_finding(backlog))
         except StoreUnavailable as error:

@@ -13,6 +13,7 @@ from processes import wait_until
 from feedback_blueprint import FeedbackBlueprint
 from feedback_blueprint.errors import AgentNotRecording, StoreUnavailable
 from feedback_blueprint.harvests import Harvest
+from feedback_blueprint.raters import Raters
 from feedback_blueprint.telemetry import Limits
 from feedback_blueprint.testing import capture_feedback
 
@@ -57,7 +58,7 @@ class StandIn:
         self.counts[name] = value
 
     def listen(self, listener):
-        self.listener = listener
+        self.listener = self.listener or listener  # the delivery comes first
 
     def application(self):
         return APPLICATION
@@ -78,13 +79,15 @@ class StandIn:
 class Process:
     """One process of an app: an app of its own, on the same store."""
 
-    def __init__(self, monkeypatch, url, **agent):
+    def __init__(self, monkeypatch, url, *, rater=None, secret_key="k", **agent):
         self.agent = StandIn(**agent)
         monkeypatch.setattr("feedback_blueprint.votes.NewRelic", lambda: self.agent)
         self.app = Flask(__name__)
-        self.app.config.update(FEEDBACK_STORE_URL=url, FEEDBACK_STORE_TIMEOUT=2, SECRET_KEY="k")
+        self.app.config.update(
+            FEEDBACK_STORE_URL=url, FEEDBACK_STORE_TIMEOUT=2, SECRET_KEY=secret_key
+        )
         self.app.config["FEEDBACK_RATINGS"] = {"bad": 0, "good": 1}
-        self.feedback = FeedbackBlueprint()
+        self.feedback = FeedbackBlueprint(rater=rater)
         self.app.register_blueprint(self.feedback)
         self.client = self.app.test_client()
         [self.votes] = self.app.extensions["feedback_blueprint"].values()
@@ -107,7 +110,7 @@ class Process:
 def start(monkeypatch, new_store_url, request):
     """Start processes of one app; each call starts another one."""
     url = new_store_url(request.param)
-    return lambda **agent: Process(monkeypatch, url, **agent)
+    return lambda **options: Process(monkeypatch, url, **options)
 
 
 def pytest_generate_tests(metafunc):
@@ -445,3 +448,43 @@ def test_two_new_relic_names_deliver_their_own_votes_only(start):
     assert one.recorded == []
     other.agent.listener.harvested(Harvest("another name", has_events=True, is_active=True))
     assert len(other.recorded) == 2
+
+
+def test_processes_whose_secret_keys_differ_are_named(start, caplog):
+    """As of an app that makes a key of its own at import; a message of one is nobody's to another."""
+    for secret_key in "one", "another":
+        process = start(rater=str, secret_key=secret_key)
+        process.votes.harvested(Harvest(APPLICATION))
+        process.votes.harvested(Harvest(APPLICATION))
+    [warning] = [text for text in caplog.messages if "SECRET_KEY" in text]
+    assert "1 other keys within an hour. Give all processes the same SECRET_KEY" in warning
+    finding = next(each for each in process.votes.inspect() if each.what == "SECRET_KEY")
+    assert not finding.ok
+
+
+def test_processes_whose_secret_keys_are_the_same_or_were_are_not(start, caplog):
+    start(rater=str, secret_key="old").votes.harvested(Harvest(APPLICATION))
+    process = start(rater=str, secret_key="new")
+    process.app.config["SECRET_KEY_FALLBACKS"] = ["old"]
+    process.votes.raters = Raters(str, process.app.config)
+    process.votes.harvested(Harvest(APPLICATION))
+    assert not [text for text in caplog.messages if "SECRET_KEY" in text]
+
+
+def test_without_a_rater_no_key_is_announced(start):
+    process = start()
+    process.votes.harvested(Harvest(APPLICATION))
+    assert process.votes._store.announce("fb:!keys:", b"seen") == [b"seen"]
+
+
+def test_a_store_that_is_down_is_told_the_key_later(start, monkeypatch):
+    process = start(rater=str)
+
+    def fail(*_):
+        raise StoreUnavailable("Gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(process.votes._store, "announce", fail)
+        process.votes.harvested(Harvest(APPLICATION))
+    process.votes.harvested(Harvest(APPLICATION))
+    assert len(process.votes._store.announce("fb:!keys:", b"seen")) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -208,6 +209,21 @@ def test_in_a_cluster_a_vote_that_could_not_be_put_in_an_outbox_is_put_there_by_
     assert take(store) == []
     assert cast(store, lease=0).status == "unchanged"
     assert len(take(store)) == 1
+
+
+def test_what_processes_announced_within_an_hour_is_known(store):
+    assert store.announce("keys", b"a") == [b"a"]
+    assert sorted(store.announce("keys", b"b")) == [b"a", b"b"]
+    assert sorted(store.announce("keys", b"a")) == [b"a", b"b"]
+    assert store.announce("others", b"c") == [b"c"]
+
+
+def test_what_a_file_was_told_more_than_an_hour_ago_is_forgotten(tmp_path, monkeypatch):
+    store = store_from_url(f"sqlite:///{tmp_path}/f", timeout=2, instance_path="", key="KEY")
+    store.announce("keys", b"a")
+    now = time.time() + 3601
+    monkeypatch.setattr("feedback_blueprint.stores.sqlite.time.time", lambda: now)
+    assert store.announce("keys", b"b") == [b"b"]
 
 
 def test_in_a_cluster_votes_are_spread_like_their_messages(redis_cluster: RedisCluster):

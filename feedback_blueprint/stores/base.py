@@ -166,6 +166,10 @@ class Store(Protocol):
         """Read messages and the caller's votes in one round trip; `None` for an unknown one."""
         ...
 
+    def announce(self, key: str, value: bytes) -> list[bytes]:
+        """Keep a value of this process for an hour; return what processes announced within one."""
+        ...
+
     def show(self, key: str) -> Shown | None:
         """Read all that is kept of one message, for an operator."""
         ...

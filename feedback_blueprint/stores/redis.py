@@ -24,6 +24,7 @@ from .redis_client import Client, Shared, client_from_url
 from .redis_errors import FAILURES, unavailable
 from .redis_layout import (
     AMEND,
+    ANNOUNCE,
     PEEK,
     READ,
     STASH,
@@ -229,6 +230,10 @@ class RedisStore:
         count = sum(replies[::2])
         return Backlog(count, min(oldest, default=None))
 
+    def announce(self, key: str, value: bytes) -> list[bytes]:
+        """Keep a value in a sorted set, by its time."""
+        return list(self._run(ANNOUNCE, [key], value))
+
     def read(self, keys: Sequence[str], raters: Sequence[bytes]) -> list[Standing | None]:
         """Ask for all in one round trip a server, and for nothing that a stranger may not see."""
         with ERRORS:
@@ -299,7 +304,7 @@ ERRORS = _Errors()
 """One for all, as each vote and each message passes through it."""
 
 
-SCRIPTS = STASH, PEEK, VOTE, AMEND
+SCRIPTS = ANNOUNCE, STASH, PEEK, VOTE, AMEND
 
 HASHES = {script: hashlib.sha1(script.encode()).hexdigest() for script in SCRIPTS}  # noqa: S324  # EVALSHA names a script so
 

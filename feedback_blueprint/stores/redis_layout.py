@@ -141,6 +141,15 @@ ARGV: the lease in milliseconds, how many to take, how many of the members that 
 and have their lease renewed; the others are let go of.
 """
 
+ANNOUNCE = """
+local time = redis.call('TIME')
+redis.call('ZADD', KEYS[1], time[1], ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', time[1] - 3600)
+redis.call('EXPIRE', KEYS[1], 3600)
+return redis.call('ZRANGE', KEYS[1], 0, -1)
+"""
+"""Keeps a value for an hour, and returns all that are. KEYS: a sorted set. ARGV: the value."""
+
 UNMARK = """
 for i, key in ipairs(KEYS) do
   local name = 'p' .. ARGV[2 * i - 1]

@@ -31,10 +31,13 @@ from .base import (
 from .sqlite_client import MOVE, Client, Execute
 from .sqlite_layout import (
     AMEND,
+    ANNOUNCE,
+    ANNOUNCED,
     BACKLOG,
     CLEAN_UP,
     FIND,
     FIND_VOTES,
+    FORGET,
     LOOK,
     MARKS,
     RENEW,
@@ -143,6 +146,14 @@ class SQLiteStore:
         """Count the marks."""
         with self._connected() as execute:
             return Backlog(*execute(BACKLOG, (outbox,)).fetchone())
+
+    def announce(self, key: str, value: bytes) -> list[bytes]:
+        """Keep a value in a table of its own."""
+        now = time.time()
+        with self._connected() as execute:
+            execute(ANNOUNCE, (key, value, now))
+            execute(FORGET, (now - 3600,))
+            return [found for (found,) in execute(ANNOUNCED, (key,))]
 
     def read(self, keys: Sequence[str], raters: Sequence[bytes]) -> list[Standing | None]:
         """Read each message and the caller's vote."""

@@ -39,6 +39,14 @@ SCHEMA = (
     CREATE TRIGGER IF NOT EXISTS messages_again AFTER UPDATE OF expires ON messages
     BEGIN DELETE FROM votes WHERE key = new.key; END
     """,
+    """
+    CREATE TABLE IF NOT EXISTS announced (
+        key TEXT NOT NULL,
+        value BLOB NOT NULL,
+        at REAL NOT NULL, -- seconds since the epoch
+        PRIMARY KEY (key, value)
+    ) WITHOUT ROWID
+    """,
     f"PRAGMA user_version = {VERSION}",
     "COMMIT",
 )
@@ -112,6 +120,12 @@ FROM votes JOIN messages USING (key) WHERE outbox = ? AND due = ?
 UNMARK = """
 UPDATE votes SET outbox = NULL, due = NULL WHERE (key, voter, cast_at) IN (VALUES {marks})
 """
+
+ANNOUNCE = "INSERT OR REPLACE INTO announced VALUES (?, ?, ?)"
+
+FORGET = "DELETE FROM announced WHERE at < ?"
+
+ANNOUNCED = "SELECT value FROM announced WHERE key = ?"
 
 BACKLOG = """
 SELECT count(*), min(cast_at) FROM votes WHERE outbox = ?
