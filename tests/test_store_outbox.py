@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sqlite3
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -21,6 +22,7 @@ from feedback_blueprint.stores import (
     RedisStore,
     store_from_url,
 )
+from feedback_blueprint.stores.sqlite_layout import RENEW, SCHEMA, TAKE, TAKEN, UNMARK
 
 
 @pytest.fixture
@@ -194,6 +196,23 @@ def test_a_file_keeps_an_expired_message_until_it_is_known_that_its_vote_was_not
     store.unmark([mark])
     store.stash("o", Message(TRACE_ID), WEEK)
     assert "2 messages" in store.inspect()[0].seen
+
+
+@pytest.mark.parametrize(
+    "statement", [RENEW, UNMARK, TAKE, TAKEN], ids=["renew", "unmark", "take", "taken"]
+)
+def test_a_file_is_not_searched_through_for_a_few_marks(statement):
+    """SQLite would keep all voters waiting meanwhile: seconds, for a million votes."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    for part in SCHEMA:
+        connection.execute(part)
+    names = dict.fromkeys(("outbox", "now", "until", "limit"), 1)
+    values = names if ":" in statement else [1] * statement.count("?")
+    statement = statement.format(marks="('m', 'r', 1), ('n', 'r', 1)")
+    plan = connection.execute(f"EXPLAIN QUERY PLAN {statement}", values)
+    steps = [step for *_, step in plan if "votes" in step]
+    assert steps
+    assert all("PRIMARY KEY" in step or "(outbox=?" in step for step in steps), steps
 
 
 def test_in_a_cluster_a_vote_that_could_not_be_put_in_an_outbox_is_put_there_by_the_next_try(
