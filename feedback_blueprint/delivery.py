@@ -195,13 +195,19 @@ class Delivery:
         outbox.hold(event, mark, has_ended, is_copy=is_copy)
 
     def _unmark(self, outbox: Outbox) -> None:
-        """Take off the marks of what is delivered, now or with a later harvest."""
+        """Take off the marks of what is delivered, now or with a later harvest.
+
+        A part of the store that is out keeps no others waiting: they would grow in number.
+        """
         delivered, outbox.delivered = outbox.delivered, []
-        if delivered:
+        parts: dict[str, list[Mark]] = {}
+        for mark in delivered:
+            parts.setdefault(self._store.part_of(mark.key), []).append(mark)
+        for marks in parts.values():
             try:
-                self._store.unmark(delivered)
+                self._store.unmark(marks)
             except StoreUnavailable as error:
-                outbox.delivered += delivered
+                outbox.delivered += marks
                 text = "Votes were delivered, and may be once more. %s"
                 self._complaints.warn(error.remedy, text, error)
 

@@ -381,6 +381,30 @@ def test_a_store_that_is_down_when_a_mark_should_go_is_told_later(start, monkeyp
     assert len(process.recorded) == 1
 
 
+def test_a_part_of_the_store_that_is_out_keeps_back_its_own_marks_only(start, monkeypatch):
+    process = start()
+    for _ in range(3):
+        process.rate(process.stash())
+    store = process.votes._store
+    out = process.recorded[0]["message_id"]
+
+    def unmark(marks):
+        if any(mark.key.endswith(out) for mark in marks):
+            raise StoreUnavailable("Gone", "Start it.")
+        type(store).unmark(store, marks)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "part_of", lambda key: str(key.endswith(out)))
+        patch.setattr(store, "unmark", unmark)
+        process.agent.harvest(*process.recorded)
+        assert process.undelivered == 1
+        assert [mark.key for mark in process.votes._delivery.outbox(APPLICATION).delivered] == [
+            f"fb:{out}"
+        ]
+    process.agent.harvest()
+    assert process.undelivered == 0
+
+
 def test_what_was_let_go_while_the_store_is_down_is_let_go_later(start, monkeypatch):
     process = start()
     process.rate(process.stash())

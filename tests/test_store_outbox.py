@@ -229,6 +229,21 @@ def test_in_a_cluster_a_vote_that_could_not_be_put_in_an_outbox_is_put_there_by_
     assert len(take(store)) == 1
 
 
+def test_in_a_cluster_an_older_vote_leads_to_a_newer_one_that_is_in_no_outbox(
+    redis_cluster: RedisCluster, monkeypatch
+):
+    store = store_from_url(redis_cluster.fresh_url(), timeout=2, instance_path="", key="KEY")
+    store.stash("m", Message(TRACE_ID), WEEK)
+    cast(store, b"[1]", lease=0)
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "_index", lambda *_: 1 / 0)  # as if the process ended here
+        with pytest.raises(ZeroDivisionError):
+            cast(store, b"[2]", lease=0)
+    [taken] = wait_until(lambda: take(store, lease=0), "the newer vote")
+    assert (taken.revision, taken.vote) == (2, b"[2]")
+    assert store.backlog(OUTBOX).votes == 1
+
+
 def test_in_a_cluster_votes_are_spread_like_their_messages(redis_cluster: RedisCluster):
     store = store_from_url(redis_cluster.fresh_url(), timeout=2, instance_path="", key="KEY")
     nodes = Counter()
