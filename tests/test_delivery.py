@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import random
+import string
 import time
+import zlib
 from contextlib import nullcontext
 from datetime import timedelta
 
@@ -239,7 +243,7 @@ def test_a_peak_is_accepted_and_spread_over_harvests(start):
 
 
 def test_large_votes_are_spread_over_harvests_too(start):
-    process = start(size=40_000)
+    process = start(size=20_000)
     for _ in range(10):
         assert process.rate(process.stash(), message="x" * 4000).status_code == 202
     assert len(process.recorded) == 3
@@ -249,6 +253,21 @@ def test_large_votes_are_spread_over_harvests_too(start):
     wait_until(
         lambda: process.agent.harvest(*process.recorded) or not process.undelivered, "the rest"
     )
+
+
+def test_votes_that_hardly_compress_still_fit_into_a_harvest(start):
+    size = 100_000
+    process, chance = start(size=size), random.Random(1)
+
+    def noise(length, characters):
+        return "".join(chance.choices(characters, k=length))
+
+    emoji = [chr(code) for code in range(0x10000, 0x20000)]
+    for _ in range(30):
+        metadata = {noise(255, string.ascii_letters): noise(63, emoji) for _ in range(16)}
+        answer = process.rate(process.stash(), message=noise(1000, emoji), metadata=metadata)
+        assert answer.status_code == 202
+    assert size / 4 < len(zlib.compress(json.dumps(process.recorded).encode())) < size
 
 
 def test_a_harvest_of_one_event_is_enough(start):
