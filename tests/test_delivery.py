@@ -9,12 +9,13 @@ import time
 import zlib
 from contextlib import nullcontext
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from flask import Flask
 from processes import wait_until
 
-from feedback_blueprint import FeedbackBlueprint
+from feedback_blueprint import FeedbackBlueprint, cli
 from feedback_blueprint.errors import AgentNotRecording, StoreUnavailable
 from feedback_blueprint.harvests import Harvest
 from feedback_blueprint.telemetry import Limits
@@ -476,6 +477,47 @@ def test_an_event_made_again_has_the_messages_own_id(start, message_id):
     for _ in range(2):
         process.agent.harvest()
     assert [event["message_id"] for event in process.recorded] == [message_id] * 2
+
+
+@pytest.fixture
+def deliver(monkeypatch):
+    """Run the command in an app in which something happens in each second that it waits."""
+
+    def run(process, happens):
+        seconds = iter(range(1_000))
+        now = [0]
+
+        def sleep(_):
+            now[0] = next(seconds)
+            happens()
+
+        clock = SimpleNamespace(sleep=sleep, monotonic=lambda: now[0], time=time.time)
+        monkeypatch.setattr(cli, "time", clock)
+        monkeypatch.setattr(cli, "PATIENCE", 3)
+        done = process.app.test_cli_runner().invoke(args=["feedback", "deliver"])
+        return done.exit_code, done.output
+
+    return run
+
+
+@pytest.mark.parametrize("backlog", [1, 9])
+def test_the_command_waits_for_the_votes_of_before_and_no_others(start, deliver, backlog):
+    process = start()
+    for _ in range(backlog):
+        process.rate(process.stash())
+
+    def one_comes_and_one_arrives():
+        process.rate(process.stash())
+        process.agent.harvest(process.recorded[-1 - backlog], has_events=False)
+
+    assert deliver(process, one_comes_and_one_arrives) == (0, f"{backlog} undelivered\n")
+    assert len(process.recorded) == 2 * backlog
+
+
+def test_the_command_gives_up_if_nothing_arrives(start, deliver):
+    process = start()
+    process.rate(process.stash())
+    assert deliver(process, lambda: process.rate(process.stash())) == (1, "1 undelivered\n")
 
 
 def test_two_new_relic_names_deliver_their_own_votes_only(start):
