@@ -20,6 +20,7 @@ from redis_sentinel import RedisSentinel
 
 from feedback_blueprint.errors import StoreUnavailable
 from feedback_blueprint.stores import ANYONE, Ballot, Message, RedisStore, redis_client
+from feedback_blueprint.stores.redis_errors import ONE_NODE
 from feedback_blueprint.testing import capture_feedback
 
 
@@ -74,6 +75,16 @@ def test_votes_on_the_other_nodes_are_taken_over_and_unmarked_while_one_is_out(
             store.unmark(marks)
     cluster.wait_ok()
     wait_until(lambda: _left(store) == set(keys) - others, "those of the node that was out")
+
+
+def test_a_check_finds_that_a_cluster_of_one_node_is_taken_for_a_server(tmp_path: Path) -> None:
+    """It would keep messages, and refuse each vote: those need two keys."""
+    with needed(), RedisCluster(tmp_path, size=1) as cluster:
+        app = Chat(f"redis://{cluster.nodes[0].address}").app
+        [votes] = app.extensions["feedback_blueprint"].values()
+        [store] = [finding for finding in votes.inspect() if finding.what == "store"]
+        assert not store.ok
+        assert store.remedy == ONE_NODE
 
 
 def _left(store: RedisStore) -> set[str]:

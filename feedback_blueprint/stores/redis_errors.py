@@ -12,6 +12,8 @@ FAILURES = (errors.RedisError, errors.RedisClusterException, OSError)
 RIGHTS = "+@read +@write +@scripting +@connection +time +info, in a cluster +cluster|slots"
 """What the user in a URL must be allowed, in the words of `ACL SETUSER`."""
 
+ONE_NODE = "It is one node of a cluster: use redis+cluster:// in the URL."
+
 REMEDIES: tuple[tuple[type[Exception], str], ...] = (
     (errors.AuthenticationError, "Check the user and the password in its URL."),
     (errors.AuthorizationError, "Check the rights of the user in its URL."),
@@ -20,7 +22,8 @@ REMEDIES: tuple[tuple[type[Exception], str], ...] = (
     (errors.ConnectionError, "Check that it runs, and its URL: host, port and TLS."),
     (errors.NoPermissionError, f"Grant its user {RIGHTS}."),
     (errors.OutOfMemoryError, "Raise its maxmemory, or set maxmemory-policy volatile-ttl."),
-    (errors.AskError, "It is one node of a cluster: use redis+cluster:// in the URL."),
+    (errors.AskError, ONE_NODE),
+    (errors.ClusterCrossSlotError, ONE_NODE),
     (errors.ReadOnlyError, "Give the URL of the primary, or of the Sentinels."),
     (errors.MasterDownError, "Its primary is down: give the URL of the Sentinels."),
     (errors.ClusterDownError, "Check the cluster: not all of its slots are served."),
