@@ -79,9 +79,10 @@ def _add_deliver(group: click.Group, votes: Callable[[], Votes]) -> None:
         """Hand all that is undelivered to New Relic; exit with 1 if something is left.
 
         For the last process of an app, and for cron: while a process of the app runs, it does the
-        same. Waits until all has arrived, or nothing more does for three minutes.
+        same. Waits until all has arrived that was accepted before, or nothing more does for three
+        minutes.
         """
-        left, since = math.inf, time.monotonic()
+        left, oldest, since, begun = math.inf, 0, time.monotonic(), time.time() * 1000
         while time.monotonic() < since + PATIENCE:
             try:
                 backlog = votes().backlog()
@@ -92,8 +93,10 @@ def _add_deliver(group: click.Group, votes: Callable[[], Votes]) -> None:
             if backlog.votes < left:
                 left, since = backlog.votes, time.monotonic()
                 click.echo(f"{left} undelivered")
-            if not backlog.votes:
+            if backlog.oldest is None or backlog.oldest > begun:
                 return
+            if backlog.oldest > oldest:
+                oldest, since = backlog.oldest, time.monotonic()
             time.sleep(POLL)  # the agent's harvests do the work, and tell nobody else
         raise click.ClickException(f"{left} votes do not arrive: see the agent's log.")
 

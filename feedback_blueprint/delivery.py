@@ -24,8 +24,8 @@ from .telemetry import Agent, Ended, Limits
 SHARE = 0.75
 """Of the events of one harvest those that votes may be, so that the app's own have room as well."""
 
-SIZE_SHARE = 0.25
-"""Of the bytes of one harvest the characters that votes may have: some take four bytes."""
+SIZE_SHARE = 0.5
+"""Of the bytes of one harvest those that votes may have: compressed, no text takes many more."""
 
 GRACE = 2
 """Harvests after which an event that did not go was lost: it may just miss the first."""
@@ -71,7 +71,7 @@ class Outbox:
         self, event: Mapping[str, Any], mark: Mark, has_ended: Ended, *, is_copy: bool
     ) -> None:
         """Note that the agent was given the event of a vote."""
-        size = sum(len(str(value)) for value in event.values())
+        size = sum(len(f"{name}{value}".encode()) for name, value in event.items())
         self._size += size
         self._held[_identity(event)] = Held(mark, size, has_ended, is_copy)
 
@@ -201,13 +201,19 @@ class Delivery:
         outbox.hold(event, mark, has_ended, is_copy=is_copy)
 
     def _unmark(self, outbox: Outbox) -> None:
-        """Take off the marks of what is delivered, now or with a later harvest."""
+        """Take off the marks of what is delivered, now or with a later harvest.
+
+        A part of the store that is out keeps no others waiting: they would grow in number.
+        """
         delivered, outbox.delivered = outbox.delivered, []
-        if delivered:
+        parts: dict[str, list[Mark]] = {}
+        for mark in delivered:
+            parts.setdefault(self._store.part_of(mark.key), []).append(mark)
+        for marks in parts.values():
             try:
-                self._store.unmark(delivered)
+                self._store.unmark(marks)
             except StoreUnavailable as error:
-                outbox.delivered += delivered
+                outbox.delivered += marks
                 text = "Votes were delivered, and may be once more. %s"
                 self._complaints.warn(error.remedy, text, error)
 

@@ -170,7 +170,9 @@ class Votes:
         start = time.perf_counter()
         try:
             self._store.stash(key, Message("0" * 32, rater), timedelta(seconds=10))
-            outcome = self._store.vote(key, [rater], Ballot(b"[0]", 1))
+            ballot = Ballot(b"[0]", 1, f"{self.settings.key_prefix}!check", 10)
+            outcome = self._store.vote(key, [rater], ballot)
+            self._store.unmark([outcome.mark] if outcome.mark else [])
             took = (time.perf_counter() - start) * 1000
             ok = outcome.status == "accepted"
             findings.append(Finding("store", ok, f"a message and a vote in {took:.1f} ms"))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from conftest import needed
+from contract import OUTBOX
 from outage import PASSWORD, TIMEOUT, Chat, soon, suffer, with_password
 from processes import wait_until
 from redis.sentinel import Sentinel
@@ -17,7 +19,8 @@ from redis_cluster import RedisCluster
 from redis_sentinel import RedisSentinel
 
 from feedback_blueprint.errors import StoreUnavailable
-from feedback_blueprint.stores import RedisStore, redis_client
+from feedback_blueprint.stores import ANYONE, Ballot, Message, RedisStore, redis_client
+from feedback_blueprint.stores.redis_errors import ONE_NODE
 from feedback_blueprint.testing import capture_feedback
 
 
@@ -48,6 +51,46 @@ def test_a_node_of_a_cluster(
         assert {event["message_id"] for event in events} >= set(made)
     assert len(complaints()) <= 2, complaints()
     assert PASSWORD not in "".join(complaints() + chat.answers)
+
+
+@pytest.mark.parametrize("fault", ["frozen", "down"])
+def test_votes_on_the_other_nodes_are_taken_over_and_unmarked_while_one_is_out(
+    cluster: RedisCluster, fault: str
+) -> None:
+    store = RedisStore.from_url(with_password(cluster.fresh_url()), TIMEOUT)
+    node = cluster.nodes[1]
+    keys = [f"m{number}" for number in range(60)]
+    for key in keys:
+        assert store.stash(key, Message("f" * 32), timedelta(days=1))
+    marks = [store.vote(key, [ANYONE], Ballot(b"[1]", 20, OUTBOX, 0)).mark for key in keys]
+    others = {key for key in keys if cluster.node_of(key) is not node}
+    assert others < set(keys)
+    with getattr(node, fault)():
+        with soon():
+            taken = store.take(OUTBOX, 60, 640)
+        assert {each.mark.key for each in taken} == others
+        with soon(), pytest.raises(StoreUnavailable):
+            store.take(OUTBOX, 60, 640)
+        with soon(), pytest.raises(StoreUnavailable):
+            store.unmark(marks)
+    cluster.wait_ok()
+    wait_until(lambda: _left(store) == set(keys) - others, "those of the node that was out")
+
+
+def test_a_check_finds_that_a_cluster_of_one_node_is_taken_for_a_server(tmp_path: Path) -> None:
+    """It would keep messages, and refuse each vote: those need two keys."""
+    with needed(), RedisCluster(tmp_path, size=1) as cluster:
+        app = Chat(f"redis://{cluster.nodes[0].address}").app
+        [votes] = app.extensions["feedback_blueprint"].values()
+        [store] = [finding for finding in votes.inspect() if finding.what == "store"]
+        assert not store.ok
+        assert store.remedy == ONE_NODE
+
+
+def _left(store: RedisStore) -> set[str]:
+    with suppress(StoreUnavailable):
+        return {each.mark.key for each in store.take(OUTBOX, 0, 640)}
+    return set()
 
 
 @pytest.mark.parametrize("fault", ["frozen", "down"])

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import random
+import string
 import time
+import zlib
 from contextlib import nullcontext
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from flask import Flask
 from processes import wait_until
 
-from feedback_blueprint import FeedbackBlueprint
+from feedback_blueprint import FeedbackBlueprint, cli
 from feedback_blueprint.errors import AgentNotRecording, StoreUnavailable
 from feedback_blueprint.harvests import Harvest
 from feedback_blueprint.raters import Raters
@@ -242,7 +247,7 @@ def test_a_peak_is_accepted_and_spread_over_harvests(start):
 
 
 def test_large_votes_are_spread_over_harvests_too(start):
-    process = start(size=40_000)
+    process = start(size=20_000)
     for _ in range(10):
         assert process.rate(process.stash(), message="x" * 4000).status_code == 202
     assert len(process.recorded) == 3
@@ -252,6 +257,21 @@ def test_large_votes_are_spread_over_harvests_too(start):
     wait_until(
         lambda: process.agent.harvest(*process.recorded) or not process.undelivered, "the rest"
     )
+
+
+def test_votes_that_hardly_compress_still_fit_into_a_harvest(start):
+    size = 100_000
+    process, chance = start(size=size), random.Random(1)
+
+    def noise(length, characters):
+        return "".join(chance.choices(characters, k=length))
+
+    emoji = [chr(code) for code in range(0x10000, 0x20000)]
+    for _ in range(30):
+        metadata = {noise(255, string.ascii_letters): noise(63, emoji) for _ in range(16)}
+        answer = process.rate(process.stash(), message=noise(1000, emoji), metadata=metadata)
+        assert answer.status_code == 202
+    assert size / 4 < len(zlib.compress(json.dumps(process.recorded).encode())) < size
 
 
 def test_a_harvest_of_one_event_is_enough(start):
@@ -384,6 +404,30 @@ def test_a_store_that_is_down_when_a_mark_should_go_is_told_later(start, monkeyp
     assert len(process.recorded) == 1
 
 
+def test_a_part_of_the_store_that_is_out_keeps_back_its_own_marks_only(start, monkeypatch):
+    process = start()
+    for _ in range(3):
+        process.rate(process.stash())
+    store = process.votes._store
+    out = process.recorded[0]["message_id"]
+
+    def unmark(marks):
+        if any(mark.key.endswith(out) for mark in marks):
+            raise StoreUnavailable("Gone", "Start it.")
+        type(store).unmark(store, marks)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "part_of", lambda key: str(key.endswith(out)))
+        patch.setattr(store, "unmark", unmark)
+        process.agent.harvest(*process.recorded)
+        assert process.undelivered == 1
+        assert [mark.key for mark in process.votes._delivery.outbox(APPLICATION).delivered] == [
+            f"fb:{out}"
+        ]
+    process.agent.harvest()
+    assert process.undelivered == 0
+
+
 def test_what_was_let_go_while_the_store_is_down_is_let_go_later(start, monkeypatch):
     process = start()
     process.rate(process.stash())
@@ -438,6 +482,47 @@ def test_an_event_made_again_has_the_messages_own_id(start, message_id):
     assert [event["message_id"] for event in process.recorded] == [message_id] * 2
 
 
+@pytest.fixture
+def deliver(monkeypatch):
+    """Run the command in an app in which something happens in each second that it waits."""
+
+    def run(process, happens):
+        seconds = iter(range(1_000))
+        now = [0]
+
+        def sleep(_):
+            now[0] = next(seconds)
+            happens()
+
+        clock = SimpleNamespace(sleep=sleep, monotonic=lambda: now[0], time=time.time)
+        monkeypatch.setattr(cli, "time", clock)
+        monkeypatch.setattr(cli, "PATIENCE", 3)
+        done = process.app.test_cli_runner().invoke(args=["feedback", "deliver"])
+        return done.exit_code, done.output
+
+    return run
+
+
+@pytest.mark.parametrize("backlog", [1, 9])
+def test_the_command_waits_for_the_votes_of_before_and_no_others(start, deliver, backlog):
+    process = start()
+    for _ in range(backlog):
+        process.rate(process.stash())
+
+    def one_comes_and_one_arrives():
+        process.rate(process.stash())
+        process.agent.harvest(process.recorded[-1 - backlog], has_events=False)
+
+    assert deliver(process, one_comes_and_one_arrives) == (0, f"{backlog} undelivered\n")
+    assert len(process.recorded) == 2 * backlog
+
+
+def test_the_command_gives_up_if_nothing_arrives(start, deliver):
+    process = start()
+    process.rate(process.stash())
+    assert deliver(process, lambda: process.rate(process.stash())) == (1, "1 undelivered\n")
+
+
 def test_two_new_relic_names_deliver_their_own_votes_only(start):
     one, other = start(), start()
     for process in one, other:
@@ -451,7 +536,7 @@ def test_two_new_relic_names_deliver_their_own_votes_only(start):
 
 
 def test_processes_whose_secret_keys_differ_are_named(start, caplog):
-    """As of an app that makes a key of its own at import; a message of one is nobody's to another."""
+    """As of an app that makes a key at import: a message of one is nobody's to the other."""
     for secret_key in "one", "another":
         process = start(rater=str, secret_key=secret_key)
         process.votes.harvested(Harvest(APPLICATION))

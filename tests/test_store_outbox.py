@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sqlite3
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,7 @@ from feedback_blueprint.stores import (
     RedisStore,
     store_from_url,
 )
+from feedback_blueprint.stores.sqlite_layout import RENEW, SCHEMA, TAKE, TAKEN, UNMARK
 
 
 @pytest.fixture
@@ -197,6 +199,23 @@ def test_a_file_keeps_an_expired_message_until_it_is_known_that_its_vote_was_not
     assert "2 messages" in store.inspect()[0].seen
 
 
+@pytest.mark.parametrize(
+    "statement", [RENEW, UNMARK, TAKE, TAKEN], ids=["renew", "unmark", "take", "taken"]
+)
+def test_a_file_is_not_searched_through_for_a_few_marks(statement):
+    """SQLite would keep all voters waiting meanwhile: seconds, for a million votes."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    for part in SCHEMA:
+        connection.execute(part)
+    names = dict.fromkeys(("outbox", "now", "until", "limit"), 1)
+    values = names if ":" in statement else [1] * statement.count("?")
+    statement = statement.format(marks="('m', 'r', 1), ('n', 'r', 1)")
+    plan = connection.execute(f"EXPLAIN QUERY PLAN {statement}", values)
+    steps = [step for *_, step in plan if "votes" in step]
+    assert steps
+    assert all("PRIMARY KEY" in step or "(outbox=?" in step for step in steps), steps
+
+
 def test_in_a_cluster_a_vote_that_could_not_be_put_in_an_outbox_is_put_there_by_the_next_try(
     redis_cluster: RedisCluster, monkeypatch
 ):
@@ -224,6 +243,21 @@ def test_what_a_file_was_told_more_than_an_hour_ago_is_forgotten(tmp_path, monke
     now = time.time() + 3601
     monkeypatch.setattr("feedback_blueprint.stores.sqlite.time.time", lambda: now)
     assert store.announce("keys", b"b") == [b"b"]
+
+
+def test_in_a_cluster_an_older_vote_leads_to_a_newer_one_that_is_in_no_outbox(
+    redis_cluster: RedisCluster, monkeypatch
+):
+    store = store_from_url(redis_cluster.fresh_url(), timeout=2, instance_path="", key="KEY")
+    store.stash("m", Message(TRACE_ID), WEEK)
+    cast(store, b"[1]", lease=0)
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "_index", lambda *_: 1 / 0)  # as if the process ended here
+        with pytest.raises(ZeroDivisionError):
+            cast(store, b"[2]", lease=0)
+    [taken] = wait_until(lambda: take(store, lease=0), "the newer vote")
+    assert (taken.revision, taken.vote) == (2, b"[2]")
+    assert store.backlog(OUTBOX).votes == 1
 
 
 def test_in_a_cluster_votes_are_spread_like_their_messages(redis_cluster: RedisCluster):

@@ -17,7 +17,7 @@ from typing import Any, TypeVar, cast
 import redis
 from redis.exceptions import NoScriptError
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, StoreUnavailable
 from ..findings import Finding
 from .base import Backlog, Ballot, Mark, Message, Outcome, Shown, Standing, Status, Undelivered
 from .redis_client import Client, Shared, client_from_url
@@ -155,25 +155,38 @@ class RedisStore:
             for (name, _), members in zip(outboxes, pipeline.execute(), strict=True):
                 marks.extend(mark_of(name, member) for member in members)
 
-        self._on_each_node(shares(self._is_cluster, outbox, limit), itemgetter(0), take_from)
-        return self._votes_of(marks) if marks else []
+        try:
+            self._on_each_node(shares(self._is_cluster, outbox, limit), itemgetter(0), take_from)
+        except StoreUnavailable:
+            if not marks:  # those of the other nodes are ours now, and nobody else's
+                raise
+        return self._votes_of(marks, int(lease * 1000)) if marks else []
 
     def _on_each_node(
         self, items: Sequence[T], key_of: Callable[[T], str], call: Callable[[Sequence[T]], None]
     ) -> None:
-        """Call for the items of each node; if a node fails, raise after those of the others."""
+        """Call for the items of each node; if a node fails, raise after those of the others.
+
+        A cluster's node is asked something small first: if it does not answer, redis-py would try
+        each command of a pipeline again alone, for a timeout or two each.
+        """
         failed: Exception | None = None
         with ERRORS:
             for some in by_node(self._client, items, key_of):
                 try:
+                    if self._is_cluster:
+                        self._client.execute_command("ZCARD", key_of(some[0]))
                     call(some)
                 except FAILURES as error:
                     failed = error
             if failed is not None:
                 raise failed
 
-    def _votes_of(self, marks: Sequence[Mark]) -> list[Undelivered]:
-        """Read the votes; take off the marks of those that were delivered or replaced."""
+    def _votes_of(self, marks: Sequence[Mark], lease: int) -> list[Undelivered]:
+        """Read the votes; take off the marks of those that were delivered or replaced.
+
+        In a cluster a newer vote may be in no outbox, if its process ended on the way there.
+        """
         with ERRORS:
             pipeline: Any = self._client.pipeline(transaction=False)
             for _, key, voter, _ in marks:
@@ -191,6 +204,8 @@ class RedisStore:
                 taken.append(Undelivered(mark))
             elif marked != b"%d" % mark.cast_at:
                 stale.append(mark)
+                if marked and self._is_cluster:
+                    self._index(mark._replace(cast_at=int(marked)), lease)
             else:
                 revision, vote = vote.split(b" ", 1)
                 taken.append(Undelivered(mark, message, int(revision), vote))

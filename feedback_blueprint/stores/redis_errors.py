@@ -18,6 +18,8 @@ PROTECTED = "It refuses other hosts, as it is in protected mode: give it a passw
 # often all that is left to see is a connection that was reset.
 PERHAPS = "One that resets connections may be in protected mode: give it a password."
 
+ONE_NODE = "It is one node of a cluster: use redis+cluster:// in the URL."
+
 REMEDIES: tuple[tuple[type[Exception], str], ...] = (
     (errors.AuthenticationError, "Check the user and the password in its URL."),
     (errors.AuthorizationError, "Check the rights of the user in its URL."),
@@ -26,7 +28,8 @@ REMEDIES: tuple[tuple[type[Exception], str], ...] = (
     (errors.ConnectionError, f"Check that it runs, and its URL: host, port and TLS. {PERHAPS}"),
     (errors.NoPermissionError, f"Grant its user {RIGHTS}."),
     (errors.OutOfMemoryError, "Raise its maxmemory, or set maxmemory-policy volatile-ttl."),
-    (errors.AskError, "It is one node of a cluster: use redis+cluster:// in the URL."),
+    (errors.AskError, ONE_NODE),
+    (errors.ClusterCrossSlotError, ONE_NODE),
     (errors.ReadOnlyError, "Give the URL of the primary, or of the Sentinels."),
     (errors.MasterDownError, "Its primary is down: give the URL of the Sentinels."),
     (errors.ClusterDownError, "Check the cluster: not all of its slots are served."),

@@ -199,9 +199,9 @@ def _look(
     return message_of(trace_id, owner, context), revision or 0, vote, cast_at or 0
 
 
-def _of_marks(execute: Execute, statement: str, marks: Sequence[Mark], *before: Any) -> None:
+def _of_marks(execute: Execute, statement: str, marks: Sequence[Mark], *after: Any) -> None:
     """Execute a statement for the votes that bear these marks."""
     for first in range(0, len(marks), MARKS):
         some = marks[first : first + MARKS]
         values = [value for _, key, voter, cast_at in some for value in (key, voter, cast_at)]
-        execute(statement.format(marks=", ".join(["(?, ?, ?)"] * len(some))), (*before, *values))
+        execute(statement.format(marks=", ".join(["(?, ?, ?)"] * len(some))), (*values, *after))
