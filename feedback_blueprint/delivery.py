@@ -31,6 +31,9 @@ GRACE = 2
 """Harvests after which an event that did not go was lost: it may just miss the first."""
 
 
+WAIT = "Votes that were not delivered wait. %s"
+
+
 @dataclass
 class Held:
     """An event that the agent of this process holds; `since` is by `time.monotonic()`."""
@@ -151,9 +154,11 @@ class Delivery:
                 self._take(outbox, self._agent.limits(harvest.application))
                 if outbox.held():
                     self._measure(outbox)
-            except (AgentNotRecording, StoreUnavailable) as error:
-                text = "Votes that were not delivered wait. %s"
-                self._complaints.warn(getattr(error, "remedy", "agent"), text, error)
+            except AgentNotRecording as error:
+                if outbox.held() or outbox.let_go:  # else each refused vote says so
+                    self._complaints.warn("agent", WAIT, error)
+            except StoreUnavailable as error:
+                self._complaints.warn(error.remedy, WAIT, error)
 
     def _measure(self, outbox: Outbox) -> None:
         """Tell New Relic what is undelivered, of all processes."""

@@ -227,6 +227,12 @@ def test_an_agent_that_cannot_send_takes_nothing_over(start, caplog):
     process.agent.refusal = "Custom events are off."
     process.agent.harvest()
     assert process.recorded == []
+    assert caplog.messages == [], "it has nothing to deliver of its own"
+    process.agent.refusal = None
+    process.rate(process.stash())
+    process.agent.refusal = "Custom events are off."
+    process.agent.harvest(has_events=False)
+    assert len(process.recorded) == 1
     assert "Votes that were not delivered wait. Custom events are off." in caplog.messages
 
 
@@ -520,7 +526,10 @@ def test_the_command_waits_for_the_votes_of_before_and_no_others(start, deliver,
 def test_the_command_gives_up_if_nothing_arrives(start, deliver):
     process = start()
     process.rate(process.stash())
-    assert deliver(process, lambda: process.rate(process.stash())) == (1, "1 undelivered\n")
+    assert deliver(process, lambda: process.rate(process.stash())) == (
+        1,
+        "1 undelivered\nError: 1 votes do not arrive: see the agent's log.\n",
+    )
 
 
 def test_two_new_relic_names_deliver_their_own_votes_only(start):
