@@ -29,8 +29,8 @@ Watch = Callable[[], list[str]]
 
 
 @contextmanager
-def watched(server: RedisServer) -> Iterator[Watch]:
-    """Ask which commands clients have sent since it was last asked."""
+def watched(server: RedisServer, *, scripts: bool = False) -> Iterator[Watch]:
+    """Ask which commands clients have sent since it was last asked, those of scripts if wanted."""
     with server.client() as client, client.monitor() as monitor:
         client.ping()  # to be connected
 
@@ -38,7 +38,7 @@ def watched(server: RedisServer) -> Iterator[Watch]:
             client.echo("end of watch")
             names = []
             while (command := monitor.next_command())["command"] != "ECHO end of watch":
-                if command["client_type"] != "lua":
+                if scripts or command["client_type"] != "lua":
                     names.append(command["command"].split(" ")[0])
             return names
 
@@ -62,6 +62,23 @@ def test_a_message_is_one_command_and_a_vote_is_one(app, client, events, redis_s
         for body in bodies:
             assert client.post("/feedback", json=body).status_code == 202
         assert [name for name in seen() if name not in BESIDE] == ["EVALSHA"] * 3
+
+
+@pytest.mark.parametrize("rated", [False, True])
+def test_another_raters_message_takes_as_many_commands_as_none(redis_server, rated):
+    """And none of them reads more than how it begins, so that time tells nothing of it."""
+    store = store_from_url(redis_server.fresh_url(), timeout=2, instance_path="", key="KEY")
+    ann, bob = b"a" * 16, b"b" * 16
+    store.stash("ann's", Message("f" * 32, ann, {"model": "m" * 255}, "text"), timedelta(days=1))
+    if rated:
+        store.vote("ann's", [ann], Ballot(b"[1]", 20))
+    took = []
+    for key in "warm", "ann's", "none":
+        with watched(redis_server, scripts=True) as seen:
+            assert store.read([key], [bob]) == [None]
+            assert store.vote(key, [bob], Ballot(b"[1]", 20)).status == "unknown"
+            took.append(len([name for name in seen() if name not in BESIDE]))
+    assert took[1] == took[2] == 6, "a script, its look at the type, and at the beginning; twice"
 
 
 def test_marks_are_taken_off_in_one_round_trip(redis_server):

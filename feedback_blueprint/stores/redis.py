@@ -33,6 +33,7 @@ from .redis_layout import (
     VOTE,
     decode,
     encode,
+    fields_of,
     mark_of,
     member_of,
 )
@@ -93,7 +94,7 @@ class RedisStore:
         """Keep a message; one already kept whole is our own, sent twice."""
         value, milliseconds = encode(message), int(ttl.total_seconds() * 1000)
         if message.content is not None:
-            self._run(STASH, [key], milliseconds, value, message.content)
+            self._run(STASH, [key], milliseconds, *fields_of(message))
         else:
             with ERRORS:
                 if self._client.execute_command("SET", key, value, "PX", milliseconds, "NX"):
@@ -102,8 +103,7 @@ class RedisStore:
 
     def amend(self, key: str, message: Message) -> None:
         """Replace a message, with or without votes."""
-        content = () if message.content is None else (message.content,)
-        self._run(AMEND, [key], encode(message), *content)
+        self._run(AMEND, [key], *fields_of(message))
 
     def vote(self, key: str, raters: Sequence[bytes], ballot: Ballot) -> Outcome:
         """Cast a vote in one script, which marks it if the outbox is on the same server for sure.
@@ -190,16 +190,16 @@ class RedisStore:
         with ERRORS:
             pipeline: Any = self._client.pipeline(transaction=False)
             for _, key, voter, _ in marks:
-                pipeline.hmget(key, "m", b"v" + voter, b"p" + voter)
+                pipeline.hmget(key, "m", "x", b"v" + voter, b"p" + voter)
             replies = pipeline.execute(raise_on_error=False)
         taken, stale = [], []
         for mark, reply in zip(marks, replies, strict=True):
             if isinstance(reply, Exception) and "WRONGTYPE" not in str(reply):
                 raise unavailable(reply)
             # A message that nobody rated is of another type: the ID was used again.
-            fields: Any = (None, None, None) if isinstance(reply, Exception) else reply
-            packed, vote, marked = fields
-            message = decode(packed) if packed else None
+            fields: Any = (None,) * 4 if isinstance(reply, Exception) else reply
+            head, rest, vote, marked = fields
+            message = decode(head + (rest or b"")) if head else None
             if message is None:
                 taken.append(Undelivered(mark))
             elif marked != b"%d" % mark.cast_at:
@@ -265,9 +265,10 @@ class RedisStore:
             if kind == b"hash":
                 fields = client.hgetall(key)
             elif kind == b"string":
-                fields = {b"m": client.get(key)}
+                fields = {b"m": client.get(key) or b""}
             expires_in = client.pttl(key) / 1000
-        message = decode(fields.get(b"m") or b"", fields.get(b"c"))
+        packed = fields.get(b"m", b"") + fields.get(b"x", b"")
+        message = decode(packed, fields.get(b"c"))
         if message is None:
             return None
         votes = {}

@@ -3,7 +3,8 @@
 A message that nobody rated is a string, the smallest thing that Redis keeps. The first vote, or its
 text, turns it into a hash, under the same key and with the same time to live:
 
-    m               the message
+    m               how the message begins: its trace ID and its owner
+    x               what else there is of it, if there is
     c               its text, if that is kept: no vote needs it
     v<rater>        the rater's vote: its revision, a space, the vote
     p<rater>        its mark, until it is delivered: when it was cast, in milliseconds
@@ -19,30 +20,41 @@ from typing import Any
 
 from .base import Mark, Message
 
-FIND = """
-local kind, message = redis.call('TYPE', KEYS[1]).ok
-if kind == 'string' then message = redis.call('GET', KEYS[1])
-elseif kind == 'hash' then message = redis.call('HGET', KEYS[1], 'm') end
-local layout = message and message:byte(1)
+HEAD = """
+local kind, head = redis.call('TYPE', KEYS[1]).ok
+if kind == 'hash' then head = redis.call('HGET', KEYS[1], 'm')
+elseif kind == 'string' or kind == 'none' then head = redis.call('GETRANGE', KEYS[1], 0, 32) end
+local layout = head and head:byte(1)
 local size = layout == 1 and 17 or layout == 2 and 33
-if not size or #message < size then return end
-if #message > size then
-  local valid, rest = pcall(cjson.decode, message:sub(size + 1))
-  if not valid or type(rest) ~= 'table' then return end
-  if rest.context and type(rest.context) ~= 'table' then return end
-  if rest.trace_id and type(rest.trace_id) ~= 'string' then return end
-end
+if not size or #head < size or (kind == 'hash' and #head > size) then return end
+head = head:sub(1, size)
 """
-"""Ends if `decode` would find no message, before anything is written: it may be another app's."""
+"""Reads how a message begins. Ends if it does not begin as one: it may be another app's key."""
 
-FIND_VOTER = """
+VOTER = """
 local function voter_among(first)
   if layout == 1 then return ARGV[first] end
-  local owner = message:sub(18, 33)
+  local owner = head:sub(18, 33)
   for i = first, #ARGV do if ARGV[i] == owner then return owner end end
 end
 """
 """Says under which of the rater's hashes, the last arguments, the caller votes, if at all."""
+
+WHOLE = """
+local rest = kind == 'string' and redis.call('GET', KEYS[1]):sub(size + 1)
+  or kind == 'hash' and redis.call('HGET', KEYS[1], 'x') or ''
+if rest ~= '' then
+  local valid, found = pcall(cjson.decode, rest)
+  if not valid or type(found) ~= 'table' then return end
+  if found.context and type(found.context) ~= 'table' then return end
+  if found.trace_id and type(found.trace_id) ~= 'string' then return end
+end
+local message = head .. rest
+"""
+"""Reads a message without its text, once it may be seen: what is another's takes no more than none.
+
+Ends if `decode` would find no message, before anything is written.
+"""
 
 KEEP = """
 local function keep(...)
@@ -50,7 +62,8 @@ local function keep(...)
   else
     local ttl = redis.call('PTTL', KEYS[1])
     redis.call('DEL', KEYS[1])
-    redis.call('HSET', KEYS[1], 'm', message, ...)
+    redis.call('HSET', KEYS[1], 'm', head, ...)
+    if rest ~= '' then redis.call('HSETNX', KEYS[1], 'x', rest) end
     if ttl >= 0 then redis.call('PEXPIRE', KEYS[1], math.max(ttl, 1)) end
   end
 end
@@ -59,34 +72,40 @@ end
 
 STASH = """
 if redis.call('EXISTS', KEYS[1]) == 0 then
-  redis.call('HSET', KEYS[1], 'm', ARGV[2], 'c', ARGV[3])
+  redis.call('HSET', KEYS[1], 'm', ARGV[2], 'x', ARGV[3], 'c', ARGV[4])
   redis.call('PEXPIRE', KEYS[1], ARGV[1])
 end
 """
-"""Keeps a message with its text, if there is none. ARGV: milliseconds to live, message, text."""
+"""Keeps a message with its text, if there is none. ARGV: milliseconds to live, fields."""
 
-PEEK = FIND + "return message"
+PEEK = HEAD + WHOLE + "return message"
 """Returns a message without its text."""
 
 READ = (
-    FIND
-    + FIND_VOTER
+    HEAD
+    + VOTER
     + """
 local voter = voter_among(1)
 if not voter then return end
+"""
+    + WHOLE
+    + """
 return {message, kind == 'hash' and redis.call('HGET', KEYS[1], 'v' .. voter)}
 """
 )
 """Returns a message without its text, and the caller's vote. ARGV: the hashes of the rater."""
 
 VOTE = (
-    FIND
-    + FIND_VOTER
+    HEAD
+    + VOTER
+    + """
+local voter = voter_among(4)
+if not voter then return end
+"""
+    + WHOLE
     + KEEP
     + """
 local vote, limit, lease = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local voter = voter_among(4)
-if not voter then return end
 
 local revision, standing, mark = 0, nil, nil
 if kind == 'hash' then
@@ -159,15 +178,19 @@ end
 """Takes marks off their votes, if they are still theirs. KEYS: messages; ARGV: voter and mark."""
 
 AMEND = (
-    FIND
+    HEAD
+    + WHOLE
     + KEEP
     + """
-if ARGV[2] then keep('m', ARGV[1], 'c', ARGV[2])
-elseif kind == 'hash' then keep('m', ARGV[1])
-else redis.call('SET', KEYS[1], ARGV[1], 'PX', math.max(redis.call('PTTL', KEYS[1]), 1)) end
+if ARGV[3] then keep('m', ARGV[1], 'x', ARGV[2], 'c', ARGV[3])
+elseif kind == 'hash' then keep('m', ARGV[1], 'x', ARGV[2])
+else
+  local ttl = math.max(redis.call('PTTL', KEYS[1]), 1)
+  redis.call('SET', KEYS[1], ARGV[1] .. ARGV[2], 'PX', ttl)
+end
 """
 )
-"""Replaces a message. ARGV: the message and, if there is one, its text."""
+"""Replaces a message. ARGV: its fields, the text if there is one."""
 
 SIZES = {b"\1": 17, b"\2": 33}
 """Bytes of a message by its layout, without what else there is."""
@@ -190,6 +213,14 @@ def encode(message: Message) -> bytes:
         rest["context"] = dict(message.context)
     packed = (b"\2" if message.owner else b"\1") + trace_id + message.owner
     return packed + json.dumps(rest, separators=(",", ":")).encode() if rest else packed
+
+
+def fields_of(message: Message) -> list[bytes]:
+    """Return the fields of a message that is a hash, the text if there is one."""
+    packed = encode(message)
+    size = SIZES[packed[:1]]
+    texts = [] if message.content is None else [message.content.encode()]
+    return [packed[:size], packed[size:], *texts]
 
 
 def decode(value: bytes, content: bytes | None = None) -> Message | None:
