@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
+import os
 import subprocess
 import sys
+import weakref
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import newrelic.agent
@@ -69,6 +73,7 @@ def listener():
 
 FEEDBACK = [{"type": "LlmFeedbackMessage"}, {"feedback_id": "f"}]
 NOISE = [{"type": "Noise"}, {}]
+SAMPLING = {"reservoir_size": 9, "events_seen": 2}
 
 
 @pytest.fixture
@@ -79,14 +84,15 @@ def harvest_of(listener):
         answers = list(errors)
         sent = []
 
-        def send(_, custom_events):
+        def send(sampling_info, custom_events):
+            assert sampling_info == SAMPLING
             sent.append(list(custom_events))
             if answers and (error := answers.pop(0)):
                 raise error
 
         def harvest(**_):
             try:
-                harvests._send(send, None, ({}, events), {})
+                harvests._send(send, None, (SAMPLING, events), {})
             except RetryDataForRequest:
                 harvests._roll_back(lambda: None, None, (), {})
             except DiscardDataForRequest:
@@ -105,6 +111,11 @@ def test_what_new_relic_accepted_is_told(harvest_of, listener):
     assert listener.told == [("tests", [{"feedback_id": "f"}])]
     [harvest] = listener.harvests
     assert (harvest.application, harvest.has_events, harvest.is_active) == ("tests", True, True)
+
+
+def test_a_harvest_without_feedback_is_nothing_to_tell(harvest_of, listener):
+    assert harvest_of([NOISE]) == [[NOISE]]
+    assert listener.told == []
 
 
 def test_what_the_agent_keeps_is_not(harvest_of, listener):
@@ -156,19 +167,65 @@ def test_a_listener_that_fails_costs_the_agent_nothing(harvest_of, listener, cap
     assert caplog.messages.count("A harvest of the agent was not followed.") == 2
 
 
-def test_an_agent_that_fails_in_its_harvest_fails_as_before(listener):
+@pytest.mark.parametrize(
+    ("args", "theirs"), [((), False), ((True,), False), ((True, True), True), ((False, True), True)]
+)
+def test_a_harvest_says_which_kind_it_is_by_position_too(listener, args, theirs):
+    config = SimpleNamespace(event_harvest_config=SimpleNamespace(allowlist=["custom_event_data"]))
+    application = SimpleNamespace(name="tests", active=True, configuration=config)
+    assert harvests._harvest(lambda *args: args, application, args, {}) == args
+    assert listener.harvests[0].has_events is theirs
+
+
+@pytest.mark.parametrize("is_set", [True, False])
+def test_the_last_harvest_of_a_process_is_known(listener, monkeypatch, is_set):
+    agent = SimpleNamespace(_harvest_shutdown=SimpleNamespace(is_set=lambda: is_set))
+    monkeypatch.setattr(harvests, "_agent", lambda: agent)
+    application = SimpleNamespace(name="tests", active=True, configuration=None)
+    harvests._harvest(lambda: None, application, (), {})
+    assert listener.harvests[0].is_last is is_set
+
+
+def test_an_agent_that_hides_what_it_does_harvests_as_before(listener, monkeypatch):
+    monkeypatch.setattr(harvests, "_agent", lambda: None)
+    application = SimpleNamespace(name="tests")
+    assert harvests._harvest(lambda: "done", application, (), {}) == "done"
+    assert listener.harvests == [Harvest("tests", listener.harvests[0].began)]
+
+
+def test_a_listener_that_nobody_has_any_more_is_forgotten():
+    listening = Listener()
+    harvests.listen(listening)
+    forgotten = weakref.ref(listening)
+    del listening
+    gc.collect()
+    assert forgotten() is None
+
+
+def test_an_agent_that_fails_in_its_harvest_fails_as_before(listener, caplog):
     application = SimpleNamespace(name="tests", active=False, configuration=None)
     with pytest.raises(ZeroDivisionError):
         harvests._harvest(lambda: 1 / 0, application, (), {})
     assert listener.harvests == [Harvest("tests", listener.harvests[0].began)]
+    assert caplog.messages == []
 
 
-def test_events_that_are_sent_outside_of_a_harvest_are_sent(listener):
-    sent = []
-    harvests._send(lambda *args: sent.append(args), None, ({}, [FEEDBACK]), {})
-    harvests._roll_back(lambda: sent.append("rolled back"), None, (), {})
-    assert sent == [({}, [FEEDBACK]), "rolled back"]
+def test_events_that_are_sent_outside_of_a_harvest_are_sent(listener, caplog):
+    """Outside of any, or beside that of another thread."""
+
+    def elsewhere():
+        with ThreadPoolExecutor(1) as pool:
+            sent = pool.submit(harvests._send, lambda *args: args, None, ({}, [FEEDBACK]), {})
+            rolled_back = pool.submit(harvests._roll_back, lambda: "rolled back", None, (), {})
+            return sent.result(), rolled_back.result()
+
+    config = SimpleNamespace(event_harvest_config=SimpleNamespace(allowlist=[]))
+    application = SimpleNamespace(name="tests", active=True, configuration=config)
+    during = harvests._harvest(elsewhere, application, (), {})
+    assert during == elsewhere() == (({}, [FEEDBACK]), "rolled back")
     assert listener.told == []
+    assert listener.harvests[0].has_events
+    assert caplog.messages == []
 
 
 FUTURE = """
@@ -206,10 +263,35 @@ def test_what_a_missing_function_means_is_said(monkeypatch, caplog):
     assert "use another version of newrelic" in caplog.text
 
 
-@pytest.mark.parametrize("mode", ["serverless", "hidden", "no agent"])
-def test_an_agent_that_has_no_thread_or_hides_it_may_record(monkeypatch, mode):
-    settings = SimpleNamespace(serverless_mode=SimpleNamespace(enabled=mode == "serverless"))
-    monkeypatch.setattr(newrelic.agent, "global_settings", lambda: settings)
-    agent = None if mode == "no agent" else SimpleNamespace()
+def agent_like(*, pid=None, has_ended=False, is_alive=True):
+    return SimpleNamespace(
+        _process_id=pid or os.getpid(),
+        _harvest_shutdown=SimpleNamespace(is_set=lambda: has_ended),
+        _harvest_thread=SimpleNamespace(is_alive=lambda: is_alive),
+    )
+
+
+@pytest.mark.parametrize(
+    ("agent", "why"),
+    [
+        (agent_like(), None),
+        (agent_like(has_ended=True), "The agent of this process has ended"),
+        (agent_like(pid=1), "before the process was forked"),
+        (agent_like(is_alive=False), "before the process was forked"),
+        (SimpleNamespace(), None),
+        (None, None),
+    ],
+    ids=["well", "ended", "forked", "no thread", "hidden", "no agent"],
+)
+def test_an_agent_that_sends_nothing_is_told_from_one_that_hides_it(monkeypatch, agent, why):
     monkeypatch.setattr(harvests, "_agent", lambda: agent)
+    said = harvests.why_none_comes()
+    assert said is None if why is None else why in said
+    settings = SimpleNamespace(serverless_mode=SimpleNamespace(enabled=True))
+    monkeypatch.setattr(newrelic.agent, "global_settings", lambda: settings)
+    assert harvests.why_none_comes() is None, "without a server it has no thread, and sends at once"
+
+
+def test_an_agent_of_the_future_that_is_elsewhere_may_record(monkeypatch):
+    monkeypatch.delattr("newrelic.core.agent.agent_instance")
     assert harvests.why_none_comes() is None
