@@ -376,12 +376,14 @@ def test_a_vote_on_a_message_that_expired_is_named_and_counted(start, caplog):
     process.votes.settings = process.votes.settings._replace(ttl=timedelta(seconds=0.5))
     process.agent.now = process.agent.now._replace(next_harvest=0)
     process.agent.failure = OSError("the agent's")
-    assert process.rate(process.stash()).status_code == 202
+    message_ids = [process.stash() for _ in range(2)]
+    for message_id in message_ids:
+        assert process.rate(message_id).status_code == 202
     process.agent.failure = None
-    wait_until(
-        lambda: process.agent.harvest() or process.counts.get("VotesExpired"), "expired", timeout=20
-    )
-    assert any("1 votes were never delivered" in text for text in caplog.messages)
+    wait_until(lambda: not any(map(process.votes.show, message_ids)), "expired", timeout=20)
+    process.agent.harvest()
+    assert process.counts["VotesExpired"] == 2
+    assert any("2 votes were never delivered" in text for text in caplog.messages)
     assert not any("cannot be recorded" in text for text in caplog.messages)
     assert process.undelivered == 0
 
@@ -461,6 +463,28 @@ def test_a_store_that_is_down_when_a_mark_should_go_is_told_later(start, monkeyp
     assert len(process.recorded) == 2
 
 
+def test_marks_of_delivered_and_of_expired_votes_go_once_the_store_is_back(start, monkeypatch):
+    process = start()
+    process.rate(process.stash())
+    process.votes.settings = process.votes.settings._replace(ttl=timedelta(seconds=0.5))
+    process.agent.now = process.agent.now._replace(next_harvest=0)
+    process.agent.failure = OSError("the agent's")
+    message_id = process.stash()
+    process.rate(message_id)
+    wait_until(lambda: not process.votes.show(message_id), "expired")
+
+    def fail(*_, **__):
+        raise StoreUnavailable("Gone", "Start it.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(process.votes._store, "unmark", fail)
+        process.agent.harvest(*process.recorded)
+    assert process.counts["VotesExpired"] == 1
+    assert process.undelivered == 2
+    process.agent.harvest(is_last=True)
+    assert process.undelivered == 0
+
+
 def test_what_was_let_go_while_the_store_is_down_is_let_go_later(start, monkeypatch):
     process = start()
     process.rate(process.stash())
@@ -502,19 +526,18 @@ def test_an_agent_whose_harvests_cannot_be_seen_leaves_no_mark(start):
 def test_what_is_refused_for_the_agent_or_the_store_is_counted(start, monkeypatch, caplog):
     process = start()
     message_id = process.stash()
-    process.agent.refusal = "Custom events are off."
-    assert process.rate(message_id).status_code == 503
-    assert caplog.messages == ["Feedback cannot be recorded. Custom events are off."]
-    process.agent.refusal = None
 
     def fail(*_, **__):
         raise StoreUnavailable("Gone", "Start it.")
 
-    monkeypatch.setattr(process.votes._store, "vote", fail)
+    with monkeypatch.context() as patch:
+        patch.setattr(process.votes._store, "vote", fail)
+        assert process.rate(message_id).status_code == 503
+    assert caplog.messages == ["Feedback cannot be kept. Gone. Start it."]
+    process.agent.refusal = "Custom events are off."
     assert process.rate(message_id).status_code == 503
-    assert caplog.messages[1:] == ["Feedback cannot be kept. Gone. Start it."]
-    assert process.rate("never made").status_code == 503
-    assert process.counts == {"VotesRefused": 3}
+    assert caplog.messages[1:] == ["Feedback cannot be recorded. Custom events are off."]
+    assert process.counts == {"VotesRefused": 2}
 
 
 def test_what_a_voter_does_wrong_is_not_counted(start):

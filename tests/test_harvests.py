@@ -23,6 +23,7 @@ from processes import environment
 
 from feedback_blueprint import harvests
 from feedback_blueprint.harvests import Harvest
+from feedback_blueprint.telemetry import NewRelic
 
 
 def test_the_agents_sender_takes_the_events_second_and_nothing_overrides_it():
@@ -226,6 +227,80 @@ def test_events_that_are_sent_outside_of_a_harvest_are_sent(listener, caplog):
     assert listener.told == []
     assert listener.harvests[0].has_events
     assert caplog.messages == []
+
+
+RECORDING = """
+import contextlib
+import newrelic.agent
+newrelic.agent.initialize()
+from newrelic.api.transaction import current_transaction
+from feedback_blueprint import telemetry
+agent = telemetry.NewRelic()
+assert type(agent.transaction("too early", "tests")) is contextlib.nullcontext
+application = newrelic.agent.register_application("tests", timeout=20)
+with agent.transaction("deliver", "tests"):
+    transaction = current_transaction()
+    assert (transaction.name, transaction.group) == ("deliver", "Feedback")
+    transaction._priority = 0.5
+    with agent.transaction("inner"):
+        assert current_transaction() is transaction
+    has_ended = agent.record({"trace_id": "t", "rating": 1, "feedback_id": "f"})
+    assert transaction._priority == 0.5, "other events keep theirs"
+    [(priority, _, (kind, attributes))] = transaction._custom_events.pq
+    assert (priority, attributes["feedback_id"]) == (float("inf"), "f")
+    assert agent.limits() == agent.limits("tests") == (255, "tests", 3600, 1_000_000, 95)
+    assert not has_ended()
+assert has_ended()
+del transaction
+assert has_ended()
+with newrelic.agent.BackgroundTask(application, "ignored"):
+    newrelic.agent.ignore_transaction()
+    assert type(agent.transaction("another")) is contextlib.nullcontext, "it is the app's will"
+with agent.transaction("failing", "tests"):
+    transaction = current_transaction()
+    before = transaction._priority
+    newrelic.agent.record_llm_feedback_event = None
+    with contextlib.suppress(TypeError):
+        agent.record({})
+    assert transaction._priority == before
+for milliseconds, seconds in (5_000, 40), (60_000, 95), (120_000, 95):
+    application.settings.event_harvest_config.report_period_ms = milliseconds
+    assert agent.limits("tests").next_harvest == seconds
+for missing, name in ((telemetry.HARVEST,), None), (("another",), "tests"):
+    telemetry.missing = lambda: missing
+    assert agent.limits("tests").application == name
+telemetry.why_none_comes = lambda: "It has ended."
+try:
+    agent.limits("tests")
+except telemetry.AgentNotRecording as error:
+    assert "It has ended." in str(error)
+else:
+    raise AssertionError
+"""
+
+
+def test_the_real_agent_is_told_what_to_record_and_when():
+    done = subprocess.run(
+        [sys.executable, "-c", RECORDING],
+        env=environment({"NEW_RELIC_DEVELOPER_MODE": "true"}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_metrics_are_counted_and_measured_as_the_agent_wants_them(monkeypatch):
+    recorded = {}
+    application = SimpleNamespace(record_custom_metric=recorded.__setitem__)
+    monkeypatch.setattr(newrelic.agent, "application", lambda **_: application)
+    NewRelic().count("Votes", 3)
+    NewRelic().measure("Age", 2.5)
+    assert recorded["Custom/Feedback/Age"] == 2.5
+    stats = StatsEngine()
+    stats.record_custom_metric("Votes", recorded["Custom/Feedback/Votes"])
+    [(_, counted)] = stats.metric_data()
+    assert list(counted) == [3, 3, 0, 1, 1, 3]
 
 
 FUTURE = """

@@ -10,10 +10,13 @@ from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
+import redis
 from contract import ANN, BOB, OUTBOX, TRACE_ID, WEEK, cast
 from processes import wait_until
+from redis.crc import key_slot
 from redis_cluster import RedisCluster
 
+from feedback_blueprint.errors import StoreUnavailable
 from feedback_blueprint.stores import (
     ANYONE,
     RETRACTED,
@@ -24,6 +27,7 @@ from feedback_blueprint.stores import (
     sqlite,
     store_from_url,
 )
+from feedback_blueprint.stores.redis_outboxes import near, node_of, shares
 
 
 @pytest.fixture
@@ -351,6 +355,81 @@ def test_in_a_cluster_a_vote_that_could_not_be_put_in_an_outbox_is_put_there_by_
     assert take(store) == []
     assert cast(store, lease=0).status == "unchanged"
     assert len(take(store)) == 1
+
+
+def test_in_a_cluster_each_outbox_gives_its_share(redis_cluster: RedisCluster):
+    """The votes on one message are in one of them."""
+    store = store_from_url(redis_cluster.fresh_url(), timeout=2, instance_path="", key="KEY")
+    store.stash("m", Message(TRACE_ID), WEEK)
+    for rater in ANN, BOB, ANYONE:
+        cast(store, raters=(rater,), lease=0)
+    assert [len(take(store, room)) for room in (0, 2, 65)] == [0, 1, 2]
+
+
+def test_a_node_that_fails_keeps_back_no_mark_of_the_others(
+    redis_cluster: RedisCluster, monkeypatch
+):
+    store = store_from_url(redis_cluster.fresh_url(), timeout=2, instance_path="", key="KEY")
+    marks = []
+    for key in "abcdef":
+        store.stash(key, Message(TRACE_ID), WEEK)
+        marks.append(store.vote(key, [ANYONE], Ballot(b"[1]", 20, OUTBOX, 60)).mark)
+    nodes = [redis_cluster.node_of(mark.outbox) for mark in marks]
+    unmark = store._unmark
+
+    def fail_or_unmark(some):
+        if redis_cluster.node_of(some[0].outbox) is nodes[0]:
+            raise redis.ConnectionError
+        unmark(some)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "_unmark", fail_or_unmark)
+        with pytest.raises(StoreUnavailable):
+            store.unmark(marks)
+    assert 0 < store.backlog(OUTBOX).votes == nodes.count(nodes[0]) < len(marks)
+
+
+def test_what_a_server_refuses_to_tell_is_not_taken_for_expired(redis_server):
+    url = redis_server.fresh_url()
+    store, blind = (
+        store_from_url(each, timeout=2, instance_path="", key="KEY")
+        for each in (url, url.replace("//", "//blind:secret@"))
+    )
+    store.stash("m", Message(TRACE_ID), WEEK)
+    cast(store, lease=0)
+    rights = "reset", "on", ">secret", "~*", "+@all", "-hmget"
+    with redis_server.client(url) as client:
+        client.execute_command("ACL", "SETUSER", "blind", *rights)
+        with pytest.raises(StoreUnavailable, match="hmget"):
+            take(blind)
+        client.execute_command("ACL", "DELUSER", "blind")
+    assert store.backlog(OUTBOX).votes == 1
+
+
+def a_cluster_with(node_of_slot):
+    """What knows where the slots of a cluster are."""
+    return SimpleNamespace(
+        keyslot=lambda key: key_slot(key.encode()),
+        get_node_from_key=lambda key: SimpleNamespace(name=node_of_slot(key_slot(key.encode()))),
+    )
+
+
+def test_an_outbox_is_on_the_node_of_a_message_however_the_slots_are_spread():
+    alone = key_slot(b"alone")
+    client = a_cluster_with(lambda slot: "small" if slot == alone else str(slot % 256 < 128))
+    names = [name for name, _ in shares(True, OUTBOX, 1)]
+    for number in range(200):
+        name = near(client, OUTBOX, f"m{number}")
+        assert name in names
+        assert node_of(client, name) == node_of(client, f"m{number}")
+    assert near(client, OUTBOX, "alone") == names[alone // 256], "its node has none"
+
+
+def test_of_64_nodes_each_has_an_outbox():
+    client = a_cluster_with(lambda slot: str(slot // 256))
+    names = [name for name, _ in shares(True, OUTBOX, 1)]
+    assert len({node_of(client, name) for name in names}) == len(names) == 64
+    assert near(client, OUTBOX, "m") == names[key_slot(b"m") // 256]
 
 
 def test_in_a_cluster_votes_are_spread_like_their_messages(redis_cluster: RedisCluster):
