@@ -17,7 +17,7 @@ from newrelic.core.agent import Agent
 from newrelic.core.application import Application
 from newrelic.core.config import global_settings
 from newrelic.core.data_collector import DeveloperModeSession, ServerlessModeSession, Session
-from newrelic.core.stats_engine import StatsEngine
+from newrelic.core.stats_engine import CustomMetrics, StatsEngine
 from newrelic.network.exceptions import DiscardDataForRequest, RetryDataForRequest
 from processes import environment
 
@@ -297,9 +297,9 @@ def test_metrics_are_counted_and_measured_as_the_agent_wants_them(monkeypatch):
     NewRelic().count("Votes", 3)
     NewRelic().measure("Age", 2.5)
     assert recorded["Custom/Feedback/Age"] == 2.5
-    stats = StatsEngine()
-    stats.record_custom_metric("Votes", recorded["Custom/Feedback/Votes"])
-    [(_, counted)] = stats.metric_data()
+    metrics = CustomMetrics()
+    metrics.record_custom_metric("Votes", recorded["Custom/Feedback/Votes"])
+    [(_, counted)] = metrics.metrics()
     assert list(counted) == [3, 3, 0, 1, 1, 3]
 
 

@@ -90,6 +90,7 @@ def test_what_is_no_longer_marked_is_not_renewed(store, message):
     mark = cast(store).mark
     store.unmark([mark])
     assert take(store, held=[mark]) == []
+    assert store.backlog(OUTBOX) == Backlog(0, None)
     assert take(store, let_go=[mark]) == []
     assert store.backlog(OUTBOX) == Backlog(0, None)
 
