@@ -300,7 +300,7 @@ def test_metrics_are_counted_and_measured_as_the_agent_wants_them(monkeypatch):
     metrics = CustomMetrics()
     metrics.record_custom_metric("Votes", recorded["Custom/Feedback/Votes"])
     [(_, counted)] = metrics.metrics()
-    assert list(counted) == [3, 3, 0, 1, 1, 3]
+    assert list(counted) == [3, 3, 3, 1, 1, 3]
 
 
 FUTURE = """
