@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +26,7 @@ from feedback_blueprint.stores import (
     Message,
     RedisStore,
     sqlite,
+    sqlite_layout,
     store_from_url,
 )
 from feedback_blueprint.stores.redis_outboxes import near, node_of, shares
@@ -282,6 +284,17 @@ def file(tmp_path):
     store = store_from_url(f"sqlite:///{tmp_path}/f.db", timeout=2, instance_path="", key="KEY")
     store.stash("m", Message(TRACE_ID), WEEK)
     return store
+
+
+@pytest.mark.parametrize("name", ["TAKE", "TAKEN", "RENEW", "UNMARK", "BACKLOG", "CLEAN_UP"])
+def test_no_step_of_the_delivery_reads_a_whole_file(file, name):
+    marked = sqlite_layout.MARKED.format(marks="(?, ?, ?), (?, ?, ?)")
+    statement = getattr(sqlite_layout, name).format(marked=marked)
+    parameters = dict.fromkeys(re.findall(r":(\w+)", statement)) or [None] * statement.count("?")
+    with file._connected() as execute:
+        plan = [row[3] for row in execute(f"EXPLAIN QUERY PLAN {statement}", parameters)]
+    assert any("SEARCH votes" in step for step in plan)
+    assert not any(re.match("SCAN (TABLE )?(votes|messages)", step) for step in plan), plan
 
 
 def test_of_two_that_take_from_a_file_at_the_same_moment_each_reads_its_own(file, monkeypatch):

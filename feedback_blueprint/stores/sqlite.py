@@ -35,6 +35,7 @@ from .sqlite_layout import (
     FIND,
     FIND_VOTE,
     FIND_VOTES,
+    MARKED,
     MARKS,
     RENEW,
     STASH,
@@ -187,4 +188,5 @@ def _of_marks(execute: Execute, statement: str, marks: Sequence[Mark], *before: 
     for first in range(0, len(marks), MARKS):
         some = marks[first : first + MARKS]
         values = [value for _, key, voter, cast_at in some for value in (key, voter, cast_at)]
-        execute(statement.format(marks=", ".join(["(?, ?, ?)"] * len(some))), (*before, *values))
+        marked = MARKED.format(marks=", ".join(["(?, ?, ?)"] * len(some)))
+        execute(statement.format(marked=marked), (*before, *values))

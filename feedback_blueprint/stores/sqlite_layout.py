@@ -90,8 +90,16 @@ WHERE votes.revision = :revision - 1
 MARKS = 100
 """Marks in one statement: SQLite takes at least 999 parameters."""
 
+MARKED = """
+(key, voter) IN (
+    WITH marks (key, voter, cast_at) AS (VALUES {marks})
+    SELECT key, voter FROM marks JOIN votes USING (key, voter, cast_at)
+)
+"""
+"""Finds each vote by its key: with all three compared, SQLite would read the whole table."""
+
 RENEW = """
-UPDATE votes SET due = ? WHERE outbox IS NOT NULL AND (key, voter, cast_at) IN (VALUES {marks})
+UPDATE votes SET due = ? WHERE {marked}
 """
 
 TAKE = """
@@ -106,7 +114,7 @@ FROM votes JOIN messages USING (key) WHERE outbox = ? AND due = ?
 """
 
 UNMARK = """
-UPDATE votes SET outbox = NULL, due = NULL WHERE (key, voter, cast_at) IN (VALUES {marks})
+UPDATE votes SET outbox = NULL WHERE {marked}
 """
 
 BACKLOG = """
