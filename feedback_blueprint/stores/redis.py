@@ -144,7 +144,7 @@ class RedisStore:
                 marks.extend(mark_of(name, member) for member in members)
 
         self._on_each_node(shares(self._is_cluster, outbox, limit), itemgetter(0), take_from)
-        return self._votes_of(marks) if marks else []
+        return self._votes_of(marks)
 
     def _on_each_node(
         self, items: Sequence[T], key_of: Callable[[T], str], call: Callable[[Sequence[T]], None]
