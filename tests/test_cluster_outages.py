@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +18,7 @@ from redis_cluster import RedisCluster
 from redis_sentinel import RedisSentinel
 
 from feedback_blueprint.errors import StoreUnavailable
-from feedback_blueprint.stores import RedisStore, redis_client
+from feedback_blueprint.stores import ANYONE, Ballot, Message, RedisStore, redis_client
 from feedback_blueprint.testing import capture_feedback
 
 
@@ -48,6 +49,28 @@ def test_a_node_of_a_cluster(
         assert {event["message_id"] for event in events} >= set(made)
     assert len(complaints()) <= 2, complaints()
     assert PASSWORD not in "".join(complaints() + chat.answers)
+
+
+def test_a_node_of_a_cluster_keeps_back_no_vote_of_the_others_that_is_to_be_delivered(
+    cluster: RedisCluster,
+) -> None:
+    store = RedisStore.from_url(with_password(cluster.url), TIMEOUT)
+    outbox, keys = "fb:!outbox:tests", [f"fb:m{number}" for number in range(30)]
+    for key in keys:
+        store.stash(key, Message("t"), timedelta(days=1))
+        store.vote(key, [ANYONE], Ballot(b"[1]", 20, outbox))
+    node = cluster.nodes[1]
+    its_own = {key for key in keys if cluster.node_of(key) is node}
+
+    def take() -> set[str]:
+        return {each.mark.key for each in store.take(outbox, 60, 64 * len(keys))}
+
+    with node.down():
+        assert take() == set(keys) - its_own
+        with pytest.raises(StoreUnavailable):
+            take()
+    cluster.wait_ok()
+    assert wait_until(take, "the node's own") == its_own
 
 
 @pytest.mark.parametrize("fault", ["frozen", "down"])

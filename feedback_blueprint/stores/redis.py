@@ -17,7 +17,7 @@ from typing import Any, TypeVar, cast
 import redis
 from redis.exceptions import NoScriptError, ResponseError
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, StoreUnavailable
 from ..findings import Finding
 from .base import Backlog, Ballot, Mark, Message, Outcome, Shown, Standing, Status, Undelivered
 from .redis_client import Client, Shared, client_from_url
@@ -143,7 +143,11 @@ class RedisStore:
             for (name, _), members in zip(outboxes, pipeline.execute(), strict=True):
                 marks.extend(mark_of(name, member) for member in members)
 
-        self._on_each_node(shares(self._is_cluster, outbox, limit), itemgetter(0), take_from)
+        try:
+            self._on_each_node(shares(self._is_cluster, outbox, limit), itemgetter(0), take_from)
+        except StoreUnavailable:
+            if not marks:  # else what the other nodes gave would wait for the end of its lease
+                raise
         return self._votes_of(marks)
 
     def _on_each_node(
