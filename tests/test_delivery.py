@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from contextlib import nullcontext
 from datetime import timedelta
@@ -635,3 +636,55 @@ def test_a_vote_that_waits_for_long_is_a_finding(start, monkeypatch):
     assert found(299)[:3] == ("undelivered votes", True, "1, the oldest for 299 s")
     assert found(301).ok is False
     assert "run flask feedback deliver" in found(301).remedy
+
+
+@pytest.fixture
+def deliver(monkeypatch):
+    """Run the command, for which harvests come every 100 seconds."""
+
+    def run(process, harvest):
+        clock = itertools.count(0, 100)
+        now = [next(clock)]
+
+        def sleep(_):
+            now[0] = next(clock)
+            assert now[0] < 1000, "it gives up before that"
+            harvest()
+
+        time = SimpleNamespace(monotonic=lambda: now[0], sleep=sleep)
+        monkeypatch.setattr("feedback_blueprint.cli.time", time)
+        done = process.app.test_cli_runner().invoke(args=["feedback", "deliver"])
+        return done.exit_code, done.output, now[0]
+
+    return run
+
+
+def test_the_command_waits_as_long_as_votes_arrive(start, deliver):
+    process = start()
+    assert deliver(process, None) == (0, "0 undelivered\n", 0)
+    for _ in range(3):
+        process.rate(process.stash())
+    events = iter(process.recorded)
+    status, output, took = deliver(process, lambda: process.agent.harvest(next(events)))
+    assert (status, took) == (0, 300)
+    assert output.replace(" undelivered\n", " ") == "3 2 1 0 "
+
+
+def test_the_command_gives_up_after_three_minutes_without_an_arrival(start, deliver):
+    process = start()
+    process.rate(process.stash())
+    assert deliver(process, lambda: None) == (1, "1 undelivered\n", 200)
+
+
+def test_the_command_says_what_keeps_it_from_delivering(start, deliver, monkeypatch):
+    process = start()
+    with monkeypatch.context() as patch:
+        patch.setattr(process.agent, "application", lambda: None)
+        said = "Error: The agent has no session: see flask feedback check.\n"
+        assert deliver(process, None) == (1, said, 0)
+
+    def fail(*_):
+        raise StoreUnavailable("Gone", "Start it.")
+
+    monkeypatch.setattr(process.votes._store, "backlog", fail)
+    assert deliver(process, None) == (1, "Error: Gone. Start it.\n", 0)

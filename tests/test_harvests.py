@@ -230,7 +230,7 @@ def test_events_that_are_sent_outside_of_a_harvest_are_sent(listener, caplog):
 
 
 RECORDING = """
-import contextlib
+import contextlib, gc, weakref
 import newrelic.agent
 newrelic.agent.initialize()
 from newrelic.api.transaction import current_transaction
@@ -247,11 +247,15 @@ with agent.transaction("deliver", "tests"):
     has_ended = agent.record({"trace_id": "t", "rating": 1, "feedback_id": "f"})
     assert transaction._priority == 0.5, "other events keep theirs"
     [(priority, _, (kind, attributes))] = transaction._custom_events.pq
-    assert (priority, attributes["feedback_id"]) == (float("inf"), "f")
+    assert priority == float("inf")
+    assert attributes.items() >= {"trace_id": "t", "rating": 1, "feedback_id": "f"}.items()
     assert agent.limits() == agent.limits("tests") == (255, "tests", 3600, 1_000_000, 95)
     assert not has_ended()
 assert has_ended()
+ended = weakref.ref(transaction)
 del transaction
+gc.collect()
+assert ended() is None, "it is not kept for us"
 assert has_ended()
 with newrelic.agent.BackgroundTask(application, "ignored"):
     newrelic.agent.ignore_transaction()
@@ -269,6 +273,8 @@ for milliseconds, seconds in (5_000, 40), (60_000, 95), (120_000, 95):
 for missing, name in ((telemetry.HARVEST,), None), (("another",), "tests"):
     telemetry.missing = lambda: missing
     assert agent.limits("tests").application == name
+    [found] = telemetry._visible()
+    assert (found.ok, found.seen) == (False, f"not visible: {missing[0]}")
 telemetry.why_none_comes = lambda: "It has ended."
 try:
     agent.limits("tests")
@@ -282,7 +288,7 @@ else:
 def test_the_real_agent_is_told_what_to_record_and_when():
     done = subprocess.run(
         [sys.executable, "-c", RECORDING],
-        env=environment({"NEW_RELIC_DEVELOPER_MODE": "true"}),
+        env=environment({"NEW_RELIC_DEVELOPER_MODE": "true", "NEW_RELIC_APP_NAME": "tests"}),
         capture_output=True,
         text=True,
         check=False,
@@ -301,6 +307,8 @@ def test_metrics_are_counted_and_measured_as_the_agent_wants_them(monkeypatch):
     metrics.record_custom_metric("Votes", recorded["Custom/Feedback/Votes"])
     [(_, counted)] = metrics.metrics()
     assert list(counted) == [3, 3, 3, 1, 1, 3]
+    monkeypatch.setattr(newrelic.agent, "application", lambda **_: None)
+    NewRelic().count("Votes")
 
 
 FUTURE = """
