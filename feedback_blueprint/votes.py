@@ -225,7 +225,7 @@ class Votes:
         )
         outcome = self._guard.vote(self._key(message_id), raters, ballot)
         message, revision = outcome.message, outcome.revision
-        if outcome.status == "unknown" or message is None:
+        if message is None:
             raise UnknownMessage
         if outcome.status == "too-many":
             raise TooManyRevisions(self.settings.max_revisions)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
+import os
 import subprocess
 import sys
+import weakref
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from weakref import WeakSet
 
@@ -14,12 +18,13 @@ from newrelic.core.agent import Agent
 from newrelic.core.application import Application
 from newrelic.core.config import global_settings
 from newrelic.core.data_collector import DeveloperModeSession, ServerlessModeSession, Session
-from newrelic.core.stats_engine import StatsEngine
+from newrelic.core.stats_engine import CustomMetrics, StatsEngine
 from newrelic.network.exceptions import DiscardDataForRequest, RetryDataForRequest
 from processes import environment
 
 from feedback_blueprint import harvests
 from feedback_blueprint.harvests import Harvest
+from feedback_blueprint.telemetry import NewRelic
 
 
 def test_the_agents_sender_takes_the_events_second_and_nothing_overrides_it():
@@ -71,6 +76,7 @@ def listener(monkeypatch):
 
 FEEDBACK = [{"type": "LlmFeedbackMessage"}, {"feedback_id": "f"}]
 NOISE = [{"type": "Noise"}, {}]
+SAMPLING = {"reservoir_size": 9, "events_seen": 2}
 
 
 @pytest.fixture
@@ -81,14 +87,15 @@ def harvest_of(listener):
         answers = list(errors)
         sent = []
 
-        def send(_, custom_events):
+        def send(sampling_info, custom_events):
+            assert sampling_info == SAMPLING
             sent.append(list(custom_events))
             if answers and (error := answers.pop(0)):
                 raise error
 
         def harvest(**_):
             try:
-                harvests._send(send, None, ({}, events), {})
+                harvests._send(send, None, (SAMPLING, events), {})
             except RetryDataForRequest:
                 harvests._roll_back(lambda: None, None, (), {})
             except DiscardDataForRequest:
@@ -107,6 +114,11 @@ def test_what_new_relic_accepted_is_told(harvest_of, listener):
     assert listener.told == [("tests", [{"feedback_id": "f"}])]
     [harvest] = listener.harvests
     assert (harvest.application, harvest.has_events, harvest.is_active) == ("tests", True, True)
+
+
+def test_a_harvest_without_feedback_is_nothing_to_tell(harvest_of, listener):
+    assert harvest_of([NOISE]) == [[NOISE]]
+    assert listener.told == []
 
 
 def test_what_the_agent_keeps_is_not(harvest_of, listener):
@@ -158,19 +170,147 @@ def test_a_listener_that_fails_costs_the_agent_nothing(harvest_of, listener, cap
     assert caplog.messages.count("A harvest of the agent was not followed.") == 2
 
 
-def test_an_agent_that_fails_in_its_harvest_fails_as_before(listener):
+@pytest.mark.parametrize(
+    ("args", "theirs"), [((), False), ((True,), False), ((True, True), True), ((False, True), True)]
+)
+def test_a_harvest_says_which_kind_it_is_by_position_too(listener, args, theirs):
+    config = SimpleNamespace(event_harvest_config=SimpleNamespace(allowlist=["custom_event_data"]))
+    application = SimpleNamespace(name="tests", active=True, configuration=config)
+    assert harvests._harvest(lambda *args: args, application, args, {}) == args
+    assert listener.harvests[0].has_events is theirs
+
+
+@pytest.mark.parametrize("is_set", [True, False])
+def test_the_last_harvest_of_a_process_is_known(listener, monkeypatch, is_set):
+    agent = SimpleNamespace(_harvest_shutdown=SimpleNamespace(is_set=lambda: is_set))
+    monkeypatch.setattr(harvests, "_agent", lambda: agent)
+    application = SimpleNamespace(name="tests", active=True, configuration=None)
+    harvests._harvest(lambda: None, application, (), {})
+    assert listener.harvests[0].is_last is is_set
+
+
+def test_an_agent_that_hides_what_it_does_harvests_as_before(listener, monkeypatch):
+    monkeypatch.setattr(harvests, "_agent", lambda: None)
+    application = SimpleNamespace(name="tests")
+    assert harvests._harvest(lambda: "done", application, (), {}) == "done"
+    assert listener.harvests == [Harvest("tests", listener.harvests[0].began)]
+
+
+def test_a_listener_that_nobody_has_any_more_is_forgotten():
+    listening = Listener()
+    harvests.listen(listening)
+    forgotten = weakref.ref(listening)
+    del listening
+    gc.collect()
+    assert forgotten() is None
+
+
+def test_an_agent_that_fails_in_its_harvest_fails_as_before(listener, caplog):
     application = SimpleNamespace(name="tests", active=False, configuration=None)
     with pytest.raises(ZeroDivisionError):
         harvests._harvest(lambda: 1 / 0, application, (), {})
     assert listener.harvests == [Harvest("tests", listener.harvests[0].began)]
+    assert caplog.messages == []
 
 
-def test_events_that_are_sent_outside_of_a_harvest_are_sent(listener):
-    sent = []
-    harvests._send(lambda *args: sent.append(args), None, ({}, [FEEDBACK]), {})
-    harvests._roll_back(lambda: sent.append("rolled back"), None, (), {})
-    assert sent == [({}, [FEEDBACK]), "rolled back"]
+def test_events_that_are_sent_outside_of_a_harvest_are_sent(listener, caplog):
+    """Outside of any, or beside that of another thread."""
+
+    def elsewhere():
+        with ThreadPoolExecutor(1) as pool:
+            sent = pool.submit(harvests._send, lambda *args: args, None, ({}, [FEEDBACK]), {})
+            rolled_back = pool.submit(harvests._roll_back, lambda: "rolled back", None, (), {})
+            return sent.result(), rolled_back.result()
+
+    config = SimpleNamespace(event_harvest_config=SimpleNamespace(allowlist=[]))
+    application = SimpleNamespace(name="tests", active=True, configuration=config)
+    during = harvests._harvest(elsewhere, application, (), {})
+    assert during == elsewhere() == (({}, [FEEDBACK]), "rolled back")
     assert listener.told == []
+    assert listener.harvests[0].has_events
+    assert caplog.messages == []
+
+
+RECORDING = """
+import contextlib, gc, weakref
+import newrelic.agent
+newrelic.agent.initialize()
+from newrelic.api.transaction import current_transaction
+from feedback_blueprint import telemetry
+agent = telemetry.NewRelic()
+assert type(agent.transaction("too early", "tests")) is contextlib.nullcontext
+application = newrelic.agent.register_application("tests", timeout=20)
+with agent.transaction("deliver", "tests"):
+    transaction = current_transaction()
+    assert (transaction.name, transaction.group) == ("deliver", "Feedback")
+    transaction._priority = 0.5
+    with agent.transaction("inner"):
+        assert current_transaction() is transaction
+    has_ended = agent.record({"trace_id": "t", "rating": 1, "feedback_id": "f"})
+    assert transaction._priority == 0.5, "other events keep theirs"
+    [(priority, _, (kind, attributes))] = transaction._custom_events.pq
+    assert priority == float("inf")
+    assert attributes.items() >= {"trace_id": "t", "rating": 1, "feedback_id": "f"}.items()
+    assert agent.limits() == agent.limits("tests") == (255, "tests", 3600, 1_000_000, 95)
+    assert not has_ended()
+assert has_ended()
+ended = weakref.ref(transaction)
+del transaction
+gc.collect()
+assert ended() is None, "it is not kept for us"
+assert has_ended()
+with newrelic.agent.BackgroundTask(application, "ignored"):
+    newrelic.agent.ignore_transaction()
+    assert type(agent.transaction("another")) is contextlib.nullcontext, "it is the app's will"
+with agent.transaction("failing", "tests"):
+    transaction = current_transaction()
+    before = transaction._priority
+    newrelic.agent.record_llm_feedback_event = None
+    with contextlib.suppress(TypeError):
+        agent.record({})
+    assert transaction._priority == before
+for milliseconds, seconds in (5_000, 40), (60_000, 95), (120_000, 95):
+    application.settings.event_harvest_config.report_period_ms = milliseconds
+    assert agent.limits("tests").next_harvest == seconds
+for missing, name in ((telemetry.HARVEST,), None), (("another",), "tests"):
+    telemetry.missing = lambda: missing
+    assert agent.limits("tests").application == name
+    [found] = telemetry._visible()
+    assert (found.ok, found.seen) == (False, f"not visible: {missing[0]}")
+telemetry.why_none_comes = lambda: "It has ended."
+try:
+    agent.limits("tests")
+except telemetry.AgentNotRecording as error:
+    assert "It has ended." in str(error)
+else:
+    raise AssertionError
+"""
+
+
+def test_the_real_agent_is_told_what_to_record_and_when():
+    done = subprocess.run(
+        [sys.executable, "-c", RECORDING],
+        env=environment({"NEW_RELIC_DEVELOPER_MODE": "true", "NEW_RELIC_APP_NAME": "tests"}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_metrics_are_counted_and_measured_as_the_agent_wants_them(monkeypatch):
+    recorded = {}
+    application = SimpleNamespace(record_custom_metric=recorded.__setitem__)
+    monkeypatch.setattr(newrelic.agent, "application", lambda **_: application)
+    NewRelic().count("Votes", 3)
+    NewRelic().measure("Age", 2.5)
+    assert recorded["Custom/Feedback/Age"] == 2.5
+    metrics = CustomMetrics()
+    metrics.record_custom_metric("Votes", recorded["Custom/Feedback/Votes"])
+    [(_, counted)] = metrics.metrics()
+    assert list(counted) == [3, 3, 3, 1, 1, 3]
+    monkeypatch.setattr(newrelic.agent, "application", lambda **_: None)
+    NewRelic().count("Votes")
 
 
 FUTURE = """
@@ -208,10 +348,35 @@ def test_what_a_missing_function_means_is_said(monkeypatch, caplog):
     assert "use another version of newrelic" in caplog.text
 
 
-@pytest.mark.parametrize("mode", ["serverless", "hidden", "no agent"])
-def test_an_agent_that_has_no_thread_or_hides_it_may_record(monkeypatch, mode):
-    settings = SimpleNamespace(serverless_mode=SimpleNamespace(enabled=mode == "serverless"))
-    monkeypatch.setattr(newrelic.agent, "global_settings", lambda: settings)
-    agent = None if mode == "no agent" else SimpleNamespace()
+def agent_like(*, pid=None, has_ended=False, is_alive=True):
+    return SimpleNamespace(
+        _process_id=pid or os.getpid(),
+        _harvest_shutdown=SimpleNamespace(is_set=lambda: has_ended),
+        _harvest_thread=SimpleNamespace(is_alive=lambda: is_alive),
+    )
+
+
+@pytest.mark.parametrize(
+    ("agent", "why"),
+    [
+        (agent_like(), None),
+        (agent_like(has_ended=True), "The agent of this process has ended"),
+        (agent_like(pid=1), "before the process was forked"),
+        (agent_like(is_alive=False), "before the process was forked"),
+        (SimpleNamespace(), None),
+        (None, None),
+    ],
+    ids=["well", "ended", "forked", "no thread", "hidden", "no agent"],
+)
+def test_an_agent_that_sends_nothing_is_told_from_one_that_hides_it(monkeypatch, agent, why):
     monkeypatch.setattr(harvests, "_agent", lambda: agent)
+    said = harvests.why_none_comes()
+    assert said is None if why is None else why in said
+    settings = SimpleNamespace(serverless_mode=SimpleNamespace(enabled=True))
+    monkeypatch.setattr(newrelic.agent, "global_settings", lambda: settings)
+    assert harvests.why_none_comes() is None, "without a server it has no thread, and sends at once"
+
+
+def test_an_agent_of_the_future_that_is_elsewhere_may_record(monkeypatch):
+    monkeypatch.delattr("newrelic.core.agent.agent_instance")
     assert harvests.why_none_comes() is None

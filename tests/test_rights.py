@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from outage import PASSWORD, Chat, with_password
+from outage import PASSWORD, TIMEOUT, Chat, with_password
 
+from feedback_blueprint.stores import ANYONE, Ballot, Message, RedisStore
 from feedback_blueprint.stores.redis_errors import RIGHTS
 from feedback_blueprint.testing import capture_feedback
 
@@ -35,3 +37,9 @@ def test_with_the_rights_that_a_remedy_names_all_works(
         store = next(each for each in json.loads(found) if each["what"] == "store")
         assert store["ok"], store
         assert "no permissions" not in found
+    store = RedisStore.from_url(chat.app.config["FEEDBACK_STORE_URL"], TIMEOUT)
+    store.stash("fb:m", Message("t"), timedelta(days=1))
+    mark = store.vote("fb:m", [ANYONE], Ballot(b"[1]", 20, "fb:!outbox:tests")).mark
+    assert [each.mark for each in store.take("fb:!outbox:tests", 60, 10)] == [mark]
+    store.unmark([mark])
+    assert store.backlog("fb:!outbox:tests").votes == 0

@@ -8,12 +8,16 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
+import redis
 from contract import ANN, BOB, OUTBOX, TRACE_ID, WEEK, cast
 from processes import wait_until
+from redis.crc import key_slot
 from redis_cluster import RedisCluster
 
+from feedback_blueprint.errors import StoreUnavailable
 from feedback_blueprint.stores import (
     ANYONE,
     RETRACTED,
@@ -21,8 +25,10 @@ from feedback_blueprint.stores import (
     Ballot,
     Message,
     RedisStore,
+    sqlite,
     store_from_url,
 )
+from feedback_blueprint.stores.redis_outboxes import near, node_of, shares
 from feedback_blueprint.stores.sqlite_layout import RENEW, SCHEMA, TAKE, TAKEN, UNMARK
 
 
@@ -64,6 +70,33 @@ def test_a_lease_that_is_renewed_does_not_end(store, message):
     assert [each.mark for each in wait_until(lambda: take(store), "the other's")] == [other]
 
 
+def test_many_leases_and_marks_are_renewed_ended_and_taken_off_at_once(store, monkeypatch):
+    for size in "sqlite.MARKS", "redis.MAX_KEYS":
+        monkeypatch.setattr(f"feedback_blueprint.stores.{size}", 2)
+    marks = []
+    for number in range(5):
+        store.stash(f"m{number}", Message(TRACE_ID), WEEK)
+        voter, lease = [(ANN, 0), (BOB, 60)][number % 2]
+        marks.append(store.vote(f"m{number}", [voter], Ballot(b"[1]", 20, OUTBOX, lease)).mark)
+    room = 64 * len(marks)  # they may be in one of a cluster's outboxes
+    assert take(store, room, held=marks) == []
+    taken = take(store, room, let_go=marks)
+    assert sorted(each.mark for each in taken) == sorted(marks)
+    store.unmark(marks)
+    assert store.backlog(OUTBOX) == Backlog(0, None)
+    for mark in marks:
+        assert store.show(mark.key).votes[mark.voter].undelivered_since is None
+
+
+def test_what_is_no_longer_marked_is_not_renewed(store, message):
+    mark = cast(store).mark
+    store.unmark([mark])
+    assert take(store, held=[mark]) == []
+    assert store.backlog(OUTBOX) == Backlog(0, None)
+    assert take(store, let_go=[mark]) == []
+    assert store.backlog(OUTBOX) == Backlog(0, None)
+
+
 def test_what_is_let_go_is_anybodys_at_once(store, message):
     mark = cast(store).mark
     cast(store, raters=(ANN,))
@@ -81,6 +114,13 @@ def test_no_more_is_taken_than_there_is_room_for(store):
     assert sorted(itertools.chain(*taken)) == [f"m{number}" for number in range(5)]
     if not isinstance(store, RedisStore) or not store._is_cluster:
         assert list(map(len, taken)) == [2, 2, 1]
+
+
+def test_what_has_been_due_for_the_longest_is_taken_first(store, message):
+    first = cast(store, raters=(ANN,), lease=0).mark
+    second = cast(store, raters=(BOB,), lease=0).mark
+    assert [each.mark for each in take(store, 1)] == [first]
+    assert [each.mark for each in take(store, 1)] == [second]
 
 
 def test_a_vote_whose_mark_was_taken_off_is_delivered(store, message):
@@ -105,6 +145,8 @@ def test_a_newer_vote_keeps_its_mark_if_the_older_one_arrives(store, message):
 def test_a_vote_that_was_replaced_is_not_taken_over(store, message):
     cast(store, b"[1]", lease=0)
     cast(store, b"[2]", lease=60)
+    if not isinstance(store, RedisStore) or not store._is_cluster:
+        assert store.backlog(OUTBOX).votes == 1
     assert take(store) == []
     assert store.backlog(OUTBOX).votes == 1
 
@@ -126,9 +168,28 @@ def test_what_leaves_nothing_to_deliver_leaves_no_mark(store, message):
 
 def test_a_vote_without_a_mark_takes_the_older_ones_place(store, message):
     cast(store, b"[1]", lease=0)
-    assert cast(store, b"[2]", outbox=None)[:2] == ("accepted", 2)
+    outcome = cast(store, b"[2]", outbox=None)
+    assert outcome == ("accepted", 2, message, outcome.cast_at, None)
     assert store.show("m").votes[ANYONE].undelivered_since is None
     assert take(store) == []
+
+
+def test_a_mark_is_that_of_the_owners_hash(store):
+    """The first of the caller's may be another: the app's key has been changed."""
+    store.stash("m", Message(TRACE_ID, ANN), WEEK)
+    mark = cast(store, raters=(BOB, ANN), lease=0).mark
+    assert mark.voter == ANN
+    assert [each.mark for each in take(store)] == [mark]
+
+
+def test_a_mark_may_have_any_name(store):
+    key, voter = "an 1 2 ünusual {id}: ", b" 1 2 \0\n\xff\r\t: {x} "
+    store.stash(key, Message(TRACE_ID), WEEK)
+    mark = store.vote(key, [voter], Ballot(b"[1]", 20, OUTBOX, 0)).mark
+    assert mark[1:3] == (key, voter)
+    assert [each.mark for each in take(store)] == [mark]
+    store.unmark([mark])
+    assert store.backlog(OUTBOX).votes == 0
 
 
 def test_the_same_vote_again_keeps_its_mark(store, message):
@@ -142,6 +203,7 @@ def test_each_application_takes_its_own_votes(store, message):
     assert take(store) == []
     assert store.backlog(OUTBOX).votes == 0
     assert store.backlog("!outbox:other").votes == 1
+    assert len(store.take("!outbox:other", 60, 10)) == 1, "it is still anybody's"
 
 
 def test_of_an_expired_message_only_the_mark_is_left(store):
@@ -155,16 +217,20 @@ def test_of_an_expired_message_only_the_mark_is_left(store):
 
 def test_a_mark_of_an_id_that_was_used_again_is_that_of_an_expired_message_at_most(store):
     store.stash("m", Message(TRACE_ID), timedelta(milliseconds=200))
-    cast(store, lease=0.4)
+    mark = cast(store, lease=0.4).mark
     wait_until(lambda: store.read(["m"], [ANYONE]) == [None], "expired")
     store.stash("m", Message("f" * 32), WEEK)
     wait_until(lambda: store.backlog(OUTBOX).votes == 0 or take(store), "the end of the lease")
     assert all(each.message is None for each in take(store))
+    store.unmark([mark])
+    assert store.backlog(OUTBOX).votes == 0
+    assert store.read(["m"], [ANYONE])[0].message.trace_id == "f" * 32
 
 
 def test_the_backlog_is_counted_and_its_oldest_known(store, message):
     assert store.backlog(OUTBOX) == Backlog(0, None)
     first = cast(store, raters=(ANN,), lease=60)
+    wait_until(lambda: time.time() * 1000 > first.cast_at + 1, "a later millisecond")
     cast(store, raters=(BOB,), lease=0)
     assert store.backlog(OUTBOX) == Backlog(2, first.cast_at)
     assert store.show("m").votes[ANN].undelivered_since == first.cast_at
@@ -189,14 +255,95 @@ def test_a_file_keeps_an_expired_message_until_it_is_known_that_its_vote_was_not
     monkeypatch.setattr("feedback_blueprint.stores.sqlite.random.random", lambda: 0.0)
     url = f"sqlite:///{tmp_path}/feedback.sqlite3"
     store = store_from_url(url, timeout=2, instance_path="", key="KEY")
-    store.stash("m", Message(TRACE_ID), timedelta(milliseconds=100))
+    for key in "mx":
+        store.stash(key, Message(TRACE_ID), timedelta(milliseconds=100))
     mark = cast(store, lease=0).mark
-    wait_until(lambda: store.read(["m"], [ANYONE]) == [None], "expired")
+    wait_until(lambda: store.read(["m", "x"], [ANYONE]) == [None, None], "expired")
     store.stash("n", Message(TRACE_ID), WEEK)
+    assert "2 messages" in store.inspect()[0].seen, "nobody rated the other"
     assert take(store) == [(mark, None, 0, RETRACTED)]
     store.unmark([mark])
     store.stash("o", Message(TRACE_ID), WEEK)
     assert "2 messages" in store.inspect()[0].seen
+    assert all(store.read(["n", "o"], [ANYONE]))
+
+
+def test_a_vote_on_a_message_without_end_leaves_it_so(redis_server):
+    url = redis_server.fresh_url()
+    store = store_from_url(url, timeout=2, instance_path="", key="KEY")
+    store.stash("m", Message(TRACE_ID), WEEK)
+    with redis_server.client(url) as client:
+        client.persist("m")
+        cast(store)
+        assert client.pttl("m") == -1
+
+
+@pytest.fixture
+def file(tmp_path):
+    """A store in a file, with a message that anyone may rate."""
+    store = store_from_url(f"sqlite:///{tmp_path}/f.db", timeout=2, instance_path="", key="KEY")
+    store.stash("m", Message(TRACE_ID), WEEK)
+    return store
+
+
+def test_of_two_that_take_from_a_file_at_the_same_moment_each_reads_its_own(file, monkeypatch):
+    first, second = (cast(file, raters=(each,), lease=0).mark for each in (ANN, BOB))
+    now = time.time()
+    monkeypatch.setattr("feedback_blueprint.stores.sqlite.time", SimpleNamespace(time=lambda: now))
+    assert [each.mark for each in take(file, 1)] == [first]
+    assert [each.mark for each in take(file, 1)] == [second]
+
+
+def test_a_newer_vote_has_a_later_mark_in_a_file_if_the_clock_stands_still(file, monkeypatch):
+    now = time.time()
+    monkeypatch.setattr("feedback_blueprint.stores.sqlite.time", SimpleNamespace(time=lambda: now))
+    older, newer = cast(file, b"[1]").mark, cast(file, b"[2]").mark
+    assert newer.cast_at == older.cast_at + 1
+
+
+def test_a_newer_vote_has_a_later_mark_in_redis_if_the_clock_went_back(redis_server):
+    url = redis_server.fresh_url()
+    store = store_from_url(url, timeout=2, instance_path="", key="KEY")
+    store.stash("m", Message(TRACE_ID), WEEK)
+    older = cast(store, b"[1]").mark
+    with redis_server.client(url) as client:
+        for ahead in 10_000_000, 10_000_001:
+            client.hset("m", b"p" + ANYONE, older.cast_at + ahead)
+            assert cast(store, b"[%d]" % ahead).cast_at == older.cast_at + ahead + 1
+
+
+@pytest.fixture
+def meanwhile(file, monkeypatch):
+    """Have another process do something between the look and the write of the next vote."""
+    other = sqlite.SQLiteStore(file._path, timeout=2)
+
+    def have(happen):
+        def look(*args):
+            monkeypatch.undo()
+            seen = look_as_ever(*args)
+            happen(other)
+            return seen
+
+        monkeypatch.setattr(sqlite, "_look", look)
+
+    look_as_ever = sqlite._look
+    return have
+
+
+def test_a_vote_on_a_file_that_another_overtakes_comes_after_it(file, meanwhile):
+    meanwhile(lambda other: cast(other, b"[2]"))
+    assert cast(file, b"[1]")[:2] == ("accepted", 2)
+    meanwhile(lambda other: cast(other, b"[2]"))
+    assert cast(file, b"[2]")[:2] == ("unchanged", 3)
+
+
+def test_a_message_that_goes_from_a_file_while_its_vote_comes_is_unknown(file, meanwhile):
+    def go(other):
+        with other._connected() as execute:
+            execute("DELETE FROM messages")
+
+    meanwhile(go)
+    assert cast(file).status == "unknown"
 
 
 @pytest.mark.parametrize(
@@ -258,6 +405,81 @@ def test_in_a_cluster_an_older_vote_leads_to_a_newer_one_that_is_in_no_outbox(
     [taken] = wait_until(lambda: take(store, lease=0), "the newer vote")
     assert (taken.revision, taken.vote) == (2, b"[2]")
     assert store.backlog(OUTBOX).votes == 1
+
+
+def test_in_a_cluster_each_outbox_gives_its_share(redis_cluster: RedisCluster):
+    """The votes on one message are in one of them."""
+    store = store_from_url(redis_cluster.fresh_url(), timeout=2, instance_path="", key="KEY")
+    store.stash("m", Message(TRACE_ID), WEEK)
+    for rater in ANN, BOB, ANYONE:
+        cast(store, raters=(rater,), lease=0)
+    assert [len(take(store, room)) for room in (0, 2, 65)] == [0, 1, 2]
+
+
+def test_a_node_that_fails_keeps_back_no_mark_of_the_others(
+    redis_cluster: RedisCluster, monkeypatch
+):
+    store = store_from_url(redis_cluster.fresh_url(), timeout=2, instance_path="", key="KEY")
+    marks = []
+    for key in "abcdef":
+        store.stash(key, Message(TRACE_ID), WEEK)
+        marks.append(store.vote(key, [ANYONE], Ballot(b"[1]", 20, OUTBOX, 60)).mark)
+    nodes = [redis_cluster.node_of(mark.outbox) for mark in marks]
+    unmark = store._unmark
+
+    def fail_or_unmark(some):
+        if redis_cluster.node_of(some[0].outbox) is nodes[0]:
+            raise redis.ConnectionError
+        unmark(some)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "_unmark", fail_or_unmark)
+        with pytest.raises(StoreUnavailable):
+            store.unmark(marks)
+    assert 0 < store.backlog(OUTBOX).votes == nodes.count(nodes[0]) < len(marks)
+
+
+def test_what_a_server_refuses_to_tell_is_not_taken_for_expired(redis_server):
+    url = redis_server.fresh_url()
+    store, blind = (
+        store_from_url(each, timeout=2, instance_path="", key="KEY")
+        for each in (url, url.replace("//", "//blind:secret@"))
+    )
+    store.stash("m", Message(TRACE_ID), WEEK)
+    cast(store, lease=0)
+    rights = "reset", "on", ">secret", "~*", "+@all", "-hmget"
+    with redis_server.client(url) as client:
+        client.execute_command("ACL", "SETUSER", "blind", *rights)
+        with pytest.raises(StoreUnavailable, match="hmget"):
+            take(blind)
+        client.execute_command("ACL", "DELUSER", "blind")
+    assert store.backlog(OUTBOX).votes == 1
+
+
+def a_cluster_with(node_of_slot):
+    """What knows where the slots of a cluster are."""
+    return SimpleNamespace(
+        keyslot=lambda key: key_slot(key.encode()),
+        get_node_from_key=lambda key: SimpleNamespace(name=node_of_slot(key_slot(key.encode()))),
+    )
+
+
+def test_an_outbox_is_on_the_node_of_a_message_however_the_slots_are_spread():
+    alone = key_slot(b"alone")
+    client = a_cluster_with(lambda slot: "small" if slot == alone else str(slot % 256 < 128))
+    names = [name for name, _ in shares(True, OUTBOX, 1)]
+    for number in range(200):
+        name = near(client, OUTBOX, f"m{number}")
+        assert name in names
+        assert node_of(client, name) == node_of(client, f"m{number}")
+    assert near(client, OUTBOX, "alone") == names[alone // 256], "its node has none"
+
+
+def test_of_64_nodes_each_has_an_outbox():
+    client = a_cluster_with(lambda slot: str(slot // 256))
+    names = [name for name, _ in shares(True, OUTBOX, 1)]
+    assert len({node_of(client, name) for name in names}) == len(names) == 64
+    assert near(client, OUTBOX, "m") == names[key_slot(b"m") // 256]
 
 
 def test_in_a_cluster_votes_are_spread_like_their_messages(redis_cluster: RedisCluster):

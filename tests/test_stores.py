@@ -83,6 +83,7 @@ def test_a_message_that_expired_is_unknown_and_its_key_free(store):
     assert store.stash("m", Message("f" * 32), WEEK)
     assert store.read(["m"], [ANYONE])[0] == Standing(Message("f" * 32, ANYONE, {}))
     assert cast(store).revision == 1
+    assert cast(store, b"[2]", raters=(ANN,)).revision == 1
 
 
 def test_what_has_expired_makes_room_in_a_file(tmp_path, monkeypatch):

@@ -132,7 +132,7 @@ if mark and not lease then redis.call('HDEL', KEYS[1], 'p' .. voter) end
 if KEYS[2] then
   local member = ' ' .. #voter .. ' ' .. voter .. KEYS[1]
   if mark then redis.call('ZREM', KEYS[2], mark .. member) end
-  if lease then redis.call('ZADD', KEYS[2], cast + lease, fields[4] .. member) end
+  redis.call('ZADD', KEYS[2], cast + lease, fields[4] .. member)
 end
 return 'accepted ' .. (revision + 1) .. ' ' .. string.format('%.0f', cast) .. ' ' .. message
 """
