@@ -177,7 +177,10 @@ class NewRelic:
 
     def application(self) -> str | None:
         """Register with New Relic, and wait as long as the app would."""
-        timeout = newrelic.agent.global_settings().startup_timeout or REGISTRATION
+        local = newrelic.agent.global_settings()
+        if not _runs(local):
+            return None
+        timeout = local.startup_timeout or REGISTRATION
         registered: Any = newrelic.agent.register_application(timeout=timeout)
         return str(registered.name) if registered.settings else None
 
@@ -186,7 +189,7 @@ class NewRelic:
         local = newrelic.agent.global_settings()
         present = Finding(
             "agent",
-            bool(local.enabled and local.monitor_mode),
+            _runs(local),
             f"version {newrelic.version}",
             f"Run this under newrelic-admin run-program, with {KEY}, and monitor_mode on.",
         )
@@ -199,6 +202,10 @@ class NewRelic:
         registered = Finding("registered with New Relic", True, name)
         settings = newrelic.agent.application(name=name).settings
         return [present, registered, *_findings(settings, local.startup_timeout), *_visible()]
+
+
+def _runs(settings: Any) -> bool:
+    return bool(settings.enabled and settings.monitor_mode)
 
 
 @contextmanager
