@@ -178,7 +178,7 @@ class NewRelic:
     def application(self) -> str | None:
         """Register with New Relic, and wait as long as the app would."""
         local = newrelic.agent.global_settings()
-        if not (local.enabled and local.monitor_mode):
+        if not _runs(local):
             return None
         timeout = local.startup_timeout or REGISTRATION
         registered: Any = newrelic.agent.register_application(timeout=timeout)
@@ -189,7 +189,7 @@ class NewRelic:
         local = newrelic.agent.global_settings()
         present = Finding(
             "agent",
-            bool(local.enabled and local.monitor_mode),
+            _runs(local),
             f"version {newrelic.version}",
             f"Run this under newrelic-admin run-program, with {KEY}, and monitor_mode on.",
         )
@@ -202,6 +202,10 @@ class NewRelic:
         registered = Finding("registered with New Relic", True, name)
         settings = newrelic.agent.application(name=name).settings
         return [present, registered, *_findings(settings, local.startup_timeout), *_visible()]
+
+
+def _runs(settings: Any) -> bool:
+    return bool(settings.enabled and settings.monitor_mode)
 
 
 @contextmanager

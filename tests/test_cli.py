@@ -7,6 +7,7 @@ import os
 import re
 import time
 
+import newrelic.agent
 import pytest
 from flask import Flask
 
@@ -36,6 +37,7 @@ def test_check_says_that_the_agent_is_not_running_and_what_to_do(run):
     assert "BAD agent" in result.output
     assert "newrelic-admin" in result.output
     assert "ok  store" in result.output
+    assert newrelic.agent.application(activate=False) is None, "it starts none"
 
 
 def test_check_prints_json_for_machines(run):

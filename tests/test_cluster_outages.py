@@ -53,6 +53,20 @@ def test_a_node_of_a_cluster(
     assert PASSWORD not in "".join(complaints() + chat.answers)
 
 
+def test_a_frozen_node_costs_a_read_of_many_messages_no_more_than_one(
+    cluster: RedisCluster,
+) -> None:
+    """redis-py would try each of them again alone, for two timeouts each."""
+    store = RedisStore.from_url(with_password(cluster.url), TIMEOUT)
+    keys = [f"fb:read{number}" for number in range(100)]
+    for key in keys:
+        assert store.stash(key, Message("t"), timedelta(days=1))
+    assert all(store.read(keys, [ANYONE]))
+    with cluster.nodes[1].frozen(), soon(), pytest.raises(StoreUnavailable):
+        store.read(keys, [ANYONE])
+    cluster.wait_ok()
+
+
 def test_a_node_of_a_cluster_keeps_back_no_vote_of_the_others_that_is_to_be_delivered(
     cluster: RedisCluster,
 ) -> None:

@@ -166,6 +166,15 @@ def test_an_event_that_two_harvests_did_not_bring_is_recorded_again_the_same(sta
     assert process.counts["VotesDeliveredAgain"] == 1
 
 
+def test_an_event_that_was_recorded_elsewhere_is_nobodys(start):
+    """As the app's own code can, or the blueprint's other name in the same process."""
+    process = start()
+    process.rate(process.stash())
+    process.agent.harvest({"feedback_id": "another", "revision": 1}, {})
+    assert process.undelivered == 1
+    assert "VotesDelivered" not in process.counts
+
+
 def test_what_the_agent_keeps_for_its_next_harvest_is_not_recorded_again(start):
     process = start()
     process.rate(process.stash())

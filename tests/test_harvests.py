@@ -10,7 +10,6 @@ import sys
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
-from weakref import WeakSet
 
 import newrelic.agent
 import pytest
@@ -67,8 +66,8 @@ class Listener:
 
 @pytest.fixture
 def listener(monkeypatch):
-    """Hears alone of the harvests of this test."""
-    monkeypatch.setattr(harvests, "_listeners", WeakSet())
+    """Hears of the harvests of this test, and no other test's apps do."""
+    monkeypatch.setattr(harvests, "_listeners", weakref.WeakSet())
     listening = Listener()
     harvests.listen(listening)
     return listening
@@ -259,6 +258,9 @@ del transaction
 gc.collect()
 assert ended() is None, "it is not kept for us"
 assert has_ended()
+with contextlib.suppress(telemetry.AgentNotRecording):
+    agent.record({"trace_id": "t", "rating": 1})
+    raise AssertionError
 with newrelic.agent.BackgroundTask(application, "ignored"):
     newrelic.agent.ignore_transaction()
     assert type(agent.transaction("another")) is contextlib.nullcontext, "it is the app's will"

@@ -175,7 +175,7 @@ class RedisStore:
             for some in by_node(self._client, items, key_of):
                 try:
                     if self._is_cluster:
-                        self._client.execute_command("ZCARD", key_of(some[0]))
+                        self._client.execute_command("EXISTS", key_of(some[0]))
                     call(some)
                 except FAILURES as error:
                     failed = error
@@ -251,11 +251,16 @@ class RedisStore:
 
     def read(self, keys: Sequence[str], raters: Sequence[bytes]) -> list[Standing | None]:
         """Ask for all in one round trip a server, and for nothing that a stranger may not see."""
-        with ERRORS:
+        replies: dict[str, Any] = {}
+
+        def read_from(some: Sequence[str]) -> None:
             pipeline: Any = self._client.pipeline(transaction=False)
-            for key in keys:
+            for key in some:
                 pipeline.execute_command("EVAL", READ, 1, key, *raters)
-            return [_standing(reply) for reply in pipeline.execute()]
+            replies.update(zip(some, pipeline.execute(), strict=True))
+
+        self._on_each_node(keys, str, read_from)
+        return [_standing(replies[key]) for key in keys]
 
     def show(self, key: str) -> Shown | None:
         """Read all that is kept of one message."""

@@ -28,11 +28,11 @@ WIDTH = REDIS_CLUSTER_HASH_SLOTS // SPREAD
 def tags() -> list[str]:
     """Return a hash tag for each range of slots, in their order."""
     found: dict[int, str] = {}
-    for number in itertools.count():
-        found.setdefault(key_slot(str(number).encode()) // WIDTH, str(number))
-        if len(found) == SPREAD:
-            return [found[place] for place in range(SPREAD)]
-    raise AssertionError  # count() does not end
+    numbers = itertools.count()
+    while len(found) < SPREAD:
+        tag = str(next(numbers))
+        found.setdefault(key_slot(tag.encode()) // WIDTH, tag)
+    return [found[place] for place in range(SPREAD)]
 
 
 def shares(is_cluster: bool, outbox: str, limit: int) -> list[tuple[str, int]]:
