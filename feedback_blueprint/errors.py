@@ -167,8 +167,3 @@ class AgentNotRecording(Refusal):
     status = 503
     code = "agent-not-recording"
     retry_after: int | None = 5
-
-    def __init__(self, why: str, *, retry_after: int | None = None) -> None:
-        super().__init__(why)
-        if retry_after is not None:
-            self.retry_after = retry_after

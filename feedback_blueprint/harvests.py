@@ -11,15 +11,14 @@ import functools
 import os
 import threading
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from weakref import WeakSet
 
 import newrelic.agent
 
-from .logs import log
+from .logs import Complaints, log
 
 EVENT = "LlmFeedbackMessage"
 
@@ -59,6 +58,9 @@ class Listener(Protocol):
 _listeners: WeakSet[Listener] = WeakSet()
 
 _running = threading.local()
+
+QUIETLY = Complaints().quietly("A harvest of the agent was not followed.")
+"""Keeps what goes wrong here from the agent, which would lose the harvest."""
 
 
 def listen(listener: Listener) -> None:
@@ -123,17 +125,17 @@ def _agent() -> Any:
 def _harvest(wrapped: Callable[..., Any], application: Any, args: Any, kwargs: Any) -> Any:
     """Run a harvest, and tell of it, however it ends."""
     harvest = _running.harvest = Harvest(application.name)
-    with _quietly():
+    with QUIETLY:
         harvest.has_events = _is_their_turn(application, *args, **kwargs)
     try:
         return wrapped(*args, **kwargs)
     finally:
         _running.harvest = None
-        with _quietly():
+        with QUIETLY:
             harvest.is_active = application.active
             harvest.is_last = _agent()._harvest_shutdown.is_set()
         for listener in list(_listeners):
-            with _quietly():
+            with QUIETLY:
                 listener.harvested(harvest)
 
 
@@ -161,14 +163,14 @@ def _send(wrapped: Callable[..., Any], _: Any, args: Any, kwargs: Any) -> Any:
         result = wrapped(*args, **kwargs)
     except Exception as error:
         if type(error).__name__ == "DiscardDataForRequest":  # what the agent keeps, it sends again
-            with _quietly():
+            with QUIETLY:
                 sampling_info, events = args
                 feedback = _feedback_among(events)
                 if 0 < len(feedback) < len(events):
                     wrapped(sampling_info, feedback)
                     _tell_of(feedback)
         raise
-    with _quietly():
+    with QUIETLY:
         _tell_of(_feedback_among(args[1]))
     return result
 
@@ -182,12 +184,3 @@ def _tell_of(feedback: Sequence[Any]) -> None:
     if feedback and harvest:
         for listener in list(_listeners):
             listener.arrived(harvest.application, [attributes for _, attributes in feedback])
-
-
-@contextmanager
-def _quietly() -> Generator[None]:
-    """Keep what goes wrong here from the agent: it would lose the harvest."""
-    try:
-        yield
-    except Exception:
-        log.exception("A harvest of the agent was not followed.")
