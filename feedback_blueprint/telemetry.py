@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, NamedTuple, Protocol
 from weakref import ref
 
@@ -152,10 +152,15 @@ class NewRelic:
         can choose that of its own transaction, but nothing is above infinity.
         """
         arguments = {name: event.get(name) for name in ARGUMENTS}  # which win over metadata
-        with _outranking():
+        transaction = _running_transaction()
+        priority = getattr(transaction, "_priority", None)
+        transaction._priority = math.inf
+        try:
             newrelic.agent.record_llm_feedback_event(**arguments, metadata=event)
-        transaction = ref(_running_transaction())
-        return lambda: (running := transaction()) is None or not running.settings
+        finally:
+            transaction._priority = priority
+        recorded_in = ref(transaction)
+        return lambda: (running := recorded_in()) is None or not running.settings
 
     def count(self, name: str, times: int = 1) -> None:
         """Record a custom metric, inside a transaction or not."""
@@ -206,19 +211,6 @@ class NewRelic:
 
 def _runs(settings: Any) -> bool:
     return bool(settings.enabled and settings.monitor_mode)
-
-
-@contextmanager
-def _outranking() -> Generator[None]:
-    transaction = current_transaction()
-    before = getattr(transaction, "_priority", None)
-    if transaction is not None:
-        transaction._priority = math.inf
-    try:
-        yield
-    finally:
-        if transaction is not None:
-            transaction._priority = before
 
 
 def _visible() -> list[Finding]:

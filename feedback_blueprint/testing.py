@@ -49,8 +49,7 @@ class _Collector:
     def trace_id(self) -> str:
         return secrets.token_hex(16)
 
-    def name_transaction(self, name: str) -> None:
-        pass
+    def name_transaction(self, name: str) -> None: ...
 
     def transaction(self, _: str, __: str | None = None) -> contextlib.nullcontext[None]:
         return contextlib.nullcontext()
@@ -58,14 +57,11 @@ class _Collector:
     def limits(self, _: str | None = None) -> Limits:
         return Limits()
 
-    def count(self, name: str, times: int = 1) -> None:
-        pass
+    def count(self, name: str, times: int = 1) -> None: ...
 
-    def measure(self, name: str, value: float) -> None:
-        pass
+    def measure(self, name: str, value: float) -> None: ...
 
-    def listen(self, _: Listener) -> None:
-        pass
+    def listen(self, _: Listener) -> None: ...
 
     def application(self) -> None:
         return None
