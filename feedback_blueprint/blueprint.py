@@ -237,8 +237,8 @@ class FeedbackBlueprint(Blueprint):
             ) from None
         except RuntimeError as error:
             raise RuntimeError(
-                "No app is known here. In a thread or a task, use what capture() returned "
-                "in the request."
+                "No app is known here. Use it in app.app_context(), or in a thread or a task what "
+                "capture() returned in the request."
             ) from error
         return votes
 

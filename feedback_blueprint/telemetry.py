@@ -315,7 +315,9 @@ def _why_no_transaction() -> str:
             "The New Relic agent is not running in this process: "
             "start the app with newrelic-admin run-program, or call newrelic.agent.initialize() "
             f"before importing flask, with {KEY}, "
-            "and leave monitor_mode (NEW_RELIC_MONITOR_MODE) on."
+            "and leave monitor_mode (NEW_RELIC_MONITOR_MODE) on. In a command or a job, also call "
+            "newrelic.agent.register_application(timeout=10), or set startup_timeout, and use "
+            "@newrelic.agent.background_task()."
         )
     if not application.active:
         return (

@@ -20,6 +20,7 @@ from jinja2 import DictLoader
 from test_demo import demo
 
 from feedback_blueprint import FeedbackBlueprint
+from feedback_blueprint.raters import Raters
 from feedback_blueprint.testing import capture_feedback
 
 ROOT = Path(__file__).parents[1]
@@ -100,6 +101,21 @@ def test_the_example_by_hand(app, feedback, events, client):
     response = client.post("/job")
     made = response.headers.getlist("X-Message-ID")
     assert made == [response.json["message_id"], "late"]
+
+
+def test_the_example_of_a_job(app, feedback, events):
+    sent = {}
+    names = {"all_users": lambda: ["ann", "bob"], "deliver_to": sent.__setitem__}
+    app.config["SECRET_KEY"] = "k"
+    [votes] = app.extensions["feedback_blueprint"].values()
+    votes.raters = Raters(str, app.config)
+    # The real one would have the agent of the tests' own process connect.
+    agent = SimpleNamespace(background_task=lambda: lambda function: function)
+    newrelic = SimpleNamespace(agent=agent)
+    example("nightly", app=app, feedback=feedback, newrelic=newrelic, **names)
+    assert app.test_cli_runner().invoke(args=["nightly"]).exit_code == 0
+    assert sent.keys() == {"ann", "bob"}
+    assert votes.show(sent["ann"]).message.owner != votes.show(sent["bob"]).message.owner
 
 
 def test_the_example_in_a_template(app, feedback, events):
