@@ -76,7 +76,7 @@ class Capture:
         votes = self.votes
         if self._trace_id is None:
             text = "A message cannot be rated: it has no trace ID. %s"
-            votes.complaints.warn("trace ID", text, self._why_blind)
+            votes.complaints.warn(self._why_blind, text, self._why_blind)
         owner = self._owner if isinstance(rater, EllipsisType) else votes.raters.of(rater)[0]
         if owner is None:
             text = (

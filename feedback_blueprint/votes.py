@@ -195,7 +195,7 @@ class Votes:
             except (AgentNotRecording, StoreUnavailable) as error:
                 self.agent.count("VotesRefused")
                 if isinstance(error, AgentNotRecording):
-                    self.complaints.warn("agent", "Feedback cannot be recorded. %s", error)
+                    self.complaints.warn(str(error), "Feedback cannot be recorded. %s", error)
                 raise
 
     def _refuse_what_would_be_cut(

@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from feedback_blueprint import FeedbackBlueprint
-from feedback_blueprint.errors import StoreUnavailable
+from feedback_blueprint.errors import AgentNotRecording, StoreUnavailable
 from feedback_blueprint.testing import capture_feedback
 
 BROKEN = [
@@ -79,6 +79,23 @@ def test_with_an_agent_that_fails_stashing_by_hand_returns_none(
         assert feedback.capture().stash("a") is None
     assert "ZeroDivisionError" in caplog.text
     assert "The agent failed" in caplog.messages[-1]
+
+
+def test_each_cause_of_a_missing_trace_id_is_named(app, feedback, events, monkeypatch, caplog):
+    [votes] = app.extensions["feedback_blueprint"].values()
+    monkeypatch.setattr(votes.agent, "trace_id", lambda: None)
+    for cause in "Not connected.", "No transaction.", "No transaction.":
+
+        def refuse(cause=cause):
+            raise AgentNotRecording(cause)
+
+        monkeypatch.setattr(votes.agent, "limits", refuse)
+        with app.test_request_context():
+            assert feedback.stash() is None
+    assert [text.rpartition("trace ID. ")[2] for text in caplog.messages] == [
+        "Not connected.",
+        "No transaction.",
+    ]
 
 
 def test_what_fails_in_the_store_is_not_blamed_on_the_id(caplog):
