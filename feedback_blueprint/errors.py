@@ -65,8 +65,10 @@ class UnknownMessage(Refusal):
     status = 404
     code = "unknown-message"
 
-    def __init__(self) -> None:
-        super().__init__("There is no such message, or it can no longer be rated.")
+    def __init__(
+        self, detail: str = "There is no such message, or it can no longer be rated."
+    ) -> None:
+        super().__init__(detail)
 
 
 class MethodNotAllowed(Refusal):

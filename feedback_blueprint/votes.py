@@ -97,14 +97,14 @@ class Votes:
         return self._take(message_id, Vote(**loaded), raters)
 
     def retract(self, message_id: object, raters: Sequence[bytes]) -> Receipt:
-        """Take a vote back. Without one, the message is as good as unknown."""
+        """Take a vote back, which is always possible; raises `UnknownMessage` without one."""
         try:
             key = message_id_text(message_id)
         except ValueError:
             raise UnknownMessage from None
         receipt = self._take(key, None, raters)
         if receipt.status == "unchanged":
-            raise UnknownMessage
+            raise UnknownMessage("There is no vote of yours on this message to take back.")
         return receipt
 
     def read(self, message_ids: Sequence[str], raters: Sequence[bytes]) -> dict[str, Any]:
