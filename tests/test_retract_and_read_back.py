@@ -27,8 +27,12 @@ def test_a_vote_can_be_retracted_and_cast_again(post, client, events, message_id
 
 
 def test_without_a_vote_there_is_nothing_to_retract(client, events, message_id):
-    assert refused(client.delete(f"/feedback?message_id={message_id}"), 404, "unknown-message")
-    assert refused(client.delete("/feedback?message_id=nowhere"), 404, "unknown-message")
+    nothing = client.delete(f"/feedback?message_id={message_id}")
+    assert refused(nothing, 404, "unknown-message")
+    assert "no vote of yours" in nothing.json["detail"]
+    unknown = client.delete("/feedback?message_id=nowhere")
+    assert refused(unknown, 404, "unknown-message")
+    assert "no such message" in unknown.json["detail"]
     assert events == []
 
 

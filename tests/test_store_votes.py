@@ -72,6 +72,8 @@ def test_revisions_end_at_the_limit(store):
         assert cast(store, b"[%d]" % number, limit=3).status == "accepted"
     assert cast(store, b"[3]", limit=3)[:2] == ("too-many", 3)
     assert cast(store, b"[2]", limit=3)[:2] == ("unchanged", 3)
+    assert cast(store, RETRACTED, limit=3)[:2] == ("accepted", 4), "a vote can always be taken back"
+    assert cast(store, b"[2]", limit=3)[:2] == ("too-many", 4)
 
 
 def test_different_votes_at_once_make_revisions_without_gap(store):

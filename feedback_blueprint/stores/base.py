@@ -50,7 +50,7 @@ class Mark(NamedTuple):
 
 
 class Ballot(NamedTuple):
-    """A vote to cast: opaque bytes, of which `RETRACTED` is the one that needs an earlier vote.
+    """A vote to cast: opaque bytes, of which `RETRACTED` needs an earlier vote and knows no limit.
 
     It is marked in `outbox`, if it names one. For `lease` seconds it is left to the caller; after
     that, anybody may take it over.

@@ -120,7 +120,7 @@ end
 if standing == vote or (not standing and vote == 'null') then
   return 'unchanged ' .. revision .. ' ' .. (mark or 0) .. ' ' .. message
 end
-if revision >= limit then return 'too-many ' .. revision .. ' 0 ' .. message end
+if revision >= limit and vote ~= 'null' then return 'too-many ' .. revision .. ' 0 ' .. message end
 
 local time = redis.call('TIME')
 local cast = time[1] * 1000 + math.floor(time[2] / 1000)

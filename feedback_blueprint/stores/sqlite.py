@@ -91,7 +91,7 @@ class SQLiteStore:
                 voter = message.voter(raters) or ANYONE
                 if standing == ballot.vote or (standing is None and ballot.vote == RETRACTED):
                     return Outcome("unchanged", revision, message)
-                if revision >= ballot.max_revisions:
+                if revision >= ballot.max_revisions and ballot.vote != RETRACTED:
                     return Outcome("too-many", revision, message)
                 now = time.time()
                 cast_at = max(int(now * 1000), before + 1)
