@@ -14,6 +14,9 @@ RIGHTS = "+@read +@write +@scripting +@connection +time +info, in a cluster +clu
 
 PROTECTED = "It refuses other hosts, as it is in protected mode: give it a password."
 
+OF_A_SCRIPT = "can't run this command", "no permissions to run"
+"""What Redis and Valkey say of a right that a script lacks, as an error of no kind of its own."""
+
 # Such a server says so and leaves. redis-py ignores the answer to its first command, so that most
 # often all that is left to see is a connection that was reset.
 PERHAPS = "One that resets connections may be in protected mode: give it a password."
@@ -47,7 +50,7 @@ def unavailable(error: Exception) -> StoreUnavailable:
     remedy = next((text for kind, text in REMEDIES if isinstance(error, kind)), "See its log.")
     if text.startswith("DENIED"):
         remedy = PROTECTED
-    elif "can't run this command" in text:  # so it says of what a script does
+    elif any(said in text for said in OF_A_SCRIPT):
         remedy = f"Grant its user {RIGHTS}."
     unreachable: Unreachable | None = None
     if isinstance(error, (errors.ConnectionError, errors.TimeoutError, OSError)):
