@@ -176,7 +176,10 @@ class Delivery:
         outbox.let_go = []
         votes = [(each, each.message) for each in taken if each.message is not None]
         if votes:
+            outbox.let_go = [undelivered.mark for undelivered, _ in votes]
             with self._agent.transaction("deliver", limits.application):
+                self._agent.limits()  # a naming rule may ignore this transaction
+                outbox.let_go = []
                 for undelivered, message in votes:
                     self._record_again(outbox, undelivered, message, limits)
         if expired := [each.mark for each in taken if each.message is None]:

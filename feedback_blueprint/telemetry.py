@@ -268,8 +268,7 @@ def _refuse_ignored(transaction: Any) -> None:
     _, ignored = transaction.application.normalize_name(transaction.path, "transaction")
     if ignored:
         raise AgentNotRecording(
-            f"A transaction naming rule ignores {transaction.path}: "
-            "exempt the feedback route from it."
+            f"A transaction naming rule ignores {transaction.path}: exempt it from the rule."
         )
 
 

@@ -33,7 +33,7 @@ class StandIn:
         self.recorded, self.counts, self.transactions = [], {}, []
         self.listener = None
         self.now = Limits(255, APPLICATION, events, size, 60)
-        self.refusal = self.failure = None
+        self.refusal = self.ignored = self.failure = None
         self.is_in_transaction = False
 
     def name_transaction(self, name):
@@ -46,9 +46,9 @@ class StandIn:
     def trace_id(self):
         return "f" * 32
 
-    def limits(self, _=None):
-        if self.refusal:
-            raise AgentNotRecording(self.refusal)
+    def limits(self, application=None):
+        if self.refusal or (self.ignored and application is None):
+            raise AgentNotRecording(self.refusal or self.ignored)
         return self.now
 
     def record(self, event):
@@ -283,6 +283,19 @@ def test_an_agent_that_cannot_send_takes_nothing_over(start, caplog):
     process.agent.harvest(has_events=False)
     assert len(process.recorded) == 1
     assert "Votes that were not delivered wait. Custom events are off." in caplog.messages
+
+
+def test_a_rule_that_ignores_what_is_delivered_is_named_and_nothing_is_lost(start, caplog):
+    process = start()
+    process.rate(process.stash())
+    process.agent.harvest()
+    process.agent.ignored = "A rule ignores it."
+    process.agent.harvest()
+    assert len(process.recorded) == 1
+    assert "Votes that were not delivered wait. A rule ignores it." in caplog.messages
+    process.agent.ignored = None
+    process.agent.harvest()
+    assert len(process.recorded) == 2
 
 
 def test_a_store_that_is_down_is_told_beside_an_agent_that_cannot_send(start, monkeypatch, caplog):
