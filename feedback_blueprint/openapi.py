@@ -37,8 +37,9 @@ NAMED = {"message_id": TEXT, "feedback_id": TEXT, "revision": {"type": "integer"
 BY_FIELD = {"anyOf": [TEXTS, {"type": "object", "additionalProperties": TEXTS}]}
 
 READING = [errors.Invalid, errors.OtherRater, errors.StoreUnavailable]
-VOTING = [*READING, errors.UnknownMessage, errors.TooManyRevisions, errors.AgentNotRecording]
-SENDING = [*VOTING, errors.MalformedJSON, errors.TooLarge, errors.NotJSON]
+VOTING = [*READING, errors.UnknownMessage, errors.AgentNotRecording]
+UNREADABLE = [errors.MalformedJSON, errors.TooLarge, errors.NotJSON]
+SENDING = [*VOTING, *UNREADABLE, errors.TooManyRevisions]
 
 
 def document(app: Flask, blueprint: Blueprint, settings: Settings) -> dict[str, Any]:

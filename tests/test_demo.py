@@ -98,6 +98,8 @@ def test_one_command_one_chat_one_vote_one_event(tmp_path: Path) -> None:
         assert event["message_id"] == message_id
         assert event["model"] == "built-in responder"
         assert len(event["trace_id"]) == 32
+        for _ in range(5):  # by then the transaction has ended whose event is to be sent
+            running.reply()
         running.interrupt()
 
     harvested = audit.read_text()

@@ -190,7 +190,7 @@ def test_each_documented_status_is_answered_as_described(make_app):
         send("POST", data="{}", content_type="text/plain")
         for message_id, rating in ("one", 1), ("one", 1), ("one", 2), ("one", 3), ("nowhere", 1):
             vote(message_id, rating)
-        send("DELETE", **one)  # which would be a third revision
+        send("DELETE", **one)  # a third revision, which no vote could be
         vote("other", 1)
         send("GET", **other)
         for _ in "retracted", "not there":
