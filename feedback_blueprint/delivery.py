@@ -121,10 +121,10 @@ class Delivery:
 
     def outbox(self, application: str) -> Outbox:
         """Return the outbox of a New Relic application: each delivers its own votes only."""
-        name = f"{self._prefix}{quote(application, safe='')}"
-        return self._outboxes.get(application) or self._outboxes.setdefault(
-            application, Outbox(name)
-        )
+        if application not in self._outboxes:
+            name = f"{self._prefix}{quote(application, safe='')}"
+            self._outboxes.setdefault(application, Outbox(name))
+        return self._outboxes[application]
 
     def backlog(self, application: str) -> Backlog:
         """Look at what is undelivered, of all processes; raises `StoreUnavailable`."""
