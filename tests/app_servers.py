@@ -33,7 +33,7 @@ class Row(NamedTuple):
 def _rows() -> list[Row]:
     table = README.partition("\n| server | start")[2].partition("\n\n")[0]
     cells = [re.split(r" *\| *", line.strip("| ")) for line in table.splitlines()[2:]]
-    return [Row(name, command, *(rest + [""])[:2]) for name, command, *rest in cells]
+    return [Row(name, command, sends, "".join(rest)) for name, command, sends, *rest in cells]
 
 
 #: By the name of the server.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -9,12 +10,13 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import newrelic.agent
 import pytest
 from flask import Flask, Response, render_template, render_template_string, request, session
 from flask_cors import CORS
 from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
-from flask_login import LoginManager, UserMixin, login_user
+from flask_login import LoginManager, UserMixin, login_required, login_user
 from flask_wtf.csrf import CSRFProtect
 from jinja2 import DictLoader
 from test_demo import demo
@@ -64,6 +66,31 @@ def test_the_example_on_the_first_screen(store_url):
         assert client.post("/feedback", json=body | {"message": "Just what"}).status_code == 202
 
 
+def test_the_example_of_a_view(app, feedback, events):
+    app.config["SECRET_KEY"] = "k"
+    login = LoginManager(app)
+    login.login_view = "login"
+
+    class User(UserMixin):
+        id = "ann"
+
+    login.user_loader(lambda _: User())
+    app.add_url_rule("/login", "login", lambda: str(login_user(User())))
+    names = {"llm": str.upper, "request": request, "newrelic": newrelic}
+    # The fixture's own view has the name, too.
+    app.view_functions.pop("chat")
+    example("@login_required", app=app, feedback=feedback, login_required=login_required, **names)
+    client = app.test_client()
+    response = client.post("/chat", json={"prompt": "hi"})
+    assert response.status_code == 302
+    assert "X-Message-ID" not in response.headers
+    client.get("/login")
+    response = client.post("/chat", json={"prompt": "hi"})
+    assert response.json == {"reply": "HI"}
+    body = {"message_id": response.headers["X-Message-ID"], "rating": "good"}
+    assert client.post("/feedback", json=body).status_code == 202
+
+
 def test_the_example_with_a_database(app, feedback, events, client):
     class Row:
         def __init__(self, reply):
@@ -81,7 +108,7 @@ def test_the_example_with_a_database(app, feedback, events, client):
 
 def test_the_example_that_streams(app, feedback, events, client):
     example(
-        "llm_stream",
+        "def stream_view",
         app=app,
         feedback=feedback,
         llm_stream=str.split,
@@ -91,6 +118,20 @@ def test_the_example_that_streams(app, feedback, events, client):
     response = app.test_client().post("/stream", json={"prompt": "a b"})
     assert response.text == "ab"
     body = {"message_id": response.headers["X-Message-ID"], "rating": "good"}
+    assert client.post("/feedback", json=body).status_code == 202
+
+
+def test_the_example_of_server_sent_events(app, feedback, events, client):
+    names = {"Response": Response, "request": request, "json": json}
+    example("event: message-id", app=app, feedback=feedback, llm_stream=str.split, **names)
+    response = client.get("/events?prompt=a b")
+    assert response.mimetype == "text/event-stream"
+    message_id = response.headers["X-Message-ID"]
+    assert response.text.split("\n\n") == [
+        *(f"event: message-id\ndata: {message_id}", 'data: "a"', 'data: "b"'),
+        *("event: end\ndata: ", ""),
+    ]
+    body = {"message_id": message_id, "rating": "good"}
     assert client.post("/feedback", json=body).status_code == 202
 
 
@@ -219,6 +260,7 @@ def test_the_examples_of_the_signal_and_of_a_users_test(app, feedback, client, c
 def test_every_python_example_is_run_by_a_test_above():
     marks = set(re.findall(r'example\(\s*"(.*?)"', Path(__file__).read_text(encoding="utf-8")))
     marks |= {"session.get", "current_user.get_id"}
+    marks |= {"a2wsgi", "Finalize"}  # in app_servers.py
     assert all(any(mark in code for mark in marks) for code in EXAMPLES)
 
 
