@@ -183,7 +183,8 @@ class FeedbackBlueprint(Blueprint):
 
     def _capture(self) -> Capture:
         """Capture what a message made here needs: once for each, so nothing more is done."""
-        announced = request.environ.setdefault(self._announced, []) if has_request_context() else []
+        # Not in the environment, which all events of a socket share.
+        announced = vars(request).setdefault(self._announced, []) if has_request_context() else []
         votes, owner = self._votes(), None
         with votes.complaints.quietly("The rater failed: nobody owns a message made here."):
             owner = votes.raters.owner()
@@ -192,7 +193,7 @@ class FeedbackBlueprint(Blueprint):
     @property
     def message_id(self) -> str | None:
         """The last message ID that was stashed in this request."""
-        announced = request.environ.get(self._announced) if has_request_context() else None
+        announced = vars(request).get(self._announced) if has_request_context() else None
         return announced[-1] if announced else None
 
     @property
@@ -240,7 +241,7 @@ class FeedbackBlueprint(Blueprint):
 
     def _announce(self, response: Response) -> Response:
         """Tell the frontend the IDs of the messages in this response."""
-        if announced := request.environ.get(self._announced):
+        if announced := vars(request).get(self._announced):
             complaints = self._votes().complaints
             with complaints.quietly("A response goes out without the IDs of its messages."):
                 announce(response, announced, complaints)

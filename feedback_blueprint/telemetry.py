@@ -368,5 +368,6 @@ def _why_no_transaction() -> str:
         )
     return (
         "No New Relic transaction is running here: initialize the agent before flask is imported, "
-        "and outside of a request use @newrelic.agent.background_task()."
+        "and outside of a request use @newrelic.agent.background_task(), "
+        "in a socket's handler below @socketio.on()."
     )
