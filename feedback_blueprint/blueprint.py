@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar, overload
 
-from flask import Blueprint, Response, current_app, has_request_context, request
+from flask import Blueprint, Response, has_request_context, request
 from flask.sansio.app import App
 
 from .announcing import announce
@@ -17,6 +17,7 @@ from .config import Settings
 from .errors import ConfigurationError, Refusal
 from .events import Receipt
 from .raters import Raters, tag
+from .registered import EXTENSION, name_of, votes_of
 from .stores import Store, refuse_what_is_no_store, store_from_url
 from .tracer import Tracer, check_arguments
 from .tracing import trace
@@ -25,8 +26,6 @@ from .votes import Votes
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-EXTENSION = "feedback_blueprint"
 
 
 class FeedbackBlueprint(Blueprint):
@@ -143,7 +142,7 @@ class FeedbackBlueprint(Blueprint):
         Raises `ConfigurationError` for an argument that can never work.
         """
         check_arguments(message_id, context, content)
-        tracer_of = functools.partial(Tracer, self.capture, message_id, context, content)
+        tracer_of = functools.partial(Tracer, self._capture, message_id, context, content)
         decorate: Callable[..., Any] = functools.partial(trace, tracer_of)
         return decorate if function is None else decorate(function)
 
@@ -166,16 +165,26 @@ class FeedbackBlueprint(Blueprint):
         anonymous visitor, whose message anybody can rate who holds its ID. Outside of a request,
         nothing is kept without it, if the blueprint has a rater.
         """
-        return self.capture().stash(message_id, context=context, content=content, rater=rater)
+        return self._capture().stash(message_id, context=context, content=content, rater=rater)
 
     def capture(self) -> Capture:
-        """Take along what only this request knows: call `stash` on the result anywhere.
+        """Take along what only this request knows: `stash` works on the result anywhere.
+
+        In a thread, a task or another process `with captured.transaction("name"):` runs what calls
+        the LLM in the trace of this request. The result can be pickled, see `Capture`.
 
         Outside of a request it knows no rater, which `stash` then has to be told.
 
         Raises `RuntimeError` where no app is known, or one without this blueprint.
         """
-        announced = request.environ.setdefault(self._announced, []) if has_request_context() else []
+        captured = self._capture()
+        captured.prepare_to_leave(name_of(self))
+        return captured
+
+    def _capture(self) -> Capture:
+        """Capture what a message made here needs: once for each, so nothing more is done."""
+        # Not in the environment, which all events of a socket share.
+        announced = vars(request).setdefault(self._announced, []) if has_request_context() else []
         votes, owner = self._votes(), None
         with votes.complaints.quietly("The rater failed: nobody owns a message made here."):
             owner = votes.raters.owner()
@@ -184,7 +193,7 @@ class FeedbackBlueprint(Blueprint):
     @property
     def message_id(self) -> str | None:
         """The last message ID that was stashed in this request."""
-        announced = request.environ.get(self._announced) if has_request_context() else None
+        announced = vars(request).get(self._announced) if has_request_context() else None
         return announced[-1] if announced else None
 
     @property
@@ -228,23 +237,11 @@ class FeedbackBlueprint(Blueprint):
         return votes.retract(message_id, votes.raters.of_caller())
 
     def _votes(self) -> Votes:
-        try:
-            votes: Votes = current_app.extensions[EXTENSION][self]
-        except KeyError:
-            raise RuntimeError(
-                f"The blueprint {self.name!r} is not registered on this app. "
-                "Did you forget to call app.register_blueprint()?"
-            ) from None
-        except RuntimeError as error:
-            raise RuntimeError(
-                "No app is known here. Use it in app.app_context(), or in a thread or a task what "
-                "capture() returned in the request."
-            ) from error
-        return votes
+        return votes_of(self)
 
     def _announce(self, response: Response) -> Response:
         """Tell the frontend the IDs of the messages in this response."""
-        if announced := request.environ.get(self._announced):
+        if announced := vars(request).get(self._announced):
             complaints = self._votes().complaints
             with complaints.quietly("A response goes out without the IDs of its messages."):
                 announce(response, announced, complaints)

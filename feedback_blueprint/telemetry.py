@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any, NamedTuple, Protocol
 from weakref import ref
@@ -34,6 +34,9 @@ SLACK = 5.0
 
 Ended = Callable[[], bool]
 
+Headers = Sequence[tuple[str, str]]
+"""What has a trace go on in another process: W3C Trace Context, and New Relic's own."""
+
 
 class Limits(NamedTuple):
     """What the agent takes now.
@@ -63,6 +66,18 @@ class Agent(Protocol):
 
     def transaction(self, name: str, application: str | None = None) -> Any:
         """Return a context in which a transaction runs: the one that does already, or a new one."""
+        ...
+
+    def headers(self) -> Headers:
+        """Return what has the trace of the running transaction go on elsewhere; empty without."""
+        ...
+
+    def resume(self, name: str, headers: Headers) -> Any:
+        """Return a context in which a trace goes on: in the running transaction, or a new one."""
+        ...
+
+    def why_apart(self, trace_id: str | None) -> str | None:
+        """Say why what the LLM does now is not seen in a trace, and the remedy, if that is so."""
         ...
 
     def limits(self, application: str | None = None) -> Limits:
@@ -123,6 +138,34 @@ class NewRelic:
         if found is None:
             return nullcontext()
         return newrelic.agent.BackgroundTask(found, name=name, group="Feedback")
+
+    def headers(self) -> Headers:
+        """Have the agent make them: from then on the transaction takes none itself."""
+        headers: list[tuple[str, str]] = []
+        newrelic.agent.insert_distributed_trace_headers(headers)
+        return headers
+
+    def resume(self, name: str, headers: Headers) -> Any:
+        """Open a background transaction if none runs; as for the agent's, the agent may start."""
+        running = current_transaction(active_only=False)
+        transaction = running
+        if transaction is None:
+            transaction = newrelic.agent.BackgroundTask(newrelic.agent.application(), name=name)
+        transaction.accept_distributed_trace_headers(headers, "Queue")
+        return transaction if running is None else nullcontext()
+
+    def why_apart(self, trace_id: str | None) -> str | None:
+        """Look at what drops any custom event, as the LLM's are, and at whose trace this is."""
+        try:
+            self.limits()
+        except AgentNotRecording as error:
+            return str(error)
+        if self.trace_id() == trace_id:
+            return None
+        return (
+            "The transaction that runs here is of another trace: hand the work over in the "
+            "request, let no other transaction run, and leave distributed_tracing.enabled on."
+        )
 
     def limits(self, application: str | None = None) -> Limits:
         """Look at each of the agent's reasons to drop an event without a word."""
@@ -309,7 +352,7 @@ def _why_no_transaction() -> str:
             "do not let the agent ignore this route."
         )
     application = newrelic.agent.application(activate=False)
-    if application is None or not newrelic.agent.global_settings().monitor_mode:
+    if application is None or not _runs(newrelic.agent.global_settings()):
         return (
             "The New Relic agent is not running in this process: "
             "start the app with newrelic-admin run-program, or call newrelic.agent.initialize() "
@@ -325,5 +368,6 @@ def _why_no_transaction() -> str:
         )
     return (
         "No New Relic transaction is running here: initialize the agent before flask is imported, "
-        "and outside of a request use @newrelic.agent.background_task()."
+        "and outside of a request use @newrelic.agent.background_task(), "
+        "in a socket's handler below @socketio.on()."
     )

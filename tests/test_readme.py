@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -136,12 +137,20 @@ def test_the_example_of_server_sent_events(app, feedback, events, client):
 
 
 def test_the_example_by_hand(app, feedback, events, client):
-    pool = SimpleNamespace(submit=lambda function: function())
+    row = SimpleNamespace(id="by hand")
+    example("feedback.stash(row.id)", app=app, feedback=feedback, make_answer=lambda: row)
+    response = client.post("/row")
+    assert response.json["message_id"] == response.headers["X-Message-ID"] == "by hand"
+
+
+def test_the_example_of_a_worker_thread(app, feedback, events, client):
     row = SimpleNamespace(id="late")
-    example("request_knows", app=app, feedback=feedback, pool=pool, make_answer=lambda: row)
-    response = client.post("/job")
-    made = response.headers.getlist("X-Message-ID")
-    assert made == [response.json["message_id"], "late"]
+    with ThreadPoolExecutor(1) as pool:
+        names = {"app": app, "feedback": feedback, "pool": pool, "make_answer": lambda: row}
+        example("captured.transaction", **names)
+        assert client.post("/job").status_code == 202
+    body = {"message_id": "late", "rating": "good"}
+    assert client.post("/feedback", json=body).status_code == 202
 
 
 def test_the_example_of_a_job(app, feedback, events):
