@@ -18,10 +18,11 @@ from .errors import ConfigurationError, Refusal
 from .events import Receipt
 from .raters import Raters, tag
 from .registered import EXTENSION, name_of, votes_of
+from .routes import refuse_taken
 from .stores import Store, refuse_what_is_no_store, store_from_url
 from .tracer import Tracer, check_arguments
 from .tracing import trace
-from .views import add_route, problem, refuse_to_shadow
+from .views import add_route, problem
 from .votes import Votes
 
 P = ParamSpec("P")
@@ -80,7 +81,7 @@ class FeedbackBlueprint(Blueprint):
         """Read and check the app's configuration; nothing is opened or sent yet.
 
         Raises `ConfigurationError` for a value that cannot work, for a rater without a
-        `SECRET_KEY`, and where the app already has a route at our path.
+        `SECRET_KEY`, and where the app already has a route at our path; the app is then as before.
         """
         settings = Settings.from_config(app.config, self._config_prefix)
         store = self._store
@@ -94,9 +95,8 @@ class FeedbackBlueprint(Blueprint):
         name = f"{options.get('name_prefix', '')}.{options.get('name', self.name)}".lstrip(".")
         namespace = "" if name == "feedback" else name
         raters = Raters(self._rater, app.config)
-        before = list(app.url_map.iter_rules())
+        refuse_taken(self.make_setup_state(app, options))
         super().register(app, options)
-        refuse_to_shadow(before, list(app.url_map.iter_rules())[len(before) :])
         registered = app.extensions.setdefault(EXTENSION, {})
         if self not in registered:
             registered[self] = Votes(settings, store, namespace, raters)

@@ -18,6 +18,7 @@ from .attributes import message_id_text
 from .errors import StoreUnavailable
 from .events import Vote
 from .findings import Finding
+from .routes import inspect, names_of
 from .stores import Shown
 from .votes import Votes
 
@@ -31,20 +32,21 @@ POLL = 0.2
 def add_commands(blueprint: Blueprint, votes: Callable[[], Votes]) -> None:
     """Add the commands to the blueprint's group, which bears its name."""
     blueprint.cli.help = "See how feedback is doing."
-    _add_looks(blueprint.cli, votes)
+    _add_looks(blueprint, votes)
     _add_deliver(blueprint.cli, votes)
     _add_documents(blueprint, votes)
 
 
-def _add_looks(group: click.Group, votes: Callable[[], Votes]) -> None:
-    """Add what looks at the agent and the store."""
+def _add_looks(blueprint: Blueprint, votes: Callable[[], Votes]) -> None:
+    """Add what looks at the agent, the store and the routes."""
+    group = blueprint.cli
 
     @group.command()
     @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
     @with_appcontext
     def check(as_json: bool) -> None:
         """Look at the agent, the store and the settings; exit with 1 where something is wrong."""
-        findings = votes().inspect()
+        findings = votes().inspect() + inspect(current_app, names_of(current_app, blueprint))
         if as_json:
             shown = [f._replace(remedy="" if f.ok else f.remedy)._asdict() for f in findings]
             click.echo(json.dumps(shown, indent=2))

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "feedback_blueprint"
 
 LAYERS = [
     {"errors", "attributes", "findings", "locks", "logs", "signals"},
-    {"announcing", "config", "harvests", "schemas", "stores.base", "stores.redis_errors"},
+    {"announcing", "config", "harvests", "routes", "schemas", "stores.base", "stores.redis_errors"},
     {"telemetry", "stores.redis_layout", "stores.redis_outboxes", "stores.sqlite_layout"},
     {"stores.redis_client", "stores.sqlite_client", "stores.guard"},
     {"stores.redis", "stores.sqlite"},

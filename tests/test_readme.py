@@ -22,7 +22,7 @@ from flask_wtf.csrf import CSRFProtect
 from jinja2 import DictLoader
 from test_demo import demo
 
-from feedback_blueprint import FeedbackBlueprint
+from feedback_blueprint import FeedbackBlueprint, Refusal
 from feedback_blueprint.raters import Raters
 from feedback_blueprint.testing import capture_feedback
 
@@ -227,6 +227,30 @@ def test_the_examples_of_raters(store_url, mark):
         assert ann.post("/feedback", json=body).status_code == 202
 
 
+def test_the_example_of_an_endpoint_of_your_own(store_url):
+    app, feedback = Flask(__name__), FeedbackBlueprint()
+    app.config["FEEDBACK_STORE_URL"] = store_url
+    example("old_feedback", app=app, feedback=feedback, request=request, Refusal=Refusal)
+    chat = feedback.trace_message(message_id="id")(lambda: {"id": request.json["id"]})
+    app.post("/chat", endpoint="chat")(chat)
+    client = app.test_client()
+    with capture_feedback(app) as events:
+        client.post("/chat", json={"id": "m"})
+        old = {"id": "m", "thumbs_up": True, "text": "Nice"}
+        answer = client.post("/feedback", json=old)
+        assert (answer.status_code, answer.json) == (200, {"ok": True})
+        for wrong, status in (old | {"id": "before"}, 404), ({}, 422):
+            answer = client.post("/feedback", json=wrong)
+            assert (answer.status_code, answer.json["ok"]) == (status, False)
+        new = {"message_id": "m", "rating": "bad"}
+        assert client.post("/llm/feedback", json=new).json["revision"] == 2
+    assert [(event["rating"], event["message"]) for event in events] == [
+        ("good", "Nice"),
+        ("bad", ""),
+    ]
+    assert client.get("/llm/feedback/static/feedback.js").status_code == 200
+
+
 def test_the_example_of_a_scale(store_url):
     app = Flask(__name__)
     example("FEEDBACK_CATEGORIES", app=app)
@@ -285,6 +309,20 @@ def test_each_row_of_the_threat_table_names_a_test_that_exists():
     named = re.findall(r"`(test_\w+)`", README)
     assert len(named) >= 8
     assert all(f"def {name}(" in tests for name in named)
+
+
+def test_the_versions_that_are_named_are_declared_and_tried():
+    pyproject, tried, lowest = (
+        (ROOT / name).read_text(encoding="utf-8")
+        for name in ("pyproject.toml", ".ci/run", "tests/lowest.txt")
+    )
+    pythons = re.findall(r'Python :: (3\.\d+)"', pyproject)
+    assert f"Python {pythons[0]} to {pythons[-1]} with" in README
+    assert re.findall(r"^(3\.\d+)\b", tried, re.MULTILINE) == pythons
+    for name, package in ("Flask", "flask"), ("newrelic", "newrelic"), ("redis-py", "redis"):
+        [oldest] = re.findall(rf'^    "{package}>=([\d.]+)', pyproject, re.MULTILINE)
+        assert f"{name} {oldest} " in README
+        assert f"\n{package}=={oldest}" in lowest
 
 
 def test_the_commands_are_there():
