@@ -65,7 +65,7 @@ class AppServer(Server, Client):
                 command = command.replace(options[2], options[1])
             else:
                 assert row.remedy == "`Finalize`, below"
-                app += f"import newrelic.agent\n{FINALIZE}"
+                app += FINALIZE
         (directory / "app.py").write_text(app)
         (directory / "asgi.py").write_text(ASGI)
         scripts = str(Path(sys.executable).parent)
