@@ -266,7 +266,7 @@ def test_a_primary_that_waits_for_replicas_is_wrong(
     tell("min-replicas-to-write", 1)
     status, found = check(collector, good_redis.url)
     assert (status, found["store"]["severity"]) == (1, "wrong")
-    assert "min-replicas-to-write" in found["store"]["remedy"]
+    assert "NOREPLICAS" in found["store"]["seen"]
     assert found["replication"]["seen"] == "a primary, 0 replicas"
 
 
@@ -392,6 +392,8 @@ def test_a_check_names_a_file_of_a_newer_version(collector: Collector, tmp_path:
     assert status == 1
     assert "written by a newer version of feedback_blueprint" in found["store"]["seen"]
     assert "Install that version again" in found["store"]["remedy"]
+    said = run(collector, f"sqlite:///{path}", *COMMAND).stdout
+    assert said.count("newer version of feedback_blueprint") == 1, "by each look at the file"
     shown = run(collector, f"sqlite:///{path}", *COMMAND[:-1], "show", "m")
     assert "newer version of feedback_blueprint. Install that version again" in shown.stderr
 

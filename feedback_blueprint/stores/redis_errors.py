@@ -21,8 +21,6 @@ OF_A_SCRIPT = "can't run this command", "no permissions to run"
 # often all that is left to see is a connection that was reset.
 PERHAPS = "One that resets connections may be in protected mode: give it a password."
 
-NO_REPLICAS = "Start its replicas again, or lower its min-replicas-to-write."
-
 ONE_NODE = "It is one node of a cluster: use redis+cluster:// in the URL."
 
 REMEDIES: tuple[tuple[type[Exception], str], ...] = (
@@ -52,8 +50,6 @@ def unavailable(error: Exception) -> StoreUnavailable:
     remedy = next((text for kind, text in REMEDIES if isinstance(error, kind)), "See its log.")
     if text.startswith("DENIED"):
         remedy = PROTECTED
-    elif "NOREPLICAS" in text:
-        remedy = NO_REPLICAS
     elif any(said in text for said in OF_A_SCRIPT):
         remedy = f"Grant its user {RIGHTS}."
     unreachable: Unreachable | None = None
