@@ -84,13 +84,15 @@ class FeedbackBlueprint(Blueprint):
         `SECRET_KEY`, and where the app already has a route at our path; the app is then as before.
         """
         settings = Settings.from_config(app.config, self._config_prefix)
-        store = self._store
+        store, key = self._store, f"{self._config_prefix}STORE_URL"
+        chosen_by = "the blueprint's store="
         if store is None:
+            chosen_by = key if settings.store_url else f"default: {key} is not set"
             store = store_from_url(
                 settings.store_url,
                 timeout=settings.store_timeout,
                 instance_path=app.instance_path,
-                key=f"{self._config_prefix}STORE_URL",
+                key=key,
             )
         name = f"{options.get('name_prefix', '')}.{options.get('name', self.name)}".lstrip(".")
         namespace = "" if name == "feedback" else name
@@ -99,7 +101,7 @@ class FeedbackBlueprint(Blueprint):
         super().register(app, options)
         registered = app.extensions.setdefault(EXTENSION, {})
         if self not in registered:
-            registered[self] = Votes(settings, store, namespace, raters)
+            registered[self] = Votes(settings, store, namespace, raters, chosen_by)
             # after_app_request() would have the agent trace this in each request of the host app.
             app.after_request_funcs.setdefault(None, []).append(self._announce)
 

@@ -29,6 +29,9 @@ DEFAULT_PERIOD = 60.0
 """Seconds between two harvests of the agent's default kind (`core/agent.py`)."""
 
 
+TEXT = 2000
+"""Bytes of an LLM event, compressed, that a harvest should have room for: some 6,000 of text."""
+
 SLACK = 5.0
 """Seconds that a harvest takes beside the one request that New Relic does not answer."""
 
@@ -108,6 +111,10 @@ class Agent(Protocol):
 
     def application(self) -> str | None:
         """Register this process as the app's would, and return its name if New Relic answers."""
+        ...
+
+    def name(self) -> str | None:
+        """Return the name of the app's application at New Relic, whether that answers or not."""
         ...
 
     def inspect(self) -> list[Finding]:
@@ -232,6 +239,11 @@ class NewRelic:
         registered: Any = newrelic.agent.register_application(timeout=timeout)
         return str(registered.name) if registered.settings else None
 
+    def name(self) -> str | None:
+        """Ask the agent, which knows once it was to register."""
+        application = newrelic.agent.application(activate=False)
+        return None if application is None else str(application.name)
+
     def inspect(self) -> list[Finding]:
         """Register this process as the app's would, and look at what New Relic answers."""
         local = newrelic.agent.global_settings()
@@ -247,20 +259,45 @@ class NewRelic:
         if name is None:
             remedy = "Check the licence key, the network to New Relic and the agent's log."
             return [present, Finding("registered with New Relic", False, "no", remedy)]
-        registered = Finding("registered with New Relic", True, name)
+        developing = local.developer_mode
+        registered = Finding(
+            "registered with New Relic",
+            not developing,
+            f"{name}, in developer mode: nothing is sent" if developing else name,
+            "Set NEW_RELIC_LICENSE_KEY, and developer_mode = false, unless this is a trial.",
+        )
         settings = newrelic.agent.application(name=name).settings
-        return [present, registered, *_findings(settings, local.startup_timeout), *_visible()]
+        return [present, registered, *_findings(settings, local.startup_timeout), *_sending()]
 
 
 def _runs(settings: Any) -> bool:
     return bool(settings.enabled and settings.monitor_mode)
 
 
-def _visible() -> list[Finding]:
-    """Judge whether it can be told what arrives."""
-    not_there = missing()
+def _sending() -> list[Finding]:
+    """Judge whether this process sends anything, and whether it can be told what arrives."""
+    not_there, why = missing(), why_none_comes()
     seen = f"not visible: {', '.join(not_there)}" if not_there else "visible"
-    return [Finding("harvests", not not_there, seen, what_it_means(not_there))]
+    return [
+        Finding("this process sends", why is None, "no" if why else "yes", why or ""),
+        Finding("harvests", not not_there, seen, what_it_means(not_there)),
+    ]
+
+
+def _size(settings: Any) -> Finding:
+    """Judge whether the LLM's own events, whose texts the agent does not cut, fit in a harvest."""
+    limit, most = settings.max_payload_size_in_bytes, settings.event_harvest_config.harvest_limits
+    has_texts = settings.ai_monitoring.enabled and settings.ai_monitoring.record_content.enabled
+    share = limit // max(most.custom_event_data, 1)
+    return Finding(
+        "size of a harvest",
+        not has_texts or share >= TEXT,
+        f"{limit:,} bytes, {share:,} an event" + (", with prompts and replies" * bool(has_texts)),
+        "Set ai_monitoring.record_content.enabled = false, or lower "
+        "event_harvest_config.harvest_limits.custom_event_data: New Relic refuses what is larger, "
+        "and its LLM events are lost. Votes are then sent alone.",
+        minor=True,
+    )
 
 
 def _findings(settings: Any, startup_timeout: float) -> list[Finding]:
@@ -285,17 +322,20 @@ def _findings(settings: Any, startup_timeout: float) -> list[Finding]:
             f"{capacity} custom events a process each {period:g} s",
             "Set event_harvest_config.harvest_limits.custom_event_data above 0.",
         ),
+        _size(settings),
         Finding(
             "AI monitoring",
             bool(settings.ai_monitoring.enabled),
             _on(settings.ai_monitoring.enabled),
             "Set ai_monitoring.enabled = true, to see feedback next to the LLM's own events.",
+            minor=True,
         ),
         Finding(
             "startup_timeout",
             startup_timeout > 0,
             f"{startup_timeout:g} s",
             "Set startup_timeout = 10: the first messages of a process have no trace ID else.",
+            minor=True,
         ),
     ]
 

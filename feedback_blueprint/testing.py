@@ -75,6 +75,9 @@ class _Collector:
     def application(self) -> None:
         return None
 
+    def name(self) -> None:
+        return None
+
     def inspect(self) -> list[Finding]:
         return []
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from operator import attrgetter, itemgetter
@@ -19,12 +19,25 @@ from redis.exceptions import NoScriptError
 
 from ..errors import ConfigurationError, StoreUnavailable
 from ..findings import Finding
-from .base import Backlog, Ballot, Mark, Message, Outcome, Shown, Standing, Status, Undelivered
-from .redis_client import Client, Shared, client_from_url
+from .base import (
+    Backlog,
+    Ballot,
+    Mark,
+    Message,
+    Outcome,
+    Shown,
+    Standing,
+    Status,
+    Undelivered,
+    of_newer_version,
+)
+from .redis_client import Client, Shared, client_from_url, place_of_client, place_of_url
 from .redis_errors import FAILURES, unavailable
+from .redis_findings import findings_of
 from .redis_layout import (
     AMEND,
     ANNOUNCE,
+    NEWER,
     PEEK,
     READ,
     STASH,
@@ -34,6 +47,7 @@ from .redis_layout import (
     decode,
     encode,
     fields_of,
+    is_newer,
     mark_of,
     member_of,
 )
@@ -50,6 +64,7 @@ class RedisStore:
     """
 
     def __init__(self, client: Client | Callable[[], Client]) -> None:
+        self._place = "a client of the app's own"
         if isinstance(client, Client):
             if client.get_encoder().decode_responses:
                 raise ConfigurationError(
@@ -57,6 +72,7 @@ class RedisStore:
                     "what it keeps is bytes. Give it a client without."
                 )
             self._shared = Shared(lambda: client, math.inf)
+            self._place = place_of_client(client)
         elif not callable(client):
             raise ConfigurationError(
                 f"RedisStore cannot use a {type(client).__module__}.{type(client).__name__}. "
@@ -71,7 +87,13 @@ class RedisStore:
 
         Raises `ValueError` for a URL that cannot work.
         """
-        return cls(client_from_url(url, timeout))
+        store = cls(client_from_url(url, timeout))
+        store._place = place_of_url(url)
+        return store
+
+    def place(self) -> str:
+        """Return it as a URL."""
+        return self._place
 
     @property
     def _client(self) -> Any:
@@ -101,6 +123,11 @@ class RedisStore:
                     return True
         return bool(self._run(PEEK, [key]) == value)
 
+    def remove(self, key: str) -> None:
+        """Remove a message; its votes are in it."""
+        with ERRORS:
+            self._client.execute_command("DEL", key)
+
     def amend(self, key: str, message: Message) -> None:
         """Replace a message, with or without votes."""
         self._run(AMEND, [key], *fields_of(message))
@@ -117,6 +144,8 @@ class RedisStore:
         reply = self._run(VOTE, keys, *arguments)
         if reply is None:
             return Outcome("unknown")
+        if reply == NEWER:
+            raise of_newer_version("Redis: a message")
         said, revision, at, packed = reply.split(b" ", 3)
         status, cast_at = cast("Status", said.decode()), int(at)
         message = decode(packed)
@@ -185,14 +214,15 @@ class RedisStore:
     def _votes_of(self, marks: Sequence[Mark], lease: int) -> list[Undelivered]:
         """Read the votes; take off the marks of those that were delivered or replaced.
 
-        In a cluster a newer vote may be in no outbox, if its process ended on the way there.
+        In a cluster a newer vote may be in no outbox, if its process ended on the way there. Votes
+        on messages that a later version of ours keeps are left to that.
         """
         with ERRORS:
             pipeline: Any = self._client.pipeline(transaction=False)
             for _, key, voter, _ in marks:
                 pipeline.hmget(key, "m", "x", b"v" + voter, b"p" + voter)
             replies = pipeline.execute(raise_on_error=False)
-        taken, stale = [], []
+        taken, stale, newer = [], [], False
         for mark, reply in zip(marks, replies, strict=True):
             if isinstance(reply, Exception) and "WRONGTYPE" not in str(reply):
                 raise unavailable(reply)
@@ -200,7 +230,9 @@ class RedisStore:
             fields: Any = (None,) * 4 if isinstance(reply, Exception) else reply
             head, rest, vote, marked = fields
             message = decode(head + (rest or b"")) if head else None
-            if message is None:
+            if message is None and head and is_newer(head):
+                newer = True
+            elif message is None:
                 taken.append(Undelivered(mark))
             elif marked != b"%d" % mark.cast_at:
                 stale.append(mark)
@@ -211,6 +243,8 @@ class RedisStore:
                 taken.append(Undelivered(mark, message, int(revision), vote))
         if stale:
             self.unmark(stale)
+        if newer and not taken:  # it is said once what else there is was taken
+            raise of_newer_version("Redis: a message")
         return taken
 
     def unmark(self, marks: Sequence[Mark]) -> None:
@@ -257,7 +291,8 @@ class RedisStore:
             pipeline: Any = self._client.pipeline(transaction=False)
             for key in some:
                 pipeline.execute_command("EVAL", READ, 1, key, *raters)
-            replies.update(zip(some, pipeline.execute(), strict=True))
+            for key, reply in zip(some, pipeline.execute(), strict=True):
+                replies[key] = None if reply == NEWER else reply
 
         self._on_each_node(keys, str, read_from)
         return [_standing(replies[key]) for key in keys]
@@ -274,6 +309,8 @@ class RedisStore:
             expires_in = client.pttl(key) / 1000
         packed = fields.get(b"m", b"") + fields.get(b"x", b"")
         message = decode(packed, fields.get(b"c"))
+        if is_newer(packed):
+            raise of_newer_version("Redis: the message")
         if message is None:
             return None
         votes = {}
@@ -284,18 +321,13 @@ class RedisStore:
                 votes[name[1:]] = Standing(message, int(revision), vote, marked and int(marked))
         return Shown(message, expires_in, votes)
 
-    def inspect(self) -> list[Finding]:
-        """Look at what each server does when its memory is full, and when it is restarted."""
+    def inspect(self, prefix: str = "", *, full: bool = False) -> list[Finding]:  # noqa: ARG002  # no question takes long
+        """Look at each server that keeps messages."""
         with ERRORS:
             client: Any = self._client
-            if isinstance(client, redis.RedisCluster):
-                infos = [
-                    client.info(target_nodes=node) | {"name": f" {node.name}"}
-                    for node in client.get_primaries()
-                ]
-            else:
-                infos = [client.info() | {"name": ""}]
-        return [finding for info in infos for finding in _findings(info)]
+            nodes: list[Any] = client.get_primaries() if self._is_cluster else [None]
+            found = [findings_of(client, prefix, node) for node in nodes]
+        return [finding for findings in found for finding in findings]
 
     def _run(self, script: str, keys: Sequence[str], *arguments: Any) -> Any:
         """Run a script by its hash, which Redis may have forgotten."""
@@ -328,28 +360,6 @@ ERRORS = _Errors()
 SCRIPTS = ANNOUNCE, STASH, PEEK, VOTE, AMEND
 
 HASHES = {script: hashlib.sha1(script.encode()).hexdigest() for script in SCRIPTS}  # noqa: S324  # EVALSHA names a script so
-
-
-def _findings(info: Mapping[str, Any]) -> list[Finding]:
-    """Judge what `INFO` says of one server."""
-    name, policy, limit = info["name"], info.get("maxmemory_policy"), info.get("maxmemory", 0)
-    memory = f"{limit:,} bytes, {policy}" if limit else f"no limit, {policy}"
-    persistence = "append-only file" if info.get("aof_enabled") else "snapshots at best"
-    return [
-        Finding(f"Redis{name}", True, f"version {info.get('redis_version')}"),
-        Finding(
-            f"memory limit and eviction{name}",
-            bool(limit) and policy == "volatile-ttl",
-            memory,
-            "Set maxmemory, and maxmemory-policy volatile-ttl: the oldest messages go first.",
-        ),
-        Finding(
-            f"persistence{name}",
-            bool(info.get("aof_enabled")),
-            persistence,
-            "Set appendonly yes: else a restart forgets the last messages.",
-        ),
-    ]
 
 
 def _standing(reply: tuple[bytes, bytes | None] | None) -> Standing | None:
