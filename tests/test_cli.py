@@ -130,6 +130,13 @@ def test_a_store_that_cannot_be_reached_is_asked_once(monkeypatch):
     assert asked == []
 
 
+def test_deliver_says_that_there_is_no_agent_to_send_anything(app, run):
+    said = "Error: The agent has no session: see flask feedback check.\n"
+    assert run("deliver").output == said
+    with capture_feedback(app):
+        assert run("deliver").output == said
+
+
 def test_show_tells_all_that_is_kept(app, feedback, events, client, run):
     with app.test_request_context():
         feedback.stash("m", context={"model": "m-1"})

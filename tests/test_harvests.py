@@ -281,7 +281,7 @@ for milliseconds, seconds in (5_000, 40), (60_000, 95), (120_000, 95):
 for missing, name in ((telemetry.HARVEST,), None), (("another",), "tests"):
     telemetry.missing = lambda: missing
     assert agent.limits("tests").application == name
-    [found] = telemetry._visible()
+    found = telemetry._sending()[1]
     assert (found.ok, found.seen) == (False, f"not visible: {missing[0]}")
 telemetry.why_none_comes = lambda: "It has ended."
 try:
