@@ -10,6 +10,7 @@ from typing import Any
 from flask import Blueprint, Response, request, send_from_directory
 
 from .errors import ConfigurationError
+from .routes import STATIC
 
 FOLDER = Path(__file__).with_name("static")
 
@@ -27,7 +28,7 @@ def add_assets(blueprint: Blueprint) -> None:
             f"static_folder cannot be {blueprint.static_folder!r}: feedback.js is served there. "
             "Give it to a blueprint of your own."
         )
-    blueprint.add_url_rule("/feedback/static/<path:filename>", "static", send_asset)
+    blueprint.add_url_rule(STATIC, "static", send_asset)
     blueprint.url_defaults(name_content)
 
 

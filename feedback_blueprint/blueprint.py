@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar, overload
 
-from flask import Blueprint, Response, current_app, has_request_context, request
+from flask import Blueprint, Response, has_request_context, request
 from flask.sansio.app import App
 
 from .announcing import announce
@@ -17,16 +17,16 @@ from .config import Settings
 from .errors import ConfigurationError, Refusal
 from .events import Receipt
 from .raters import Raters, tag
+from .registered import EXTENSION, name_of, votes_of
+from .routes import refuse_taken
 from .stores import Store, refuse_what_is_no_store, store_from_url
 from .tracer import Tracer, check_arguments
 from .tracing import trace
-from .views import add_route, problem, refuse_to_shadow
+from .views import add_route, problem
 from .votes import Votes
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-EXTENSION = "feedback_blueprint"
 
 
 class FeedbackBlueprint(Blueprint):
@@ -83,26 +83,27 @@ class FeedbackBlueprint(Blueprint):
         """Read and check the app's configuration; nothing is opened or sent yet.
 
         Raises `ConfigurationError` for a value that cannot work, for a rater without a
-        `SECRET_KEY`, and where the app already has a route at our path.
+        `SECRET_KEY`, and where the app already has a route at our path; the app is then as before.
         """
         settings = Settings.from_config(app.config, self._config_prefix)
-        store = self._store
+        store, key = self._store, f"{self._config_prefix}STORE_URL"
+        chosen_by = "the blueprint's store="
         if store is None:
+            chosen_by = key if settings.store_url else f"default: {key} is not set"
             store = store_from_url(
                 settings.store_url,
                 timeout=settings.store_timeout,
                 instance_path=app.instance_path,
-                key=f"{self._config_prefix}STORE_URL",
+                key=key,
             )
         name = f"{options.get('name_prefix', '')}.{options.get('name', self.name)}".lstrip(".")
         namespace = "" if name == "feedback" else name
         raters = Raters(self._rater, app.config)
-        before = list(app.url_map.iter_rules())
+        refuse_taken(self.make_setup_state(app, options))
         super().register(app, options)
-        refuse_to_shadow(before, list(app.url_map.iter_rules())[len(before) :])
         registered = app.extensions.setdefault(EXTENSION, {})
         if self not in registered:
-            registered[self] = Votes(settings, store, namespace, raters)
+            registered[self] = Votes(settings, store, namespace, raters, chosen_by)
             # after_app_request() would have the agent trace this in each request of the host app.
             app.after_request_funcs.setdefault(None, []).append(self._announce)
 
@@ -149,7 +150,7 @@ class FeedbackBlueprint(Blueprint):
         Raises `ConfigurationError` for an argument that can never work.
         """
         check_arguments(message_id, context, content)
-        tracer_of = functools.partial(Tracer, self.capture, message_id, context, content, replace)
+        tracer_of = functools.partial(Tracer, self._capture, message_id, context, content, replace)
         decorate: Callable[..., Any] = functools.partial(trace, tracer_of)
         return decorate if function is None else decorate(function)
 
@@ -176,18 +177,28 @@ class FeedbackBlueprint(Blueprint):
         `replace` is for an answer that is made again under the ID it had: if that belongs to the
         same rater, this is a new message in its place, with no votes.
         """
-        return self.capture().stash(
+        return self._capture().stash(
             message_id, context=context, content=content, replace=replace, rater=rater
         )
 
     def capture(self) -> Capture:
-        """Take along what only this request knows: call `stash` on the result anywhere.
+        """Take along what only this request knows: `stash` works on the result anywhere.
+
+        In a thread, a task or another process `with captured.transaction("name"):` runs what calls
+        the LLM in the trace of this request. The result can be pickled, see `Capture`.
 
         Outside of a request it knows no rater, which `stash` then has to be told.
 
         Raises `RuntimeError` where no app is known, or one without this blueprint.
         """
-        announced = request.environ.setdefault(self._announced, []) if has_request_context() else []
+        captured = self._capture()
+        captured.prepare_to_leave(name_of(self))
+        return captured
+
+    def _capture(self) -> Capture:
+        """Capture what a message made here needs: once for each, so nothing more is done."""
+        # Not in the environment, which all events of a socket share.
+        announced = vars(request).setdefault(self._announced, []) if has_request_context() else []
         votes, raters = self._votes(), None
         with votes.complaints.quietly("The rater failed: nobody owns a message made here."):
             raters = votes.raters.of_request()
@@ -196,7 +207,7 @@ class FeedbackBlueprint(Blueprint):
     @property
     def message_id(self) -> str | None:
         """The last message ID that was stashed in this request."""
-        announced = request.environ.get(self._announced) if has_request_context() else None
+        announced = vars(request).get(self._announced) if has_request_context() else None
         return announced[-1] if announced else None
 
     @property
@@ -240,23 +251,11 @@ class FeedbackBlueprint(Blueprint):
         return votes.retract(message_id, votes.raters.of_caller())
 
     def _votes(self) -> Votes:
-        try:
-            votes: Votes = current_app.extensions[EXTENSION][self]
-        except KeyError:
-            raise RuntimeError(
-                f"The blueprint {self.name!r} is not registered on this app. "
-                "Did you forget to call app.register_blueprint()?"
-            ) from None
-        except RuntimeError as error:
-            raise RuntimeError(
-                "No app is known here. Use it in app.app_context(), or in a thread or a task what "
-                "capture() returned in the request."
-            ) from error
-        return votes
+        return votes_of(self)
 
     def _announce(self, response: Response) -> Response:
         """Tell the frontend the IDs of the messages in this response."""
-        if announced := request.environ.get(self._announced):
+        if announced := vars(request).get(self._announced):
             complaints = self._votes().complaints
             with complaints.quietly("A response goes out without the IDs of its messages."):
                 announce(response, announced, complaints)

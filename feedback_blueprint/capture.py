@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from types import EllipsisType
+from contextlib import AbstractContextManager, suppress
+from types import EllipsisType, TracebackType
 from typing import Any
 from uuid import UUID
 
 from .attributes import message_id_text, new_message_id, sort_out
 from .errors import AgentNotRecording, StoreUnavailable
+from .registered import votes_of
 from .stores import Message
+from .telemetry import Headers
 from .votes import Votes
 
 MessageID = str | int | UUID
@@ -37,11 +39,18 @@ NONCE = 8
 class Capture:
     """What a request knows that other threads do not: the app, the trace ID and the rater.
 
-    Made by `FeedbackBlueprint.capture()`. Its `stash` works anywhere.
+    Made by `FeedbackBlueprint.capture()`. Its methods work anywhere.
+
+    It can be pickled, and then has no secret: the trace ID, New Relic's headers for other processes
+    of the trace, a keyed hash of the rater, and the blueprint's name. Where it is loaded, its
+    methods need an app context of an app that has the blueprint under that name, and raise
+    `RuntimeError` without one.
     """
 
     def __init__(self, votes: Votes, raters: Sequence[bytes] | None, announced: list[str]) -> None:
-        self.votes = votes
+        self._votes: Votes | None = votes
+        self._blueprint = ""
+        self._headers: Headers = ()
         self._raters = raters
         self._announced = announced
         self._trace_id: str | None = None
@@ -54,6 +63,30 @@ class Capture:
                     self._why_blind = "A header of the client's names one that no event can carry."
                 except AgentNotRecording as error:
                     self._why_blind = str(error)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave behind what another process does not have: the app, and the response."""
+        return vars(self) | {"_votes": None, "_announced": []}
+
+    @property
+    def votes(self) -> Votes:
+        """What the app holds: the one of the request, or where this was unpickled the current."""
+        return votes_of(self._blueprint) if self._votes is None else self._votes
+
+    def prepare_to_leave(self, blueprint: str) -> None:
+        """Take along what another thread or process needs; the app knows the blueprint by name."""
+        self._blueprint = blueprint
+        with self.votes.complaints.quietly("What is captured here has no trace to go on with."):
+            self._headers = self.votes.agent.headers()
+
+    def transaction(self, name: str) -> AbstractContextManager[None]:
+        """Run the work of a `with` block in a New Relic transaction of the captured trace.
+
+        LLM events of a thread, a task or another process so join the feedback. It is a background
+        transaction of this name, unless one runs already: that one joins the trace if it has none
+        yet. If they cannot join, the log says why, and the work is done all the same.
+        """
+        return _Work(self.votes, name, self._headers, self._trace_id, self._why_blind)
 
     def stash(
         self,
@@ -150,3 +183,38 @@ class Capture:
             if isinstance(content, str):
                 return content.encode(errors="replace").decode()
         return None
+
+
+class _Work:
+    """What is done in the captured trace: nothing that the agent does wrong disturbs it."""
+
+    def __init__(
+        self, votes: Votes, name: str, headers: Headers, trace_id: str | None, why_blind: str
+    ) -> None:
+        self._votes = votes
+        self._name = name
+        self._headers = headers
+        self._trace_id = trace_id
+        self._why = why_blind if trace_id is None else None
+        self._quietly = votes.complaints.quietly("LLM events of %r do not join the feedback.", name)
+        self._running: AbstractContextManager[Any] | None = None
+
+    def __enter__(self) -> None:
+        agent = self._votes.agent
+        with self._quietly:
+            transaction = agent.resume(self._name, self._headers)
+            transaction.__enter__()
+            self._running = transaction
+            if why := self._why or agent.why_apart(self._trace_id):
+                text = "LLM events of %r do not join the feedback. %s"
+                self._votes.complaints.warn(why, text, self._name, why)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        with self._quietly:
+            if self._running is not None:
+                self._running.__exit__(kind, error, traceback)

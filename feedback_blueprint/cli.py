@@ -17,7 +17,8 @@ from flask.cli import with_appcontext
 from .attributes import message_id_text
 from .errors import StoreUnavailable
 from .events import Vote
-from .findings import Finding
+from .findings import Finding, Severity
+from .routes import inspect, names_of
 from .stores import Shown
 from .votes import Votes
 
@@ -27,30 +28,54 @@ PATIENCE = 180.0
 POLL = 0.2
 """Seconds between two looks at what is left."""
 
+MARKS: dict[Severity, str] = {
+    "well": "\N{CHECK MARK}",
+    "worth changing": "!",
+    "wrong": "\N{BALLOT X}",
+}
+"""What a person sees of how much a finding matters."""
+
 
 def add_commands(blueprint: Blueprint, votes: Callable[[], Votes]) -> None:
     """Add the commands to the blueprint's group, which bears its name."""
     blueprint.cli.help = "See how feedback is doing."
-    _add_looks(blueprint.cli, votes)
+    _add_looks(blueprint, votes)
     _add_deliver(blueprint.cli, votes)
     _add_documents(blueprint, votes)
 
 
-def _add_looks(group: click.Group, votes: Callable[[], Votes]) -> None:
-    """Add what looks at the agent and the store."""
+def _add_looks(blueprint: Blueprint, votes: Callable[[], Votes]) -> None:
+    """Add what looks at the agent, the store and the routes."""
+    group = blueprint.cli
 
     @group.command()
     @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+    @click.option(
+        "--full", is_flag=True, help="Read a SQLite file to its end: it may take minutes."
+    )
     @with_appcontext
-    def check(as_json: bool) -> None:
-        """Look at the agent, the store and the settings; exit with 1 where something is wrong."""
-        findings = votes().inspect()
+    def check(as_json: bool, full: bool) -> None:
+        """Look at the agent, the store and the settings; exit with 1 if something is wrong.
+
+        Marks what is well, what is worth changing (!), and what is wrong: that loses or refuses
+        votes, or will.
+        """
+        findings = votes().inspect(full=full)
+        findings += inspect(current_app, names_of(current_app, blueprint))
         if as_json:
-            shown = [f._replace(remedy="" if f.ok else f.remedy)._asdict() for f in findings]
+            shown = [
+                {
+                    "what": finding.what,
+                    "severity": finding.severity,
+                    "seen": finding.seen,
+                    "remedy": "" if finding.ok else finding.remedy,
+                }
+                for finding in findings
+            ]
             click.echo(json.dumps(shown, indent=2))
         else:
             say(table(findings))
-        if not all(finding.ok for finding in findings):
+        if any(finding.severity == "wrong" for finding in findings):
             raise click.exceptions.Exit(1)
 
     # An ID may begin with a dash: one minted ID in 64 does.
@@ -131,10 +156,10 @@ def table(findings: Sequence[Finding]) -> str:
     """Set findings out for a person, each marked, and with its remedy where it needs one."""
     width = max(len(finding.what) for finding in findings)
     lines = []
-    for what, ok, seen, remedy in findings:
-        lines.append(f"{'ok ' if ok else 'BAD'} {what:{width}}  {seen}")
-        if not ok and remedy:
-            lines.append(f"    {'':{width}}  -> {remedy}")
+    for finding in findings:
+        lines.append(f"{MARKS[finding.severity]} {finding.what:{width}}  {finding.seen}")
+        if not finding.ok and finding.remedy:
+            lines.append(f"  {'':{width}}  -> {finding.remedy}")
     return "\n".join(lines)
 
 

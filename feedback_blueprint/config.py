@@ -17,6 +17,9 @@ DURATION = "Give seconds or a timedelta from one millisecond to ten years."
 
 RANGE = re.compile(r"range\(\s*(-?\d+)\s*,\s*(-?\d+)\s*\)")
 
+INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
+"""How JSON writes an integer of 64 bits."""
+
 
 class Settings(NamedTuple):
     """What one app configures for one blueprint: see `FeedbackBlueprint`."""
@@ -140,6 +143,8 @@ def _ratings(value: Any) -> Mapping[str | int, float] | None:
         return {_rating(rating): (rating - low) / (high - low) for rating in value}
     if not isinstance(value, Mapping) or not value:
         raise TypeError
+    if all(isinstance(rating, str) and INTEGER.fullmatch(rating) for rating in value):
+        value = {int(rating): score for rating, score in value.items()}  # JSON has no such keys
     return {_rating(rating): _score(score) for rating, score in value.items()}
 
 

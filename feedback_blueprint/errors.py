@@ -20,6 +20,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Literal
 
+import click
+
 Unreachable = Literal["whole", "part", "crowded"]
 
 
@@ -27,8 +29,11 @@ class FeedbackError(Exception):
     """The root of this tree."""
 
 
-class ConfigurationError(FeedbackError):
-    """A value that cannot work, found at start-up; names the key, the value and the remedy."""
+class ConfigurationError(FeedbackError, click.ClickException):
+    """A value that cannot work, found at start-up; names the key, the value and the remedy.
+
+    A command of Flask's that loads such an app prints this, and no traceback.
+    """
 
 
 class Refusal(FeedbackError):

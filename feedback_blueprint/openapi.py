@@ -16,6 +16,7 @@ from flask import Blueprint, Flask
 from . import __version__, errors
 from .attributes import MAX_ENTRIES, MAX_INT, MAX_TEXT, MIN_INT, NAME, RESERVED
 from .config import Settings
+from .routes import names_of
 from .schemas import MessageIDField, MetadataField, RatingField, TextField, feedback_schema
 from .views import MAX_MESSAGES, FeedbackView
 
@@ -54,8 +55,8 @@ def document(app: Flask, blueprint: Blueprint, settings: Settings) -> dict[str, 
     spec.components.schema("Problem", whole(type=TEXT, title=TEXT, detail=TEXT))
     # Of no operation, as it is what all other methods are answered with.
     spec.components.response("MethodNotAllowed", refused(405, [errors.MethodNotAllowed]))
-    names = [name for name, registered in app.blueprints.items() if registered is blueprint]
-    for rule in itertools.chain(*(app.url_map.iter_rules(f"{name}.feedback") for name in names)):
+    endpoints = [f"{name}.feedback" for name in names_of(app, blueprint)]
+    for rule in itertools.chain(*map(app.url_map.iter_rules, endpoints)):
         path = re.sub(r"<(?:[^<>]*:)?([^<>:]+)>", r"{\1}", rule.rule)
         variables = [
             {"in": "path", "name": variable, "required": True, "schema": TEXT}

@@ -141,7 +141,7 @@ class Follower:
     def _first(self, item: Any) -> None:
         tracer, capture = self._tracer, self._capture
         if self._kept is None:
-            message_id = tracer.ask("message_id", tracer.id_of, item)
+            message_id = tracer.id_of(item)
             if message_id is not None:
                 context = tracer.context_for(capture, item)
                 self._kept = capture.keep(message_id, context, None, replace=tracer.replace)

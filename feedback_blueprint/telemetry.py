@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any, NamedTuple, Protocol
 from weakref import ref
@@ -29,10 +29,16 @@ DEFAULT_PERIOD = 60.0
 """Seconds between two harvests of the agent's default kind (`core/agent.py`)."""
 
 
+TEXT = 2000
+"""Bytes of an LLM event, compressed, that a harvest should have room for: some 6,000 of text."""
+
 SLACK = 5.0
 """Seconds that a harvest takes beside the one request that New Relic does not answer."""
 
 Ended = Callable[[], bool]
+
+Headers = Sequence[tuple[str, str]]
+"""What has a trace go on in another process: W3C Trace Context, and New Relic's own."""
 
 
 class Limits(NamedTuple):
@@ -65,6 +71,18 @@ class Agent(Protocol):
         """Return a context in which a transaction runs: the one that does already, or a new one."""
         ...
 
+    def headers(self) -> Headers:
+        """Return what has the trace of the running transaction go on elsewhere; empty without."""
+        ...
+
+    def resume(self, name: str, headers: Headers) -> Any:
+        """Return a context in which a trace goes on: in the running transaction, or a new one."""
+        ...
+
+    def why_apart(self, trace_id: str | None) -> str | None:
+        """Say why what the LLM does now is not seen in a trace, and the remedy, if that is so."""
+        ...
+
     def limits(self, application: str | None = None) -> Limits:
         """Return what the agent takes now, in the running transaction or for an application.
 
@@ -95,6 +113,10 @@ class Agent(Protocol):
         """Register this process as the app's would, and return its name if New Relic answers."""
         ...
 
+    def name(self) -> str | None:
+        """Return the name of the app's application at New Relic, whether that answers or not."""
+        ...
+
     def inspect(self) -> list[Finding]:
         """Look at how the agent is set up, for an operator."""
         ...
@@ -123,6 +145,34 @@ class NewRelic:
         if found is None:
             return nullcontext()
         return newrelic.agent.BackgroundTask(found, name=name, group="Feedback")
+
+    def headers(self) -> Headers:
+        """Have the agent make them: from then on the transaction takes none itself."""
+        headers: list[tuple[str, str]] = []
+        newrelic.agent.insert_distributed_trace_headers(headers)
+        return headers
+
+    def resume(self, name: str, headers: Headers) -> Any:
+        """Open a background transaction if none runs; as for the agent's, the agent may start."""
+        running = current_transaction(active_only=False)
+        transaction = running
+        if transaction is None:
+            transaction = newrelic.agent.BackgroundTask(newrelic.agent.application(), name=name)
+        transaction.accept_distributed_trace_headers(headers, "Queue")
+        return transaction if running is None else nullcontext()
+
+    def why_apart(self, trace_id: str | None) -> str | None:
+        """Look at what drops any custom event, as the LLM's are, and at whose trace this is."""
+        try:
+            self.limits()
+        except AgentNotRecording as error:
+            return str(error)
+        if self.trace_id() == trace_id:
+            return None
+        return (
+            "The transaction that runs here is of another trace: hand the work over in the "
+            "request, let no other transaction run, and leave distributed_tracing.enabled on."
+        )
 
     def limits(self, application: str | None = None) -> Limits:
         """Look at each of the agent's reasons to drop an event without a word."""
@@ -189,6 +239,11 @@ class NewRelic:
         registered: Any = newrelic.agent.register_application(timeout=timeout)
         return str(registered.name) if registered.settings else None
 
+    def name(self) -> str | None:
+        """Ask the agent, which knows once it was to register."""
+        application = newrelic.agent.application(activate=False)
+        return None if application is None else str(application.name)
+
     def inspect(self) -> list[Finding]:
         """Register this process as the app's would, and look at what New Relic answers."""
         local = newrelic.agent.global_settings()
@@ -204,20 +259,45 @@ class NewRelic:
         if name is None:
             remedy = "Check the licence key, the network to New Relic and the agent's log."
             return [present, Finding("registered with New Relic", False, "no", remedy)]
-        registered = Finding("registered with New Relic", True, name)
+        developing = local.developer_mode
+        registered = Finding(
+            "registered with New Relic",
+            not developing,
+            f"{name}, in developer mode: nothing is sent" if developing else name,
+            "Set NEW_RELIC_LICENSE_KEY, and developer_mode = false, unless this is a trial.",
+        )
         settings = newrelic.agent.application(name=name).settings
-        return [present, registered, *_findings(settings, local.startup_timeout), *_visible()]
+        return [present, registered, *_findings(settings, local.startup_timeout), *_sending()]
 
 
 def _runs(settings: Any) -> bool:
     return bool(settings.enabled and settings.monitor_mode)
 
 
-def _visible() -> list[Finding]:
-    """Judge whether it can be told what arrives."""
-    not_there = missing()
+def _sending() -> list[Finding]:
+    """Judge whether this process sends anything, and whether it can be told what arrives."""
+    not_there, why = missing(), why_none_comes()
     seen = f"not visible: {', '.join(not_there)}" if not_there else "visible"
-    return [Finding("harvests", not not_there, seen, what_it_means(not_there))]
+    return [
+        Finding("this process sends", why is None, "no" if why else "yes", why or ""),
+        Finding("harvests", not not_there, seen, what_it_means(not_there)),
+    ]
+
+
+def _size(settings: Any) -> Finding:
+    """Judge whether the LLM's own events, whose texts the agent does not cut, fit in a harvest."""
+    limit, most = settings.max_payload_size_in_bytes, settings.event_harvest_config.harvest_limits
+    has_texts = settings.ai_monitoring.enabled and settings.ai_monitoring.record_content.enabled
+    share = limit // max(most.custom_event_data, 1)
+    return Finding(
+        "size of a harvest",
+        not has_texts or share >= TEXT,
+        f"{limit:,} bytes, {share:,} an event" + (", with prompts and replies" * bool(has_texts)),
+        "Set ai_monitoring.record_content.enabled = false, or lower "
+        "event_harvest_config.harvest_limits.custom_event_data: New Relic refuses what is larger, "
+        "and its LLM events are lost. Votes are then sent alone.",
+        minor=True,
+    )
 
 
 def _findings(settings: Any, startup_timeout: float) -> list[Finding]:
@@ -242,17 +322,20 @@ def _findings(settings: Any, startup_timeout: float) -> list[Finding]:
             f"{capacity} custom events a process each {period:g} s",
             "Set event_harvest_config.harvest_limits.custom_event_data above 0.",
         ),
+        _size(settings),
         Finding(
             "AI monitoring",
             bool(settings.ai_monitoring.enabled),
             _on(settings.ai_monitoring.enabled),
             "Set ai_monitoring.enabled = true, to see feedback next to the LLM's own events.",
+            minor=True,
         ),
         Finding(
             "startup_timeout",
             startup_timeout > 0,
             f"{startup_timeout:g} s",
             "Set startup_timeout = 10: the first messages of a process have no trace ID else.",
+            minor=True,
         ),
     ]
 
@@ -309,7 +392,7 @@ def _why_no_transaction() -> str:
             "do not let the agent ignore this route."
         )
     application = newrelic.agent.application(activate=False)
-    if application is None or not newrelic.agent.global_settings().monitor_mode:
+    if application is None or not _runs(newrelic.agent.global_settings()):
         return (
             "The New Relic agent is not running in this process: "
             "start the app with newrelic-admin run-program, or call newrelic.agent.initialize() "
@@ -325,5 +408,6 @@ def _why_no_transaction() -> str:
         )
     return (
         "No New Relic transaction is running here: initialize the agent before flask is imported, "
-        "and outside of a request use @newrelic.agent.background_task()."
+        "and outside of a request use @newrelic.agent.background_task(), "
+        "in a socket's handler below @socketio.on()."
     )

@@ -9,10 +9,10 @@ from typing import Any
 
 from flask import Flask
 
-from .blueprint import EXTENSION
 from .findings import Finding
 from .harvests import Listener
-from .telemetry import Ended, Limits
+from .registered import EXTENSION
+from .telemetry import Ended, Headers, Limits
 
 
 @contextlib.contextmanager
@@ -54,6 +54,15 @@ class _Collector:
     def transaction(self, _: str, __: str | None = None) -> contextlib.nullcontext[None]:
         return contextlib.nullcontext()
 
+    def headers(self) -> Headers:
+        return ()
+
+    def resume(self, _: str, __: Headers) -> contextlib.nullcontext[None]:
+        return contextlib.nullcontext()
+
+    def why_apart(self, _: str | None) -> None:
+        return None
+
     def limits(self, _: str | None = None) -> Limits:
         return Limits()
 
@@ -64,6 +73,9 @@ class _Collector:
     def listen(self, _: Listener) -> None: ...
 
     def application(self) -> None:
+        return None
+
+    def name(self) -> None:
         return None
 
     def inspect(self) -> list[Finding]:

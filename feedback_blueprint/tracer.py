@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
@@ -72,16 +73,32 @@ class Tracer:
         return minted, args
 
     def id_of(self, result: Any) -> Any:
-        """Take the ID from the result; `None` means that it is not a message."""
+        """Take the ID from the result, of a stream from its first item.
+
+        `None`: it is not a message, or the ID cannot be had, which the log says.
+        """
         if callable(self.message_id):
-            return self.message_id(result)
+            return self.ask("message_id", self.message_id, result)
+        return self.ask("message_id", self._named, result)
+
+    def _named(self, result: Any) -> Any:
         name, source = str(self.message_id), _body(result)
-        if isinstance(source, Mapping) and name not in source:  # a defaultdict would add it
-            return getattr(source, name)
         try:
-            return source[name]
-        except (TypeError, LookupError):
+            # A defaultdict would add what is not there.
+            if not isinstance(source, Mapping) or name in source:
+                with suppress(TypeError, LookupError):
+                    return source[name]
             return getattr(source, name)
+        except AttributeError as error:
+            if error.obj is not source or error.name != name:  # of the app's own making
+                raise
+        text = (
+            "A message of %s() is not kept: message_id= names %r, and a %s has no such key or "
+            "attribute. Return or yield mappings or objects that do, give message_id= a function, "
+            "or leave it out: the blueprint then mints an ID."
+        )
+        self._complaints.warn("message_id", text, self._name, name, type(source).__name__)
+        return None
 
     def stash(self, minted: MessageID | None, result: Any) -> None:
         """Stash what a plain function returned, if it is a message."""
@@ -93,7 +110,7 @@ class Tracer:
             return
         message_id = minted
         if self.message_id is not None:
-            message_id = self.ask("message_id", self.id_of, result)
+            message_id = self.id_of(result)
             if message_id is None:
                 return
         capture, content = self.capture(), result

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import json
-import re
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
 from http import HTTPStatus
 from typing import Any, NoReturn
 
@@ -16,10 +13,9 @@ from flask.sansio.blueprints import BlueprintSetupState
 from flask.typing import ResponseReturnValue
 from flask.views import MethodView
 from werkzeug import exceptions
-from werkzeug.routing import Rule
+from werkzeug.wsgi import get_input_stream
 
 from .errors import (
-    ConfigurationError,
     Invalid,
     MalformedJSON,
     MethodNotAllowed,
@@ -28,7 +24,9 @@ from .errors import (
     Refusal,
     TooLarge,
 )
+from .logs import log
 from .raters import Raters, tag
+from .routes import FEEDBACK, inspect
 from .votes import Votes
 
 MAX_BODY = 64 * 1024
@@ -41,9 +39,6 @@ MAX_MESSAGES = 100
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
-
-NAME = re.compile(r"(?:(?<=<)(?:default|string):)?[^<>:]+>")
-"""The name of a variable in a rule, after its converter; with it where it is the default one."""
 
 JSON = json.JSONDecoder(parse_constant=_refuse_constant)
 
@@ -60,13 +55,13 @@ def add_route(blueprint: Blueprint, votes: Callable[[], Votes]) -> None:
     call of Flask's.
     """
     view = FeedbackView.as_view("feedback", votes)
-    blueprint.add_url_rule("/feedback", view_func=view)
+    blueprint.add_url_rule(FEEDBACK, view_func=view)
 
     def untrace(state: BlueprintSetupState) -> None:
-        endpoint = f"{state.name_prefix}.{state.name}.feedback".lstrip(".")
-        state.app.view_functions[endpoint] = view
-        refuse = functools.partial(refuse_method, endpoint, votes)
-        state.app.before_request_funcs.setdefault(None, []).append(refuse)
+        name = f"{state.name_prefix}.{state.name}".lstrip(".")
+        state.app.view_functions[f"{name}.feedback"] = view
+        hook = functools.partial(before_request, name, votes, iter([None]))
+        state.app.before_request_funcs.setdefault(None, []).append(hook)
 
     blueprint.record(untrace)
 
@@ -125,13 +120,20 @@ def caller(raters: Raters) -> Sequence[bytes]:
     return hashes
 
 
-def refuse_method(endpoint: str, votes: Callable[[], Votes]) -> Response | None:
+def before_request(name: str, votes: Callable[[], Votes], first: Iterator[None]) -> Response | None:
     """Answer a method that the route lacks, of which no view is told.
 
     Flask would answer with a page of HTML, by raising what the agent counts as an error of the app.
+
+    With the `first` request of this process all routes are there: complain of those of the app that
+    are in the way of ours.
     """
+    for _ in first:
+        with votes().complaints.quietly("The app's routes cannot be looked through."):
+            for finding in inspect(current_app, [name]):
+                log.error("Blueprint %r: %s. %s", name, finding.seen, finding.remedy)
     error = request.routing_exception
-    if not isinstance(error, exceptions.MethodNotAllowed) or not _asks_for(endpoint):
+    if not isinstance(error, exceptions.MethodNotAllowed) or not _asks_for(f"{name}.feedback"):
         return None
     votes().agent.name_transaction(TRANSACTION)
     return problem(MethodNotAllowed(error.valid_methods or ()))
@@ -159,12 +161,7 @@ def read_json() -> Any:
         raise NotJSON("Send the Content-Type application/json.")
     own = request.max_content_length
     limit = MAX_BODY if own is None else min(own, MAX_BODY)
-    length = request.content_length
-    if not length:
-        # Where a body in chunks goes on after this, werkzeug drops the rest without a word.
-        with suppress(AttributeError):  # an app's own request class may compute it
-            request.max_content_length = limit + 1
-    if (length or 0) > limit or len(body := _read_body()) > limit:
+    if (request.content_length or 0) > limit or len(body := _read_body(limit)) > limit:
         raise TooLarge(f"The body is over {limit} bytes.")
     try:
         return JSON.decode(body.decode())
@@ -172,11 +169,21 @@ def read_json() -> Any:
         raise MalformedJSON("The body is not JSON.") from error
 
 
-def _read_body() -> bytes:
+def _read_body(limit: int) -> bytes:
+    """Return the body; of one that is longer than `limit`, a byte more than that, if unread yet."""
+    ends_itself = "wsgi.input_terminated" in request.environ
     try:
-        return request.get_data()
+        if ends_itself:  # of any length; of others werkzeug reads the Content-Length
+            stream = get_input_stream(request.environ, max_content_length=limit + 1)
+            vars(request)["stream"] = stream  # as werkzeug does, once it has parsed a form
+        body = request.get_data()
+        if ends_itself and len(body) == limit:
+            body += request.input_stream.read(1)  # the app's limit cuts what its own hook reads
+        if len(body) < (request.content_length or 0):
+            raise EOFError
     except Exception as error:  # each server has its own for what ends early, or is chunked badly
         raise MalformedJSON("The body cannot be read.") from error
+    return body
 
 
 def problem(refusal: Refusal) -> Response:
@@ -206,23 +213,3 @@ def answer(document: Any, status: int) -> Response:
     response = Response(json.dumps(document), status, mimetype="application/json")
     response.headers["Cache-Control"] = "no-store"
     return response
-
-
-def refuse_to_shadow(before: list[Rule], added: list[Rule]) -> None:
-    """Raise where werkzeug would let the rule that came first win, without a word."""
-    for rule, mine in itertools.product(before, added):
-        if _same_place(rule, mine):
-            raise ConfigurationError(
-                f"The app already answers {rule.rule} (endpoint {rule.endpoint!r}). "
-                "Register the blueprint with another url_prefix."
-            )
-
-
-def _same_place(one: Rule, other: Rule) -> bool:
-    methods = (one.methods or set()) & (other.methods or set())
-    return _place(one) == _place(other) and bool(methods - {"OPTIONS"})
-
-
-def _place(rule: Rule) -> tuple[str, str | None, str | None]:
-    """Return where a rule matches, whatever its variables are called, with a slash or without."""
-    return NAME.sub(">", rule.rule.rstrip("/")), rule.subdomain, rule.host

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -66,7 +66,8 @@ KEYS = "!keys:"
 class Votes:
     """What one app holds for one blueprint: settings, store, agent, and the rules over them.
 
-    `raters` are the caller's hashes, the current one first: see `Message.voter`.
+    `raters` are the caller's hashes, the current one first: see `Message.voter`. `chosen_by` says
+    what chose the store, for an operator.
     """
 
     def __init__(
@@ -75,8 +76,10 @@ class Votes:
         store: Store,
         namespace: str,
         raters: Raters,
+        chosen_by: str,
     ) -> None:
         self.settings = settings
+        self._chosen_by = chosen_by
         self.raters = raters
         self.agent: Agent = NewRelic()
         self.complaints: Complaints = Complaints()
@@ -178,27 +181,61 @@ class Votes:
         key = f"{self.settings.key_prefix}{KEYS}{self._namespace}"
         return self._store.announce(key, fingerprints[0]) if fingerprints else []
 
-    def inspect(self) -> list[Finding]:
-        """Look at the agent and the store, and make a round trip with a throw-away message."""
-        findings = [*self.agent.inspect()]
+    def inspect(self, *, full: bool = False) -> list[Finding]:
+        """Look at the agent and the store, and make a round trip with a throw-away message.
+
+        In a second or so, however many messages there are, unless it is to be `full`.
+        """
+        prefix = self.settings.key_prefix + self._namespace
+        looks: list[Callable[[], list[Finding]]] = [
+            self._round_trip,
+            lambda: self._store.inspect(prefix, full=full),
+            lambda: self.raters.inspect(self._announce()),
+            self._undelivered,
+        ]
+        findings = self.agent.inspect()
+        findings.append(Finding("kept in", True, f"{self._store.place()}, by {self._chosen_by}"))
+        for look in looks:
+            try:
+                findings += look()
+            except StoreUnavailable as error:
+                finding = Finding("store", False, error.why, error.remedy)
+                if finding not in findings:
+                    findings.append(finding)
+                if error.unreachable:
+                    break
+        return findings
+
+    def _round_trip(self) -> list[Finding]:
         key, rater = self._key(f"check {uuid4().hex}"), os.urandom(16)
         start = time.perf_counter()
+        ttl = timedelta(seconds=10)
+        self._store.stash(key, Message("0" * 32, rater), ttl)
         try:
-            ttl = timedelta(seconds=10)
-            self._store.stash(key, Message("0" * 32, rater), ttl)
             ballot = Ballot(b"[0]", 1, f"{self.settings.key_prefix}!check", 10, ttl)
             outcome = self._store.vote(key, [rater], ballot)
             self._store.unmark([outcome.mark] if outcome.mark else [])
             took = (time.perf_counter() - start) * 1000
-            ok = outcome.status == "accepted"
-            findings.append(Finding("store", ok, f"a message and a vote in {took:.1f} ms"))
-            findings += self._store.inspect()
-            findings += self.raters.inspect(self._announce())
-            if backlog := self.backlog():
-                findings.append(_finding(backlog))
-        except StoreUnavailable as error:
-            findings.append(Finding("store", False, error.why, error.remedy))
-        return findings
+        finally:
+            with suppress(StoreUnavailable):
+                self._store.remove(key)
+        ok = outcome.status == "accepted"
+        return [Finding("store", ok, f"a message and a vote in {took:.1f} ms")]
+
+    def _undelivered(self) -> list[Finding]:
+        """Look at what is undelivered, also if New Relic does not answer."""
+        name = self.agent.name()
+        if name is None:
+            return []
+        backlog = self._delivery.backlog(name)
+        if backlog.oldest is None:
+            return [Finding("undelivered votes", True, "none")]
+        age = time.time() - backlog.oldest / 1000
+        remedy = (
+            "Check the agent's log, and run flask feedback deliver if no process of the app runs."
+        )
+        seen = f"{backlog.votes}, the oldest for {age:.0f} s"
+        return [Finding("undelivered votes", age < LATE, seen, remedy)]
 
     def _take(self, message_id: str, vote: Vote | None, raters: Sequence[bytes]) -> Receipt:
         """Take a vote or a retraction; count it where it is no fault of the caller's."""
@@ -288,12 +325,3 @@ class Votes:
         """
         namespace = self._namespace or (":" if ":" in message_id else "")
         return self.settings.key_prefix + namespace + message_id
-
-
-def _finding(backlog: Backlog) -> Finding:
-    if backlog.oldest is None:
-        return Finding("undelivered votes", True, "none")
-    age = time.time() - backlog.oldest / 1000
-    remedy = "Check the agent's log, and run flask feedback deliver if no process of the app runs."
-    seen = f"{backlog.votes}, the oldest for {age:.0f} s"
-    return Finding("undelivered votes", age < LATE, seen, remedy)

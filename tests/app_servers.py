@@ -1,55 +1,106 @@
-"""Servers that people run Flask with, beside gunicorn: one process each, as its own page says."""
+"""The servers of the README's table, each started with the very command that is there."""
 
 from __future__ import annotations
 
+import os
+import re
+import shlex
+import shutil
 import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping
+from contextlib import closing, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from gunicorn_server import APPS
 from http_client import Client
-from processes import Group, Server, environment, free_port, wait_until
+from processes import Group, Server, environment, free_port, tail, wait_until
+from test_readme import EXAMPLES, README
 
-Command = Callable[[int], Sequence[str]]
 
-#: What serves tests/apps/chat.py on a port.
-SERVERS: dict[str, Command] = {
-    "waitress": lambda port: ["-m", "waitress", f"--listen=127.0.0.1:{port}", "chat:app"],
-    "uvicorn": lambda port: ["-m", "uvicorn", f"--port={port}", "asgi_chat:app"],
-    "granian": lambda port: ["-m", "granian", "--interface=wsgi", f"--port={port}", "chat:app"],
-    "uwsgi": lambda port: [
-        *(str(Path(sys.executable).with_name("pyuwsgi")), f"--http-socket=127.0.0.1:{port}"),
-        *("--module=chat:app", "--master", "--enable-threads", "--die-on-term", "--lazy-apps"),
-    ],
-    "flask run": lambda port: ["-m", "flask", "--app", "chat", "run", f"--port={port}"],
-}
+class Row(NamedTuple):
+    server: str
+    command: str
+    sends: str
+    """Whether the agent sends what it holds when SIGTERM stops it: yes or no."""
+    remedy: str
+    """What makes it send, if it does not."""
+
+
+def _rows() -> list[Row]:
+    table = README.partition("\n| server | start")[2].partition("\n\n")[0]
+    cells = [re.split(r" *\| *", line.strip("| ")) for line in table.splitlines()[2:]]
+    return [Row(name, command, sends, "".join(rest)) for name, command, sends, *rest in cells]
+
+
+#: By the name of the server.
+SERVERS = {row.server.strip("`"): row for row in _rows()}
+
+[ASGI] = [code for code in EXAMPLES if "a2wsgi" in code]
+[FINALIZE] = [code for code in EXAMPLES if "Finalize" in code]
 
 
 class AppServer(Server, Client):
-    """A server under the agent, which waits for it with its first request."""
+    """A server of tests/apps/chat.py under the agent; the README's `app.py` is that."""
 
-    def __init__(self, name: str, directory: Path, env: Mapping[str, str]) -> None:
+    def __init__(
+        self, name: str, directory: Path, env: Mapping[str, str], *, remedied: bool = False
+    ) -> None:
         super().__init__(port=free_port())
         self.log = directory / "server.log"
-        agent = [sys.executable, "-m", "newrelic.admin", "run-program", sys.executable]
-        self._command = [*agent, *SERVERS[name](self.port)]
-        timeout = {"NEW_RELIC_STARTUP_TIMEOUT": "20", "PYTHONPATH": str(APPS)}
-        self._env = environment(timeout | dict(env))
+        self._directory = directory
         self._process: Group | None = None
+        self._signal = signal.SIGTERM
+        row, app = SERVERS[name], "from chat import app\n"
+        command = row.command.strip("`").replace("8000", str(self.port))
+        if remedied:
+            options = re.fullmatch("`(--.+)` for `(--.+)`", row.remedy)
+            if row.remedy == "SIGINT":
+                self._signal = signal.SIGINT
+            elif options:
+                assert options[2] in command
+                command = command.replace(options[2], options[1])
+            else:
+                assert row.remedy == "`Finalize`, below"
+                app += FINALIZE
+        (directory / "app.py").write_text(app)
+        (directory / "asgi.py").write_text(ASGI)
+        scripts = str(Path(sys.executable).parent)
+        path = os.pathsep.join([scripts, os.environ.get("PATH", "")])
+        self._env = environment(
+            {
+                "NEW_RELIC_STARTUP_TIMEOUT": "20",
+                "PATH": path,
+                "PYTHONPATH": os.pathsep.join([str(directory), str(APPS)]),
+                "GUNICORN_CMD_ARGS": "--no-control-socket",  # it would be in the home directory
+            }
+            | dict(env)
+        )
+        if "gevent" in command:
+            self._env.pop("COVERAGE_PROCESS_CONFIG", None)  # as in gunicorn_server.py
+        program = shutil.which("newrelic-admin", path=path)
+        assert program
+        self._command = [program, "run-program", *shlex.split(command)]
 
     def start(self) -> None:
+        """Start it, and wait until it listens: it has answered nothing yet."""
         with self.log.open("ab") as output:
             self._process = Group(
-                self._command, cwd=APPS, env=self._env, stdout=output, stderr=output
+                self._command, cwd=self._directory, env=self._env, stdout=output, stderr=output
             )
-        wait_until(self._answers, f"an answer; its log:\n{self.log.read_text()}")
+        try:
+            wait_until(self._listens, "for it to listen")
+        except AssertionError as error:
+            raise AssertionError(f"{error}; its log:\n{tail(self.log)}") from None
 
-    def _answers(self) -> bool:
-        with suppress(OSError):
-            return bool(self.get("/").json["trace_id"])
+    def _listens(self) -> bool:
+        assert self._process
+        assert self._process.poll() is None, "it ended"
+        with suppress(OSError), closing(socket.create_connection(("127.0.0.1", self.port), 1)):
+            return True
         return False
 
     def kill(self) -> None:
@@ -60,7 +111,7 @@ class AppServer(Server, Client):
     def stop(self) -> None:
         """End it as a deployment does, and wait for it."""
         assert self._process
-        self._process.send_signal(signal.SIGTERM)
+        self._process.send_signal(self._signal)
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=15)
         self.kill()

@@ -6,10 +6,8 @@ import json
 import math
 
 import pytest
-from flask import Request
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from problems import refused
 
 text = st.text(st.characters(exclude_categories=()), max_size=300)
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | text
@@ -73,20 +71,3 @@ def test_whatever_bytes_are_sent_are_refused(client, events, raw):
 def test_chunks_that_are_none_are_refused(server, raw):
     response = server.post("/feedback", raw, headers={"Transfer-Encoding": "chunked"})
     assert (response.status, response.json["code"]) == (400, "malformed-json")
-
-
-class RequestWithItsOwnLimit(Request):
-    max_content_length = property(lambda _: 5 * 2**20)
-
-
-def test_chunks_are_read_by_a_request_class_that_computes_its_limit(app, client):
-    app.request_class = RequestWithItsOwnLimit
-    for size, expected in ((65536, (422, "invalid")), (65537, (413, "too-large"))):
-        response = client.post(
-            "/feedback",
-            data="{}".ljust(size),
-            content_type="application/json",
-            headers={"Transfer-Encoding": "chunked"},
-            environ_overrides={"wsgi.input_terminated": True},
-        )
-        assert refused(response, *expected)

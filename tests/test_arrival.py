@@ -18,7 +18,9 @@ from collector import Collector
 from gunicorn_server import Gunicorn
 
 
-@pytest.mark.parametrize("kind", ["plain", "async", "generator", "async-generator"])
+@pytest.mark.parametrize(
+    "kind", ["plain", "async", "generator", "async-generator", "traced-generator"]
+)
 def test_the_whole_vote_arrives_with_the_trace_of_its_message(
     server: Gunicorn, collector: Collector, kind: str
 ) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +17,22 @@ import pytest
 from collector import Collector
 from conftest import needed
 from gunicorn_server import APPS
-from processes import environment
+from outage import Chat
+from processes import environment, wait_until
 from redis_server import RedisServer
+
+from feedback_blueprint.findings import Finding
+from feedback_blueprint.stores import (
+    ANYONE,
+    Ballot,
+    Message,
+    RedisStore,
+    SQLiteStore,
+    mounts,
+    redis_findings,
+    store_from_url,
+)
+from feedback_blueprint.testing import capture_feedback
 
 
 @pytest.fixture(scope="module")
@@ -26,14 +43,16 @@ def good_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer
         yield server
 
 
-def check(collector: Collector, store_url: str, **settings: Any) -> tuple[int, dict[str, Any]]:
-    """Run the command, and return its exit status and what it found."""
-    environ = collector.environ({"startup_timeout": 10, "ai_monitoring.enabled": True} | settings)
+COMMAND = "-m", "flask", "--app", "chat", "feedback", "check"
+
+
+def run(collector: Collector, store_url: str, *command: str, **settings: Any) -> Any:
+    """Run a Python program under the agent, and return how it ended."""
+    environ = collector.environ({"startup_timeout": 10} | settings)
     environ["FLASK_FEEDBACK_STORE_URL"] = store_url
     environ["FLASK_FEEDBACK_STORE_TIMEOUT"] = "5"  # a busy machine is no finding
-    command = [sys.executable, "-m", "newrelic.admin", "run-program", sys.executable, "-m", "flask"]
-    done = subprocess.run(
-        [*command, "--app", "chat", "feedback", "check", "--json"],
+    return subprocess.run(
+        [sys.executable, "-m", "newrelic.admin", "run-program", sys.executable, *command],
         cwd=APPS,
         env=environment(environ),
         capture_output=True,
@@ -41,22 +60,37 @@ def check(collector: Collector, store_url: str, **settings: Any) -> tuple[int, d
         timeout=60,
         check=False,
     )
+
+
+def check(collector: Collector, store_url: str, **settings: Any) -> tuple[int, dict[str, Any]]:
+    """Run the command, and return its exit status and what it found."""
+    texts = {"ai_monitoring.enabled": True, "ai_monitoring.record_content.enabled": False}
+    done = run(collector, store_url, *COMMAND, "--json", **(texts | settings))
     assert done.stdout, done.stderr
     return done.returncode, {finding["what"]: finding for finding in json.loads(done.stdout)}
+
+
+def found_by(store: RedisStore | SQLiteStore, **options: Any) -> dict[str, Finding]:
+    return {finding.what: finding for finding in store.inspect("fb:", **options)}
+
+
+def redis_store(url: str) -> RedisStore:
+    return RedisStore.from_url(url, timeout=5)
 
 
 def test_where_all_is_well_the_exit_status_is_0(
     collector: Collector, good_redis: RedisServer
 ) -> None:
     status, found = check(collector, good_redis.url)
-    assert [what for what, finding in found.items() if not finding["ok"]] == []
+    assert {finding["severity"] for finding in found.values()} == {"well"}
     assert status == 0
     assert {finding["remedy"] for finding in found.values()} == {""}
     assert found.keys() == {
         *("agent", "registered with New Relic", "high security", "custom events"),
-        *("bytes of one value", "reservoir", "AI monitoring", "startup_timeout"),
-        *("harvests", "store", "Redis", "memory limit and eviction", "persistence"),
-        "undelivered votes",
+        *("bytes of one value", "reservoir", "size of a harvest", "AI monitoring"),
+        *("startup_timeout", "this process sends", "harvests", "kept in", "store", "Redis"),
+        *("memory limit and eviction", "persistence", "replication", "memory left"),
+        *("protected mode", "undelivered votes"),
     }
     seen = {what: finding["seen"] for what, finding in found.items()}
     assert seen["agent"] == f"version {newrelic.version}"
@@ -64,8 +98,12 @@ def test_where_all_is_well_the_exit_status_is_0(
     assert (seen["high security"], seen["custom events"]) == ("off", "on")
     assert seen["bytes of one value"] == "255"
     assert seen["reservoir"] == "3600 custom events a process each 0.1 s"
+    assert seen["size of a harvest"] == "1,000,000 bytes, 277 an event"
+    assert seen["kept in"] == f"redis://{good_redis.address}/0, by FEEDBACK_STORE_URL"
+    assert seen["this process sends"] == "yes"
     assert (seen["harvests"], seen["undelivered votes"]) == ("visible", "none")
     assert (seen["AI monitoring"], seen["startup_timeout"]) == ("on", "10 s")
+    assert seen["replication"] == "a primary, 0 replicas"
 
 
 def test_what_is_wrong_is_named_with_its_remedy(redis_server: RedisServer, tmp_path: Path) -> None:
@@ -79,21 +117,43 @@ def test_what_is_wrong_is_named_with_its_remedy(redis_server: RedisServer, tmp_p
     with Collector(tmp_path, no_events) as collector:
         status, found = check(collector, redis_server.fresh_url(), **wrong)
     assert status == 1
-    bad = {what for what, finding in found.items() if not finding["ok"]}
-    assert bad == {
+    severities = {what: finding["severity"] for what, finding in found.items()}
+    assert {what for what, severity in severities.items() if severity == "wrong"} == {
         *("high security", "custom events", "bytes of one value", "reservoir"),
+    }
+    assert {what for what, severity in severities.items() if severity == "worth changing"} == {
         *("AI monitoring", "startup_timeout", "memory limit and eviction", "persistence"),
     }
-    assert all(found[what]["remedy"] for what in bad)
+    assert all(found[what]["remedy"] for what in severities if severities[what] != "well")
     assert found["custom events"]["remedy"].startswith("High security mode drops custom events")
 
 
+def test_what_is_only_worth_changing_is_no_failure(collector: Collector, tmp_path: Path) -> None:
+    """With prompts and replies, 3,600 events in one harvest can be larger than New Relic takes."""
+    status, found = check(
+        collector,
+        f"sqlite:///{tmp_path}/feedback.db",
+        startup_timeout=0,
+        **{"ai_monitoring.record_content.enabled": True},
+    )
+    minor = {what for what, finding in found.items() if finding["severity"] == "worth changing"}
+    assert minor == {"startup_timeout", "size of a harvest"}
+    assert "record_content.enabled = false" in found["size of a harvest"]["remedy"]
+    assert status == 0
+
+
 def test_a_new_relic_that_does_not_answer(collector: Collector, tmp_path: Path) -> None:
+    """It is then that one asks what waits."""
+    url = f"sqlite:///{tmp_path}/feedback.db"
+    store = store_from_url(url, timeout=5, instance_path="", key="KEY")
+    store.stash("fb:m", Message("0" * 32), timedelta(days=1))
+    store.vote("fb:m", [ANYONE], Ballot(b"[1]", 20, "fb:!outbox:tests"))
     with collector.held():
-        status, found = check(collector, f"sqlite:///{tmp_path}/feedback.db", startup_timeout=1)
+        status, found = check(collector, url, startup_timeout=1)
     assert status == 1
-    assert not found["registered with New Relic"]["ok"]
-    assert found["SQLite file"]["ok"]
+    assert found["registered with New Relic"]["severity"] == "wrong"
+    assert found["undelivered votes"]["seen"].startswith("1, the oldest for ")
+    assert found["SQLite file"]["severity"] == "well"
 
 
 def test_an_agent_that_reports_nothing_is_all_that_is_said_of_it(
@@ -101,6 +161,330 @@ def test_an_agent_that_reports_nothing_is_all_that_is_said_of_it(
 ) -> None:
     status, found = check(collector, f"sqlite:///{tmp_path}/feedback.db", monitor_mode=False)
     assert status == 1
-    assert not found["agent"]["ok"]
+    assert found["agent"]["severity"] == "wrong"
     assert "monitor_mode" in found["agent"]["remedy"]
-    assert found.keys() == {"agent", "store", "SQLite file"}
+    assert found.keys() - {"file system"} == {"agent", "kept in", "store", "SQLite file"}
+
+
+def test_developer_mode_sends_nothing(collector: Collector, tmp_path: Path) -> None:
+    status, found = check(collector, f"sqlite:///{tmp_path}/feedback.db", developer_mode=True)
+    assert status == 1
+    wrong = [what for what, finding in found.items() if finding["severity"] == "wrong"]
+    assert wrong == ["registered with New Relic"]
+    assert "developer_mode = false" in found[wrong[0]]["remedy"]
+
+
+FORKED = """
+import os, newrelic.agent
+from chat import app
+newrelic.agent.register_application(timeout=10)
+if child := os.fork():
+    os.waitpid(child, 0)
+else:
+    found = app.test_cli_runner().invoke(args=["feedback", "check", "--json"])
+    print(found.output, flush=True)
+    os._exit(0)
+"""
+
+
+def test_an_agent_that_was_started_before_a_fork_sends_nothing(
+    collector: Collector, tmp_path: Path
+) -> None:
+    done = run(collector, f"sqlite:///{tmp_path}/feedback.db", "-c", FORKED)
+    found = {finding["what"]: finding for finding in json.loads(done.stdout)}
+    assert found["registered with New Relic"]["severity"] == "well"
+    assert found["this process sends"]["severity"] == "wrong"
+    assert "before the fork" in found["this process sends"]["remedy"]
+
+
+# Redis
+
+
+@pytest.fixture
+def tell(good_redis: RedisServer) -> Iterator[Callable[[str, object], None]]:
+    """Set what the server does, for one test."""
+    before: dict[str, Any] = {}
+
+    def tell(name: str, value: object) -> None:
+        before.setdefault(name, good_redis.ask("CONFIG", "GET", name)[name.encode()])
+        good_redis.ask("CONFIG", "SET", name, value)
+
+    yield tell
+    for name, value in before.items():
+        good_redis.ask("CONFIG", "SET", name, value)
+
+
+def test_little_memory_left_is_worth_changing(
+    good_redis: RedisServer, tell: Callable[[str, object], None]
+) -> None:
+    store = redis_store(good_redis.url)
+    assert found_by(store)["memory left"].severity == "well"
+    tell("maxmemory", int(good_redis.info("memory")["used_memory"] / 0.8))
+    left = found_by(store)["memory left"]
+    assert left.severity == "worth changing"
+    assert 0 <= int(left.seen.removesuffix("%")) <= 25
+
+
+@pytest.mark.parametrize(
+    ("policy", "severity"),
+    [
+        ("volatile-ttl", "well"),
+        ("noeviction", "worth changing"),
+        ("volatile-lru", "worth changing"),
+        ("allkeys-lru", "wrong"),
+    ],
+)
+def test_a_policy_that_evicts_undelivered_votes_is_wrong(
+    good_redis: RedisServer, tell: Callable[[str, object], None], policy: str, severity: str
+) -> None:
+    tell("maxmemory-policy", policy)
+    found = found_by(redis_store(good_redis.url))["memory limit and eviction"]
+    assert found.severity == severity
+    assert ("undelivered votes" in found.remedy) == (severity == "wrong")
+
+
+def test_a_server_that_is_open_to_all_is_worth_a_password(
+    good_redis: RedisServer, tell: Callable[[str, object], None]
+) -> None:
+    assert found_by(redis_store(good_redis.url))["protected mode"].severity == "well"
+    tell("protected-mode", "no")
+    found = found_by(redis_store(good_redis.url))["protected mode"]
+    assert (found.severity, "password" in found.remedy) == ("worth changing", True)
+    good_redis.ask("ACL", "SETUSER", "app", "reset", "on", ">secret", "~*", "+@all")
+    url = good_redis.url.replace("//", "//app:secret@")
+    assert "protected mode" not in found_by(redis_store(url)), "it has a password"
+    good_redis.ask("ACL", "SETUSER", "default", "-config")
+    try:
+        assert "protected mode" not in found_by(redis_store(good_redis.url)), "it does not tell"
+    finally:
+        good_redis.ask("ACL", "SETUSER", "default", "+@all")
+
+
+def test_a_primary_that_waits_for_replicas_is_wrong(
+    good_redis: RedisServer, tell: Callable[[str, object], None], collector: Collector
+) -> None:
+    tell("min-replicas-to-write", 1)
+    status, found = check(collector, good_redis.url)
+    assert (status, found["store"]["severity"]) == (1, "wrong")
+    assert "NOREPLICAS" in found["store"]["seen"]
+    assert found["replication"]["seen"] == "a primary, 0 replicas"
+
+
+def test_a_replica_takes_no_votes_and_one_that_is_behind_would_lose_them(
+    good_redis: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = redis_store(good_redis.url)
+    with RedisServer(tmp_path, replicaof=f"127.0.0.1 {good_redis.port}") as replica:
+
+        def of_primary() -> Finding:
+            return found_by(store)["replication"]
+
+        wait_until(lambda: of_primary().seen == "a primary, 1 replicas", "the replica")
+        wait_until(lambda: of_primary().ok, "its link")
+        at_replica = found_by(redis_store(replica.url))["replication"]
+        assert (at_replica.severity, at_replica.seen) == (
+            "wrong",
+            "a replica, whose link to its primary is up",
+        )
+        monkeypatch.setattr(redis_findings, "LAG", 1)
+        with replica.frozen():
+            wait_until(lambda: not of_primary().ok, "the replica's lag")
+            behind = of_primary()
+            assert behind.severity == "worth changing"
+            assert behind.seen == "a primary, 1 replicas, 1 of them behind"
+
+
+def test_a_check_of_a_replica_says_what_it_is(
+    good_redis: RedisServer, collector: Collector, tmp_path: Path
+) -> None:
+    with RedisServer(tmp_path, replicaof=f"127.0.0.1 {good_redis.port}") as replica:
+        status, found = check(collector, replica.url)
+    assert status == 1
+    wrong = {what for what, finding in found.items() if finding["severity"] == "wrong"}
+    assert wrong == {"store", "replication"}
+    assert found["store"]["remedy"] == found["replication"]["remedy"]
+
+
+# SQLite
+
+
+def mounted(tmp_path: Path, kind: str) -> Path:
+    """A table in which a file system of one kind is at `tmp_path / "a b"`."""
+    table = tmp_path / "mounts"
+    place = str(tmp_path / "a b").replace(" ", "\\040")
+    lines = ["/dev/vda / ext4 rw 0 0", f"/dev/vdb {tmp_path} xfs rw 0 0"]
+    lines += [f"server:/export {place} ext4 rw 0 0", f"server:/export {place} {kind} rw,vers=4 0 0"]
+    table.write_text("\n".join([*lines, f"tmpfs {tmp_path}/a tmpfs rw 0 0", ""]))
+    return table
+
+
+@pytest.mark.parametrize(
+    ("kind", "severity"),
+    [
+        *((kind, "wrong") for kind in ("nfs", "nfs4", "cifs", "smb3", "fuse.sshfs", "ceph")),
+        *((kind, "well") for kind in ("ext4", "overlay", "fuse.fuse-overlayfs", "nfsd", "btrfs")),
+    ],
+)
+def test_a_file_on_a_network_file_system_is_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, severity: str
+) -> None:
+    monkeypatch.setattr(mounts.file_system, "__defaults__", (mounted(tmp_path, kind),))
+    store = SQLiteStore(tmp_path / "a b" / "feedback.db", timeout=5)
+    found = found_by(store)["file system"]
+    assert (found.severity, found.seen) == (severity, kind)
+    assert "Redis" in found.remedy
+    beside = found_by(SQLiteStore(tmp_path / "feedback.db", timeout=5))["file system"]
+    assert (beside.severity, beside.seen) == ("well", "xfs")
+
+
+def test_the_file_system_is_found_through_a_link_or_not_at_all(tmp_path: Path) -> None:
+    table = mounted(tmp_path, "nfs")
+    (tmp_path / "a b").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "a b")
+    assert mounts.file_system(tmp_path / "link" / "feedback.db", table) == "nfs"
+    assert mounts.file_system(tmp_path / "abc", table) == "xfs"
+    assert mounts.file_system(tmp_path, tmp_path / "no table") is None
+
+
+@pytest.mark.skipif(not mounts.TABLE.exists(), reason="only Linux tells what is mounted")
+def test_what_linux_says_is_mounted_is_understood() -> None:
+    assert mounts.file_system(Path("/proc/self")) == "proc"
+
+
+def test_where_nothing_tells_the_file_system_nothing_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mounts.file_system, "__defaults__", (tmp_path / "no table",))
+    assert found_by(SQLiteStore(tmp_path / "f.db", timeout=5)).keys() == {"SQLite file"}
+
+
+def test_only_a_full_check_reads_all_of_a_file(collector: Collector, tmp_path: Path) -> None:
+    """As that takes minutes: here a page is broken that nothing else reads."""
+    path = tmp_path / "feedback.db"
+    store = SQLiteStore(path, timeout=5)
+    store.stash("fb:m", Message("0" * 32), timedelta(days=1))
+    with store._connected() as execute:
+        execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        [page] = execute("SELECT rootpage FROM sqlite_master WHERE name = 'announced'").fetchone()
+        [size] = execute("PRAGMA page_size").fetchone()
+    with path.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xff" * size)
+    url = f"sqlite:///{path}"
+    status, found = check(collector, url)
+    assert (status, found["SQLite file"]["severity"]) == (0, "well")
+    assert "messages" not in found["SQLite file"]["seen"]
+    done = run(collector, url, *COMMAND, "--full")
+    assert done.returncode == 1
+    assert "\u2717 SQLite file" in done.stdout
+    assert "1 messages" in done.stdout
+
+
+# Another version of this package
+
+
+def test_a_check_names_a_file_of_a_newer_version(collector: Collector, tmp_path: Path) -> None:
+    path = tmp_path / "feedback.db"
+    SQLiteStore(path, timeout=5).stash("fb:m", Message("0" * 32), timedelta(days=1))
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    status, found = check(collector, f"sqlite:///{path}")
+    assert status == 1
+    assert "written by a newer version of feedback_blueprint" in found["store"]["seen"]
+    assert "Install that version again" in found["store"]["remedy"]
+    said = run(collector, f"sqlite:///{path}", *COMMAND).stdout
+    assert said.count("newer version of feedback_blueprint") == 1, "by each look at the file"
+    shown = run(collector, f"sqlite:///{path}", *COMMAND[:-1], "show", "m")
+    assert "newer version of feedback_blueprint. Install that version again" in shown.stderr
+
+
+@pytest.mark.parametrize("kind", ["redis", "cluster"])
+def test_a_check_names_messages_of_a_newer_version(
+    new_store_url: Callable[[str], str], kind: str
+) -> None:
+    store = redis_store(new_store_url(kind))
+    prefix = f"fb[{os.urandom(4).hex()}]:"
+    for number in range(20):
+        store.stash(f"{prefix}{number}", Message("0" * 32), timedelta(days=1))
+        store.stash(f"other:{number}", Message("0" * 32), timedelta(days=1))
+    assert not [each for each in store.inspect(prefix) if each.what.startswith("layout")]
+    for number in range(10):
+        store._client.setrange(f"{prefix}{number}", 0, b"\7")
+        store._client.setrange(f"other:{number}", 0, b"\7")
+    store._client.delete(f"{prefix}0")
+    store._client.hset(f"{prefix}0", "m", b"\7" * 17)
+    found = [each for each in store.inspect(prefix) if each.what.startswith("layout")]
+    assert sum(int(each.seen.split()[0]) for each in found) == 10
+    assert sum(int(each.seen.split()[2]) for each in found) <= 20
+    assert {each.severity for each in found} == {"wrong"}
+    assert "Install that version again" in found[0].remedy
+
+
+def test_a_vote_on_a_message_of_a_newer_version_is_sent_again_and_the_log_says_why(
+    good_redis: RedisServer, complaints: Callable[[], list[str]]
+) -> None:
+    """As while the app is deployed: another process may know it."""
+    chat = Chat(good_redis.fresh_url())
+    with capture_feedback(chat.app) as events:
+        message_id = chat.chat()
+        assert message_id
+        with good_redis.client(chat.app.config["FEEDBACK_STORE_URL"]) as client:
+            client.setrange(f"fb:{message_id}", 0, b"\7")
+        assert chat.rate(message_id) == 503
+        assert chat.chat(), "the store is not out"
+    assert events == []
+    [logged] = complaints()
+    assert "a message was written by a newer version of feedback_blueprint. Install" in logged
+
+
+# A configuration that cannot work
+
+WRONG = "app.config['FEEDBACK_TTL'] = 0; app.register_blueprint(FeedbackBlueprint())"
+MODULE = f"""
+from flask import Flask
+from feedback_blueprint import FeedbackBlueprint
+app = Flask(__name__); {WRONG}
+"""
+FACTORY = f"""
+from flask import Flask
+from feedback_blueprint import FeedbackBlueprint
+def create_app():
+    app = Flask(__name__); {WRONG}
+    return app
+"""
+
+
+@pytest.mark.parametrize("source", [MODULE, FACTORY])
+@pytest.mark.parametrize(
+    "command", ["feedback check", "feedback --help", "feedback show m", "run", "routes"]
+)
+def test_a_configuration_that_cannot_work_is_its_sentence(
+    tmp_path: Path, source: str, command: str
+) -> None:
+    assert flask(tmp_path, source, command) == (
+        1,
+        "Error: FEEDBACK_TTL cannot be 0. "
+        "Give seconds or a timedelta from one millisecond to ten years.\n",
+    )
+
+
+def test_any_other_error_of_an_app_keeps_its_traceback(tmp_path: Path) -> None:
+    status, said = flask(tmp_path, "1 / 0", "feedback check")
+    assert status == 1
+    assert "Traceback" in said
+    assert "ZeroDivisionError" in said
+
+
+def flask(tmp_path: Path, source: str, command: str) -> tuple[int, str]:
+    """Run a command of an app, and return its exit status and what it says of errors."""
+    (tmp_path / "wrong.py").write_text(source)
+    done = subprocess.run(
+        [sys.executable, "-m", "flask", "--app", "wrong", *command.split()],
+        cwd=tmp_path,
+        env=environment({}),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.returncode, done.stderr

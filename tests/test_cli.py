@@ -13,6 +13,7 @@ from flask import Flask
 
 from feedback_blueprint import FeedbackBlueprint
 from feedback_blueprint.cli import description, table
+from feedback_blueprint.errors import StoreUnavailable
 from feedback_blueprint.findings import Finding
 from feedback_blueprint.stores import Message, Shown, Standing
 from feedback_blueprint.testing import capture_feedback
@@ -34,17 +35,17 @@ def test_the_dashboard_is_printed_as_json_to_import(run):
 def test_check_says_that_the_agent_is_not_running_and_what_to_do(run):
     result = run("check")
     assert result.exit_code == 1
-    assert "BAD agent" in result.output
+    assert "\u2717 agent" in result.output
     assert "newrelic-admin" in result.output
-    assert "ok  store" in result.output
+    assert "\u2713 store" in result.output
     assert newrelic.agent.application(activate=False) is None, "it starts none"
 
 
 def test_check_prints_json_for_machines(run):
     findings = {finding["what"]: finding for finding in json.loads(run("check", "--json").output)}
-    assert findings["agent"]["ok"] is False
+    assert findings["agent"]["severity"] == "wrong"
     assert findings["agent"]["remedy"]
-    assert findings["store"]["ok"] is True
+    assert findings["store"]["severity"] == "well"
     assert findings["store"]["remedy"] == ""
 
 
@@ -55,7 +56,7 @@ def test_check_says_that_the_rater_has_its_key(store_url):
     )
     app.register_blueprint(FeedbackBlueprint(rater=lambda: "ann"))
     output = app.test_cli_runner().invoke(args=["feedback", "check"]).output
-    assert "ok  SECRET_KEY" in output
+    assert "\u2713 SECRET_KEY" in output
     assert "1 fallback" in output
     assert "hunter2" not in output
 
@@ -66,21 +67,40 @@ def test_check_leaves_no_message_behind(app, run, feedback):
     store = votes._store
     if hasattr(store, "_path"):
         with store._connected() as execute:
-            rows = execute("SELECT expires - unixepoch() FROM messages").fetchall()
-            assert all(left <= 11 for (left,) in rows)
+            assert execute("SELECT count(*) FROM messages").fetchone() == (0,)
+            assert execute("SELECT count(*) FROM votes").fetchone() == (0,)
     else:
-        assert all(store._client.ttl(key) <= 10 for key in store._client.scan_iter())
+        assert list(store._client.scan_iter()) == []
+
+
+def test_check_leaves_no_message_behind_if_its_vote_fails(app, run, monkeypatch):
+    [votes] = app.extensions["feedback_blueprint"].values()
+
+    def fail(*_):
+        raise StoreUnavailable("Gone", "Start it.")
+
+    monkeypatch.setattr(votes._store, "unmark", fail)
+    found = {each["what"]: each for each in json.loads(run("check", "--json").output)}
+    store, kept = found["store"], votes._store
+    assert (store["severity"], store["seen"], store["remedy"]) == ("wrong", "Gone", "Start it.")
+    assert found.keys() & {"SQLite file", "Redis"}, "all else is looked at"
+    if hasattr(kept, "_path"):
+        with kept._connected() as execute:
+            assert execute("SELECT count(*) FROM messages").fetchone() == (0,)
+    else:
+        assert [key for key in kept._client.scan_iter() if b"!" not in key] == []
 
 
 def test_check_finds_a_store_well(run, events):
     begun = time.monotonic()
     result = run("check", "--json")
-    store, itself, *_ = json.loads(result.output)
+    place, store, itself, *_ = json.loads(result.output)
+    assert place["what"] == "kept in"
     assert store["what"] == "store"
-    assert store["ok"]
+    assert store["severity"] == "well"
     assert re.fullmatch(r"a message and a vote in \d+\.\d ms", store["seen"])
     assert 0 < float(store["seen"].split()[-2]) < (time.monotonic() - begun) * 1000
-    assert itself["ok"]
+    assert itself["severity"] == "well"
 
 
 @pytest.mark.parametrize("command", [["check"], ["show", "m"]])
@@ -90,10 +110,24 @@ def test_a_store_that_is_out_is_named_without_its_password(command):
     app.register_blueprint(FeedbackBlueprint())
     result = app.test_cli_runner().invoke(args=["feedback", *command])
     assert result.exit_code == 1
-    assert command != ["check"] or "\nBAD store " in result.output
+    if command == ["check"]:
+        assert "\n\u2717 store " in result.output
+        assert "redis://127.0.0.1:1/0, by FEEDBACK_STORE_URL\n" in result.output
     assert "Redis" in result.output
     assert "Check that it runs" in result.output
     assert "hunter2" not in result.output
+
+
+def test_a_store_that_cannot_be_reached_is_asked_once(monkeypatch):
+    """Each question would wait for a timeout or two."""
+    app = Flask(__name__)
+    app.config["FEEDBACK_STORE_URL"] = "redis://127.0.0.1:1/0"
+    app.register_blueprint(FeedbackBlueprint())
+    [votes] = app.extensions["feedback_blueprint"].values()
+    asked = []
+    monkeypatch.setattr(votes._store, "inspect", lambda *_, **__: asked.append(True) or [])
+    assert not votes.inspect()[-1].ok
+    assert asked == []
 
 
 def test_show_tells_all_that_is_kept(app, feedback, events, client, run):
@@ -172,13 +206,16 @@ def test_findings_are_set_out_in_columns_with_what_to_do_about_the_bad_ones():
     findings = [
         Finding("agent", True, "version 13", "not needed"),
         Finding("the store", False, "out", "Start it."),
+        Finding("memory", False, "no limit", "Set one.", minor=True),
         Finding("file", False, "damaged"),
     ]
     assert table(findings).split("\n") == [
-        "ok  agent      version 13",
-        "BAD the store  out",
-        "               -> Start it.",
-        "BAD file       damaged",
+        "\u2713 agent      version 13",
+        "\u2717 the store  out",
+        "             -> Start it.",
+        "! memory     no limit",
+        "             -> Set one.",
+        "\u2717 file       damaged",
     ]
 
 

@@ -66,6 +66,9 @@ class StandIn:
     def listen(self, listener):
         self.listener = self.listener or listener  # the delivery comes first
 
+    def name(self):
+        return APPLICATION
+
     def application(self):
         return APPLICATION
 

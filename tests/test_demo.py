@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -106,6 +107,19 @@ def test_one_command_one_chat_one_vote_one_event(tmp_path: Path) -> None:
     assert "LlmFeedbackMessage" in harvested
     assert event["trace_id"] in harvested
     assert event["feedback_id"] in harvested
+
+
+def test_where_python_cannot_be_replaced_it_waits_for_the_demo(tmp_path: Path) -> None:
+    """As on Windows: Ctrl+C reaches both, and the one that was started is the last to go."""
+    start = "from feedback_blueprint.demo.__main__ import main; main(replaces_itself=False)"
+    command = [sys.executable, "-c", start]
+    with demo(tmp_path, {}, command) as running:
+        vote = {"message_id": running.reply().headers["X-Message-ID"], "rating": "good"}
+        assert running.post("/feedback", vote).status == 202
+        running.interrupt()
+
+    env = environment({"HOME": str(tmp_path), "PORT": "no port"})
+    assert subprocess.run(command, env=env, capture_output=True, check=False).returncode == 1
 
 
 @pytest.fixture(scope="module")

@@ -10,15 +10,16 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "feedback_blueprint"
 
 LAYERS = [
-    {"errors", "attributes", "findings", "locks", "logs", "signals"},
-    {"announcing", "config", "harvests", "schemas", "stores.base", "stores.redis_errors"},
+    {"errors", "attributes", "findings", "locks", "logs", "signals", "stores.mounts"},
+    {"announcing", "config", "harvests", "routes", "schemas", "stores.base", "stores.redis_errors"},
     {"telemetry", "stores.redis_layout", "stores.redis_outboxes", "stores.sqlite_layout"},
-    {"stores.redis_client", "stores.sqlite_client", "stores.guard"},
+    {"stores.redis_client", "stores.redis_findings", "stores.sqlite_client", "stores.guard"},
     {"stores.redis", "stores.sqlite"},
     {"stores"},
     {"delivery", "events", "raters"},
     {"votes"},
-    {"capture", "views", "assets"},
+    {"registered", "views", "assets"},
+    {"capture"},
     {"openapi", "tracer"},
     {"cli", "streams"},
     {"tracing"},
@@ -38,6 +39,7 @@ ONLY = {
         "stores.redis",
         "stores.redis_client",
         "stores.redis_errors",
+        "stores.redis_findings",
         "stores.redis_outboxes",
     },
     "sqlite3": {"stores.sqlite", "stores.sqlite_client"},

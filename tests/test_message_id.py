@@ -167,12 +167,65 @@ def test_none_for_an_id_means_not_a_message(feedback, call, caplog):
     assert not caplog.records
 
 
+def said(caplog):
+    """The one line in the log, which has no traceback."""
+    [record] = caplog.records
+    assert not record.exc_info
+    return record.message
+
+
 @pytest.mark.parametrize("result", [{"id": 1}, defaultdict(int, id=1)])
 def test_a_missing_key_is_named_in_the_log_and_stays_missing(feedback, call, caplog, result):
     traced = feedback.trace_message(message_id="ident")(lambda: result)
     assert call(traced).json == {"id": 1}
-    assert "ident" in caplog.text
-    assert "message_id= failed" in caplog.text
+    assert f"names 'ident', and a {type(result).__name__} has no such key" in said(caplog)
+
+
+@pytest.mark.parametrize(
+    ("result", "kind"),
+    [
+        ("reply", "str"),
+        (b"reply", "bytes"),
+        ([{"id": 1}], "list"),
+        (({"id": 1}, {"id": 2}), "dict"),
+        (Response("reply"), "Response"),
+        (jsonify, "dict"),  # its body
+        (("reply", 201), "str"),
+        (SimpleNamespace(), "SimpleNamespace"),
+        (7, "int"),
+    ],
+)
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_what_can_have_no_id_is_named_in_the_log_with_what_to_do(
+    feedback, call, caplog, result, kind, is_stream
+):
+    @feedback.trace_message(message_id="ident")
+    def answer():
+        return jsonify(id=5) if result is jsonify else result
+
+    @feedback.trace_message(message_id="ident")
+    def stream():
+        yield jsonify(id=5) if result is jsonify else result
+
+    response = call(lambda: str(len(list(stream()))) if is_stream else str(bool(answer())))
+    assert response.text in ("True", "1")
+    assert ids(response) == []
+    text = said(caplog)
+    name = "stream" if is_stream else "answer"
+    assert f".{name}() is not kept: message_id= names 'ident', and a {kind} has no such" in text
+    assert "leave it out: the blueprint then mints an ID" in text
+
+
+def test_an_error_inside_of_an_attribute_is_told_with_its_traceback(feedback, call, caplog):
+    class Lazy:
+        @property
+        def id(self):
+            return self.row.id
+
+    assert call(lambda: str(bool(feedback.trace_message(message_id="id")(Lazy)()))).text == "True"
+    [record] = caplog.records
+    assert "message_id= failed" in record.message
+    assert record.exc_info[1].name == "row"
 
 
 def test_the_first_write_of_an_id_stands(feedback, call, kept, caplog):

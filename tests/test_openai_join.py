@@ -36,3 +36,20 @@ def test_the_agents_messages_and_the_feedback_share_a_trace(
     assert feedback["trace_id"] == answer.headers["X-Trace-ID"]
     assert (asked["role"], asked["content"]) == ("user", f"What does {kind} join?")
     assert (replied["role"], replied["content"]) == ("assistant", "".join(REPLY))
+
+
+@pytest.mark.parametrize("block", ["", "with"])
+@pytest.mark.parametrize("kind", ["stream", "async-stream"])
+@pytest.mark.parametrize("end", ["all", "break"])
+def test_a_stream_is_the_agents_if_it_is_read_to_its_end_with_a_with_block_or_without(
+    server: Gunicorn, collector: Collector, kind: str, block: str, end: str
+) -> None:
+    prompt = f"{kind} {block} {end}"
+    answer = server.post("/read", {"prompt": prompt, "kind": kind, "with": block, "end": end})
+    assert answer.text == "".join(REPLY)
+    trace_id = answer.headers["X-Trace-ID"]
+    # What is asked for later arrives later.
+    later = server.post("/plain", {"prompt": "What came before?"}).headers["X-Trace-ID"]
+    collector.wait_for(2, "LlmChatCompletionMessage", trace_id=later)
+    made = collector.events("LlmChatCompletionMessage", trace_id=trace_id)
+    assert [event["content"] for event in made] == ([prompt, answer.text] if end == "all" else [])

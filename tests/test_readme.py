@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
+import newrelic.agent
 import pytest
 from flask import Flask, Response, render_template, render_template_string, request, session
 from flask_cors import CORS
 from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
-from flask_login import LoginManager, UserMixin, login_user
+from flask_login import LoginManager, UserMixin, login_required, login_user
 from flask_wtf.csrf import CSRFProtect
 from jinja2 import DictLoader
 from test_demo import demo
 
-from feedback_blueprint import FeedbackBlueprint
+from feedback_blueprint import FeedbackBlueprint, Refusal
 from feedback_blueprint.raters import Raters
 from feedback_blueprint.testing import capture_feedback
 
@@ -64,6 +67,31 @@ def test_the_example_on_the_first_screen(store_url):
         assert client.post("/feedback", json=body | {"message": "Just what"}).status_code == 202
 
 
+def test_the_example_of_a_view(app, feedback, events):
+    app.config["SECRET_KEY"] = "k"
+    login = LoginManager(app)
+    login.login_view = "login"
+
+    class User(UserMixin):
+        id = "ann"
+
+    login.user_loader(lambda _: User())
+    app.add_url_rule("/login", "login", lambda: str(login_user(User())))
+    names = {"llm": str.upper, "request": request, "newrelic": newrelic}
+    # The fixture's own view has the name, too.
+    app.view_functions.pop("chat")
+    example("@login_required", app=app, feedback=feedback, login_required=login_required, **names)
+    client = app.test_client()
+    response = client.post("/chat", json={"prompt": "hi"})
+    assert response.status_code == 302
+    assert "X-Message-ID" not in response.headers
+    client.get("/login")
+    response = client.post("/chat", json={"prompt": "hi"})
+    assert response.json == {"reply": "HI"}
+    body = {"message_id": response.headers["X-Message-ID"], "rating": "good"}
+    assert client.post("/feedback", json=body).status_code == 202
+
+
 def test_the_example_with_a_database(app, feedback, events, client):
     class Row:
         def __init__(self, reply):
@@ -81,7 +109,7 @@ def test_the_example_with_a_database(app, feedback, events, client):
 
 def test_the_example_that_streams(app, feedback, events, client):
     example(
-        "llm_stream",
+        "def stream_view",
         app=app,
         feedback=feedback,
         llm_stream=str.split,
@@ -94,13 +122,35 @@ def test_the_example_that_streams(app, feedback, events, client):
     assert client.post("/feedback", json=body).status_code == 202
 
 
+def test_the_example_of_server_sent_events(app, feedback, events, client):
+    names = {"Response": Response, "request": request, "json": json}
+    example("event: message-id", app=app, feedback=feedback, llm_stream=str.split, **names)
+    response = client.get("/events?prompt=a b")
+    assert response.mimetype == "text/event-stream"
+    message_id = response.headers["X-Message-ID"]
+    assert response.text.split("\n\n") == [
+        *(f"event: message-id\ndata: {message_id}", 'data: "a"', 'data: "b"'),
+        *("event: end\ndata: ", ""),
+    ]
+    body = {"message_id": message_id, "rating": "good"}
+    assert client.post("/feedback", json=body).status_code == 202
+
+
 def test_the_example_by_hand(app, feedback, events, client):
-    pool = SimpleNamespace(submit=lambda function: function())
+    row = SimpleNamespace(id="by hand")
+    example("feedback.stash(row.id)", app=app, feedback=feedback, make_answer=lambda: row)
+    response = client.post("/row")
+    assert response.json["message_id"] == response.headers["X-Message-ID"] == "by hand"
+
+
+def test_the_example_of_a_worker_thread(app, feedback, events, client):
     row = SimpleNamespace(id="late")
-    example("request_knows", app=app, feedback=feedback, pool=pool, make_answer=lambda: row)
-    response = client.post("/job")
-    made = response.headers.getlist("X-Message-ID")
-    assert made == [response.json["message_id"], "late"]
+    with ThreadPoolExecutor(1) as pool:
+        names = {"app": app, "feedback": feedback, "pool": pool, "make_answer": lambda: row}
+        example("captured.transaction", **names)
+        assert client.post("/job").status_code == 202
+    body = {"message_id": "late", "rating": "good"}
+    assert client.post("/feedback", json=body).status_code == 202
 
 
 def test_the_example_of_a_job(app, feedback, events):
@@ -177,6 +227,30 @@ def test_the_examples_of_raters(store_url, mark):
         assert ann.post("/feedback", json=body).status_code == 202
 
 
+def test_the_example_of_an_endpoint_of_your_own(store_url):
+    app, feedback = Flask(__name__), FeedbackBlueprint()
+    app.config["FEEDBACK_STORE_URL"] = store_url
+    example("old_feedback", app=app, feedback=feedback, request=request, Refusal=Refusal)
+    chat = feedback.trace_message(message_id="id")(lambda: {"id": request.json["id"]})
+    app.post("/chat", endpoint="chat")(chat)
+    client = app.test_client()
+    with capture_feedback(app) as events:
+        client.post("/chat", json={"id": "m"})
+        old = {"id": "m", "thumbs_up": True, "text": "Nice"}
+        answer = client.post("/feedback", json=old)
+        assert (answer.status_code, answer.json) == (200, {"ok": True})
+        for wrong, status in (old | {"id": "before"}, 404), ({}, 422):
+            answer = client.post("/feedback", json=wrong)
+            assert (answer.status_code, answer.json["ok"]) == (status, False)
+        new = {"message_id": "m", "rating": "bad"}
+        assert client.post("/llm/feedback", json=new).json["revision"] == 2
+    assert [(event["rating"], event["message"]) for event in events] == [
+        ("good", "Nice"),
+        ("bad", ""),
+    ]
+    assert client.get("/llm/feedback/static/feedback.js").status_code == 200
+
+
 def test_the_example_of_a_scale(store_url):
     app = Flask(__name__)
     example("FEEDBACK_CATEGORIES", app=app)
@@ -219,6 +293,7 @@ def test_the_examples_of_the_signal_and_of_a_users_test(app, feedback, client, c
 def test_every_python_example_is_run_by_a_test_above():
     marks = set(re.findall(r'example\(\s*"(.*?)"', Path(__file__).read_text(encoding="utf-8")))
     marks |= {"session.get", "current_user.get_id"}
+    marks |= {"a2wsgi", "Finalize"}  # in app_servers.py
     assert all(any(mark in code for mark in marks) for code in EXAMPLES)
 
 
@@ -234,6 +309,20 @@ def test_each_row_of_the_threat_table_names_a_test_that_exists():
     named = re.findall(r"`(test_\w+)`", README)
     assert len(named) >= 8
     assert all(f"def {name}(" in tests for name in named)
+
+
+def test_the_versions_that_are_named_are_declared_and_tried():
+    pyproject, tried, lowest = (
+        (ROOT / name).read_text(encoding="utf-8")
+        for name in ("pyproject.toml", ".ci/run", "tests/lowest.txt")
+    )
+    pythons = re.findall(r'Python :: (3\.\d+)"', pyproject)
+    assert f"Python {pythons[0]} to {pythons[-1]} with" in README
+    assert re.findall(r"^(3\.\d+)\b", tried, re.MULTILINE) == pythons
+    for name, package in ("Flask", "flask"), ("newrelic", "newrelic"), ("redis-py", "redis"):
+        [oldest] = re.findall(rf'^    "{package}>=([\d.]+)', pyproject, re.MULTILINE)
+        assert f"{name} {oldest} " in README
+        assert f"\n{package}=={oldest}" in lowest
 
 
 def test_the_commands_are_there():

@@ -35,7 +35,7 @@ def test_with_the_rights_that_a_remedy_names_all_works(
         assert chat.client.delete("/feedback", query_string=query).status_code == 202
         found = chat.app.test_cli_runner().invoke(args=["feedback", "check", "--json"]).output
         store = next(each for each in json.loads(found) if each["what"] == "store")
-        assert store["ok"], store
+        assert store["severity"] == "well", store
         assert "no permissions" not in found
     store = RedisStore.from_url(chat.app.config["FEEDBACK_STORE_URL"], TIMEOUT)
     store.stash("fb:m", Message("t"), timedelta(days=1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 from host_app import make_app
@@ -16,9 +17,12 @@ from feedback_blueprint.testing import capture_feedback
 def scaled(store_url):
     """Ask for an app with some configuration."""
 
-    def scaled(**config):
+    def scaled(*, from_environment=False, **config):
         feedback = FeedbackBlueprint()
-        app = make_app(feedback, FEEDBACK_STORE_URL=store_url, **config)
+        app = make_app(FEEDBACK_STORE_URL=store_url, **config)
+        if from_environment:
+            app.config.from_prefixed_env()
+        app.register_blueprint(feedback)
         app.get("/chat")(lambda: str(feedback.stash()))
         return app
 
@@ -43,6 +47,23 @@ def test_a_declared_rating_has_a_score(scaled, ratings, rating, score):
         client.delete(f"/feedback?message_id={body['message_id']}")
     assert events[0]["score"] == score
     assert "score" not in events[1], "a retraction has no score to average"
+
+
+@pytest.mark.parametrize(
+    "declared", ['{"1": 0, "2": 0.5, "3": 1}', "range(1, 4)"], ids=["mapping", "range"]
+)
+def test_integers_can_be_declared_in_the_environment(scaled, monkeypatch, declared):
+    """JSON has no keys but text; what is posted there as text is another rating, as anywhere."""
+    monkeypatch.setitem(os.environ, "FLASK_FEEDBACK_RATINGS", declared)
+    app = scaled(from_environment=True)
+    with capture_feedback(app) as events:
+        client = app.test_client()
+        body = {"message_id": client.get("/chat").text}
+        assert client.post("/feedback", json=body | {"rating": 2}).status_code == 202
+        for off in "2", 0, 4:
+            refusal = client.post("/feedback", json=body | {"rating": off})
+            assert refused(refusal, 422, "invalid")
+    assert [(event["rating"], event["score"]) for event in events] == [(2, 0.5)]
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,24 @@ def test_a_file_that_is_not_ours_keeps_its_mode(tmp_path: Path) -> None:
     assert modes(tmp_path)["f.db"] == 0o644
 
 
+@pytest.mark.parametrize(
+    ("version", "whose", "remedy"),
+    [(99, "a newer", "Install that version again"), (1, "an older", "flask feedback deliver")],
+)
+def test_a_file_of_another_version_of_ours_is_no_damage(
+    tmp_path: Path, version: int, whose: str, remedy: str
+) -> None:
+    """To move a file away that a newer version wrote would lose all that is in it."""
+    use(tmp_path / "f.db")
+    with sqlite3.connect(tmp_path / "f.db") as connection:
+        connection.execute(f"PRAGMA user_version = {version}")
+    with pytest.raises(StoreUnavailable, match=f"it was written by {whose} version") as refused:
+        use(tmp_path / "f.db")
+    assert remedy in refused.value.remedy
+    with sqlite3.connect(tmp_path / "f.db") as connection:
+        assert connection.execute("SELECT key FROM messages").fetchall() == [("m",)]
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 def test_a_file_of_another_user_is_used_as_it_is() -> None:
     with tempfile.TemporaryDirectory(dir="/tmp") as directory:

@@ -251,6 +251,26 @@ def test_of_many_that_take_at_once_each_vote_goes_to_one(store):
     assert Counter(taken) == Counter(keys)
 
 
+def test_a_vote_on_a_message_of_a_newer_version_is_left_to_that(redis_server):
+    """An older process of the app would call it expired, and take its mark off for good."""
+    url = redis_server.fresh_url()
+    store = store_from_url(url, timeout=2, instance_path="", key="KEY")
+    for key in "mn":
+        store.stash(key, Message(TRACE_ID), WEEK)
+    theirs = cast(store, lease=0).mark
+    ours = store.vote("n", [ANYONE], Ballot(b"[1]", 20, OUTBOX, 0)).mark
+    with redis_server.client(url) as client:
+        head = client.hget("m", "m")
+        client.hset("m", "m", b"\7" * 17)
+        assert [each.mark for each in store.take(OUTBOX, 0, 10)] == [ours]
+        store.unmark([ours])
+        with pytest.raises(StoreUnavailable, match="written by a newer version"):
+            store.take(OUTBOX, 0, 10)
+        assert store.backlog(OUTBOX).votes == 1
+        client.hset("m", "m", head)
+    assert [each.mark for each in store.take(OUTBOX, 0, 10)] == [theirs]
+
+
 def test_a_file_keeps_an_expired_message_until_it_is_known_that_its_vote_was_not_delivered(
     tmp_path, monkeypatch
 ):
@@ -263,11 +283,11 @@ def test_a_file_keeps_an_expired_message_until_it_is_known_that_its_vote_was_not
     mark = cast(store, lease=0, ttl=SHORT).mark
     wait_until(lambda: store.read(["m", "x"], [ANYONE]) == [None, None], "expired")
     store.stash("n", Message(TRACE_ID), WEEK)
-    assert "2 messages" in store.inspect()[0].seen, "nobody rated the other"
+    assert "2 messages" in store.inspect(full=True)[0].seen, "nobody rated the other"
     assert take(store) == [(mark, None, 0, RETRACTED)]
     store.unmark([mark])
     store.stash("o", Message(TRACE_ID), WEEK)
-    assert "2 messages" in store.inspect()[0].seen
+    assert "2 messages" in store.inspect(full=True)[0].seen
     assert all(store.read(["n", "o"], [ANYONE]))
 
 

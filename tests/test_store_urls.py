@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import traceback
+from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
+from flask import Flask
 from host_app import make_app
 
 from feedback_blueprint import ConfigurationError, FeedbackBlueprint
 from feedback_blueprint.config import Settings
+from feedback_blueprint.stores import RedisStore, SQLiteStore, store_from_url
 from feedback_blueprint.stores.redis_client import client_from_url
 
 
@@ -181,3 +185,69 @@ def test_what_is_no_secret_of_a_url_is_in_its_error(url: str, told: str) -> None
     with pytest.raises(ConfigurationError) as raised:
         settings(url)
     assert str(raised.value).startswith(f"FEEDBACK_STORE_URL cannot be {told}. Give redis://")
+
+
+# Where it leads, for an operator
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("redis://", "redis://localhost:6379/0"),
+        ("redis://h", "redis://h:6379/0"),
+        ("redis://ann:secret@h:1/2?socket_timeout=1", "redis://h:1/2"),
+        ("redis://:secret@h/2?db=3", "redis://h:6379/3"),
+        ("redis://h/2?password=secret", "redis://h:6379/2"),
+        ("rediss://ann:secret@h:1/2", "rediss://h:1/2"),
+        ("unix://ann:secret@/run/redis.sock", "unix:///run/redis.sock?db=0"),
+        ("unix:///run/redis.sock?db=3&password=secret", "unix:///run/redis.sock?db=3"),
+        ("redis+cluster://ann:secret@h:1,i?username=secret", "redis+cluster://h:1,i"),
+        ("rediss+sentinel://ann:secret@h:1,i/it/3?x", "rediss+sentinel://h:1,i/it/3"),
+        ("sqlite:///a%20b.db", "sqlite:////instance/a b.db"),
+        (None, "sqlite:////instance/feedback.sqlite3"),
+    ],
+)
+def test_an_operator_is_told_where_a_url_leads_and_no_secret(url: str, place: str) -> None:
+    store = store_from_url(url, timeout=1, instance_path="/instance", key="KEY")
+    assert store.place() == place
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://ann:secret@h:1/2", "rediss://h:1/0", "unix:///run/redis.sock?db=3"]
+)
+def test_an_operator_is_told_where_a_client_leads(url: str) -> None:
+    assert RedisStore(redis.Redis.from_url(url)).place() == url.replace("ann:secret@", "")
+
+
+def test_an_operator_is_told_where_a_client_of_several_servers_leads(
+    redis_cluster: Any, redis_sentinel: Any
+) -> None:
+    names = ",".join(sorted(node.address for node in redis_cluster.nodes))
+    [first, *_] = redis_cluster.nodes
+    with redis.RedisCluster(host="127.0.0.1", port=first.port) as client:
+        assert RedisStore(client).place() == f"redis+cluster://{names}"
+    sentinels = redis.Sentinel([("127.0.0.1", 1)])
+    primary = sentinels.master_for("it", db=3)
+    assert RedisStore(primary).place() == "redis+sentinel://.../it/3"
+    assert "own" in RedisStore(lambda: primary).place()
+
+
+@pytest.mark.parametrize(
+    ("store", "config", "chosen_by"),
+    [
+        (None, {"FEEDBACK_STORE_URL": "sqlite:///f.db"}, "FEEDBACK_STORE_URL"),
+        (None, {}, "default: FEEDBACK_STORE_URL is not set"),
+        (True, {}, "the blueprint's store="),
+    ],
+)
+def test_a_check_says_what_chose_the_store(
+    tmp_path: Path, store: object, config: dict[str, str], chosen_by: str
+) -> None:
+    mine = SQLiteStore(tmp_path / "f.db", timeout=1) if store else None
+    app = Flask("app", instance_path=str(tmp_path))
+    app.config.update(config)
+    app.register_blueprint(FeedbackBlueprint(store=mine))
+    said = app.test_cli_runner().invoke(args=["feedback", "check", "--json"]).output
+    [place] = [each["seen"] for each in json.loads(said) if each["what"] == "kept in"]
+    assert place.startswith(f"sqlite:///{tmp_path}/")
+    assert place.endswith(f", by {chosen_by}")

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from processes import wait_until
 
+from feedback_blueprint.errors import StoreUnavailable
 from feedback_blueprint.stores import (
     ANYONE,
     Message,
@@ -103,13 +104,9 @@ def test_what_has_expired_makes_room_in_a_file(tmp_path, monkeypatch):
     store.stash("m", Message(TRACE_ID), timedelta(milliseconds=1))
     wait_until(lambda: store.read(["m"], [ANYONE]) == [None], "expired")
     store.stash("n", Message(TRACE_ID), WEEK)
-    [seen] = store.inspect()
     size = (tmp_path / "feedback.sqlite3").stat().st_size
-    assert seen[:3] == (
-        "SQLite file",
-        True,
-        f"{tmp_path / 'feedback.sqlite3'}: 1 messages, {size:,} bytes, ok",
-    )
+    seen = store.inspect(full=True)[0]
+    assert seen[:3] == ("SQLite file", True, f"1 messages, {size:,} bytes, ok")
 
 
 def test_a_message_can_be_amended_before_and_after_its_first_vote(store):
@@ -159,8 +156,8 @@ def test_amending_an_unknown_message_makes_none(store):
 #: Values that are nearly messages, and some that are not at all.
 OTHERS = [
     *("", "hello", "x" * 50, b"\1" * 16, b"\1" * 18, b"\2" * 32, b"\2" * 34),
-    *(b"\3" * 24, b"\3" * 26, b"\4" * 40, b"\4" * 42, b"\5" * 50, b"\0" * 17),
-    *(b"\1" * 29 + rest for rest in (b"", b"\1")),
+    *(b"\3" * 24, b"\3" * 26, b"\4" * 40, b"\4" * 42, b"\1" * 29, b"\1" * 30),
+    *(b"\0" * 40, b"\7" * 16, b"\x08" * 40, b"\n" * 40, b"\x80" * 40),
     *(b"\1" * 17 + rest for rest in (b"{nope", b"5", b"null", b'{"context":5}', b'{"trace_id":5}')),
 ]
 
@@ -183,9 +180,43 @@ def test_what_others_keep_in_redis_is_no_message_and_left_alone(redis_server, co
             assert cast(store, raters=(rater,)).status == "unknown"
             assert store.read(["m"], [rater]) == [None]
         assert not store.stash("m", Message(TRACE_ID), WEEK)
+        assert not store.stash("m", Message(TRACE_ID), WEEK, instead_of=[ANYONE])
         store.amend("m", Message(TRACE_ID))
         assert store.show("m") is None
         assert (client.dump("m"), client.pttl("m")) == (before, -1)
+
+
+@pytest.mark.parametrize(
+    "command", [["SET", "m", b"\7" * 17], ["SET", "m", b"\7" * 40], ["HSET", "m", "m", b"\7" * 17]]
+)
+def test_what_a_newer_version_wrote_is_left_to_it(redis_server, command):
+    """While an app is deployed, or if it goes back: a vote on it is sent again, and not lost."""
+    url = redis_server.fresh_url()
+    store = store_from_url(url, timeout=2, instance_path="", key="FEEDBACK_STORE_URL")
+    store.stash("n", Message(TRACE_ID), WEEK)
+    with redis_server.client(url) as client:
+        client.execute_command(*command)
+        before = client.dump("m")
+        for act in (lambda: cast(store), lambda: store.show("m")):
+            with pytest.raises(StoreUnavailable, match="newer version") as refused:
+                act()
+            assert "Install that version again" in refused.value.remedy
+        assert store.read(["m", "n"], [ANYONE]) == [None, Standing(Message(TRACE_ID))]
+        assert not store.stash("m", Message(TRACE_ID), WEEK)
+        assert not store.stash("m", Message(TRACE_ID), WEEK, instead_of=[ANYONE])
+        store.amend("m", Message(TRACE_ID))
+        assert client.dump("m") == before
+
+
+def test_a_message_that_is_removed_is_gone_with_its_votes(store):
+    store.stash("m", Message(TRACE_ID, content="text"), WEEK)
+    store.stash("n", Message(TRACE_ID), WEEK)
+    cast(store, outbox=None)
+    store.remove("m")
+    store.remove("m")
+    assert [each is None for each in store.read(["m", "n"], [ANYONE])] == [True, False]
+    store.stash("m", Message(TRACE_ID), WEEK)
+    assert cast(store).revision == 1
 
 
 def test_reading_keeps_the_order_and_marks_the_unknown(store):

@@ -46,7 +46,7 @@ def _from_openai(messages: Messages) -> Iterator[str]:
 
     # A local server needs no key, but the client wants one.
     client = OpenAI(api_key=os.environ.get("OPENAI_API_KEY") or "none")
-    # No `with` around the stream: it unwraps what the agent wrapped, and its LLM events are lost.
+    # Read to its end: a `break` at `finish_reason` would hide it from the agent.
     prompt: list[Any] = [{"role": "system", "content": PROMPT}, *messages]
     for chunk in client.chat.completions.create(model=MODEL, messages=prompt, stream=True):
         if chunk.choices and (text := chunk.choices[0].delta.content):

@@ -7,6 +7,7 @@ from datetime import timedelta
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, Protocol
 
+from ..errors import StoreUnavailable
 from ..findings import Finding
 
 ANYONE = b""
@@ -129,6 +130,14 @@ class Shown(NamedTuple):
     votes: Mapping[bytes, Standing]
 
 
+def of_newer_version(what: str) -> StoreUnavailable:
+    """Say that a version of this package wrote something that keeps it in a way not known here."""
+    return StoreUnavailable(
+        f"{what} was written by a newer version of feedback_blueprint",
+        "Install that version again, or a newer one: nothing is lost, so remove nothing.",
+    )
+
+
 class Store(Protocol):
     """Keeps messages, and one vote for each of a message's raters.
 
@@ -139,6 +148,10 @@ class Store(Protocol):
 
     def part_of(self, key: str) -> str:
         """Return what keeps `key` and can be out on its own, such as a cluster's node; no I/O."""
+        ...
+
+    def place(self) -> str:
+        """Return where this keeps things, for an operator: nothing that is secret; no I/O."""
         ...
 
     def stash(
@@ -153,6 +166,10 @@ class Store(Protocol):
 
     def amend(self, key: str, message: Message) -> None:
         """Replace context and text of a message, if this one is kept, and nothing of its votes."""
+        ...
+
+    def remove(self, key: str) -> None:
+        """Remove a message with its votes, which must bear no marks."""
         ...
 
     def vote(self, key: str, raters: Sequence[bytes], ballot: Ballot) -> Outcome:
@@ -200,6 +217,10 @@ class Store(Protocol):
         """Read all that is kept of one message, for an operator."""
         ...
 
-    def inspect(self) -> list[Finding]:
-        """Look at how the store is set up, for an operator; raises `StoreUnavailable`."""
+    def inspect(self, prefix: str = "", *, full: bool = False) -> list[Finding]:
+        """Look at how the store is set up, for an operator; raises `StoreUnavailable`.
+
+        `prefix` is how keys of messages begin. It takes no longer if there are more messages,
+        unless it is to be `full`.
+        """
         ...

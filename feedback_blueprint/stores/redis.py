@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from operator import attrgetter, itemgetter
@@ -31,12 +31,15 @@ from .base import (
     Standing,
     Status,
     Undelivered,
+    of_newer_version,
 )
-from .redis_client import Client, Shared, client_from_url
+from .redis_client import Client, Shared, client_from_url, place_of_client, place_of_url
 from .redis_errors import FAILURES, unavailable
+from .redis_findings import findings_of
 from .redis_layout import (
     AMEND,
     ANNOUNCE,
+    NEWER,
     PEEK,
     READ,
     STASH,
@@ -45,6 +48,7 @@ from .redis_layout import (
     UNMARK,
     VOTE,
     decode,
+    is_newer,
     mark_of,
     member_of,
     pack_time,
@@ -66,6 +70,7 @@ class RedisStore:
     """
 
     def __init__(self, client: Client | Callable[[], Client]) -> None:
+        self._place = "a client of the app's own"
         if isinstance(client, Client):
             if client.get_encoder().decode_responses:
                 raise ConfigurationError(
@@ -73,6 +78,7 @@ class RedisStore:
                     "what it keeps is bytes. Give it a client without."
                 )
             self._shared = Shared(lambda: client, math.inf)
+            self._place = place_of_client(client)
         elif not callable(client):
             raise ConfigurationError(
                 f"RedisStore cannot use a {type(client).__module__}.{type(client).__name__}. "
@@ -87,7 +93,13 @@ class RedisStore:
 
         Raises `ValueError` for a URL that cannot work.
         """
-        return cls(client_from_url(url, timeout))
+        store = cls(client_from_url(url, timeout))
+        store._place = place_of_url(url)
+        return store
+
+    def place(self) -> str:
+        """Return it as a URL."""
+        return self._place
 
     @property
     def _client(self) -> Any:
@@ -114,13 +126,18 @@ class RedisStore:
         milliseconds = _milliseconds(ttl)
         if texts or instead_of:
             text = (b"c", *texts) if texts else (b"", b"")
-            if self._run(STASH, [key], milliseconds, head, rest, *text, *instead_of):
+            if self._run(STASH, [key], milliseconds, head, rest, *text, *instead_of) == 1:
                 return True
         else:
             with ERRORS:
                 if self._client.execute_command("SET", key, head + rest, "PX", milliseconds, "NX"):
                     return True
         return bool(self._run(PEEK, [key]) == head + rest)
+
+    def remove(self, key: str) -> None:
+        """Remove a message; its votes are in it."""
+        with ERRORS:
+            self._client.execute_command("DEL", key)
 
     def amend(self, key: str, message: Message) -> None:
         """Replace what is kept of a message, with or without votes."""
@@ -138,6 +155,8 @@ class RedisStore:
         reply = self._run(VOTE, keys, ballot.vote, *limits, *raters)
         if reply is None:
             return Outcome("unknown")
+        if reply == NEWER:
+            raise of_newer_version("Redis: a message")
         said, revision, at, packed = reply.split(b" ", 3)
         status, cast_at = cast("Status", said.decode()), int(at)
         message = decode(packed)
@@ -204,39 +223,44 @@ class RedisStore:
                 raise failed
 
     def _votes_of(self, marks: Sequence[Mark], lease: int) -> list[Undelivered]:
-        """Read the votes; take off the marks of those that were delivered or replaced."""
+        """Read the votes; take off the marks of those that were delivered or replaced.
+
+        Votes on messages that a later version of ours keeps are left to that.
+        """
         with ERRORS:
             pipeline: Any = self._client.pipeline(transaction=False)
             for _, key, voter, cast_at in marks:
                 older = b"o" + pack_time(cast_at) + voter
-                pipeline.hmget(key, "m", "x", b"v" + voter, b"p" + voter, older)
+                pipeline.hmget(key, "m", "x", b"v" + voter, b"p" + voter, older, "f")
             replies = pipeline.execute(raise_on_error=False)
-        taken, stale = [], []
+        taken, stale, newer = [], [], False
         for mark, reply in zip(marks, replies, strict=True):
             if isinstance(reply, Exception) and "WRONGTYPE" not in str(reply):
                 raise unavailable(reply)
             # A message that nobody rated is of another type: the ID was used again.
-            fields: Any = (None,) * 5 if isinstance(reply, Exception) else reply
-            head, rest, held, marked, older = fields
+            fields: Any = (None,) * 6 if isinstance(reply, Exception) else reply
+            head, rest, held, marked, older, is_replaced = fields
             message = decode(head[:-TIME] + (rest or b"")) if head else None
-            if message is None:
-                taken.append(Undelivered(mark))
-            elif marked == pack_time(mark.cast_at):
-                taken.append(Undelivered(mark, message, *unpack_vote(held[TIME:])))
-            elif older:
-                taken.append(Undelivered(mark, *unpack_older(older)))
+            if head and is_newer(head):
+                newer = True
+            elif found := _undelivered(mark, message, held, marked, older):
+                taken.append(found)
             else:
                 stale.append(mark)
                 if self._is_cluster:
-                    self._lead_on(mark, message, marked, lease)
+                    self._lead_on(mark, marked, is_replaced, lease)
         if stale:
             self.unmark(stale)
+        if newer and not taken:  # it is said once what else there is was taken
+            raise of_newer_version("Redis: a message")
         return taken
 
-    def _lead_on(self, mark: Mark, message: Message, marked: bytes | None, lease: int) -> None:
+    def _lead_on(
+        self, mark: Mark, marked: bytes | None, is_replaced: bytes | None, lease: int
+    ) -> None:
         """Index the newer votes of a rater: each is in no outbox if its process ended too early."""
         times = [] if marked is None else [marked]
-        if message.nonce:
+        if is_replaced:
             with ERRORS:
                 names = self._client.hkeys(mark.key)
             of = [name[1:] for name in names if name.startswith(b"o")]
@@ -291,7 +315,8 @@ class RedisStore:
             pipeline: Any = self._client.pipeline(transaction=False)
             for key in some:
                 pipeline.execute_command("EVAL", READ, 1, key, _milliseconds(ttl), *raters)
-            replies.update(zip(some, pipeline.execute(), strict=True))
+            for key, reply in zip(some, pipeline.execute(), strict=True):
+                replies[key] = None if reply == NEWER else reply
 
         self._on_each_node(keys, str, read_from)
         return [_standing(replies[key]) for key in keys]
@@ -307,6 +332,8 @@ class RedisStore:
                 fields = {b"m": client.get(key) or b""}
             expires_in = client.pttl(key) / 1000
         head, rateable_for = fields.get(b"m", b""), expires_in
+        if is_newer(head):
+            raise of_newer_version("Redis: the message")
         if kind == b"hash":
             head, until = head[:-TIME], head[-TIME:]
             rateable_for = unpack_time(until) / 1000 - time.time()
@@ -320,18 +347,13 @@ class RedisStore:
                 votes[name[1:]] = Standing(message, *unpack_vote(value[TIME:]), since)
         return Shown(message, rateable_for, expires_in, votes)
 
-    def inspect(self) -> list[Finding]:
-        """Look at what each server does when its memory is full, and when it is restarted."""
+    def inspect(self, prefix: str = "", *, full: bool = False) -> list[Finding]:  # noqa: ARG002  # no question takes long
+        """Look at each server that keeps messages."""
         with ERRORS:
             client: Any = self._client
-            if isinstance(client, redis.RedisCluster):
-                infos = [
-                    client.info(target_nodes=node) | {"name": f" {node.name}"}
-                    for node in client.get_primaries()
-                ]
-            else:
-                infos = [client.info() | {"name": ""}]
-        return [finding for info in infos for finding in _findings(info)]
+            nodes: list[Any] = client.get_primaries() if self._is_cluster else [None]
+            found = [findings_of(client, prefix, node) for node in nodes]
+        return [finding for findings in found for finding in findings]
 
     def _run(self, script: str, keys: Sequence[str], *arguments: Any) -> Any:
         """Run a script by its hash, which Redis may have forgotten."""
@@ -366,26 +388,19 @@ SCRIPTS = ANNOUNCE, STASH, PEEK, VOTE, AMEND
 HASHES = {script: hashlib.sha1(script.encode()).hexdigest() for script in SCRIPTS}  # noqa: S324  # EVALSHA names a script so
 
 
-def _findings(info: Mapping[str, Any]) -> list[Finding]:
-    """Judge what `INFO` says of one server."""
-    name, policy, limit = info["name"], info.get("maxmemory_policy"), info.get("maxmemory", 0)
-    memory = f"{limit:,} bytes, {policy}" if limit else f"no limit, {policy}"
-    persistence = "append-only file" if info.get("aof_enabled") else "snapshots at best"
-    return [
-        Finding(f"Redis{name}", True, f"version {info.get('redis_version')}"),
-        Finding(
-            f"memory limit and eviction{name}",
-            bool(limit) and policy == "volatile-ttl",
-            memory,
-            "Set maxmemory, and maxmemory-policy volatile-ttl: the oldest messages go first.",
-        ),
-        Finding(
-            f"persistence{name}",
-            bool(info.get("aof_enabled")),
-            persistence,
-            "Set appendonly yes: else a restart forgets the last messages.",
-        ),
-    ]
+def _undelivered(
+    mark: Mark,
+    message: Message | None,
+    held: bytes,
+    marked: bytes | None,
+    older: bytes | None,
+) -> Undelivered | None:
+    """Return the vote that bears a mark; `None` if it was delivered, or another is newer."""
+    if message is None:
+        return Undelivered(mark)
+    if marked == pack_time(mark.cast_at):
+        return Undelivered(mark, message, *unpack_vote(held[TIME:]))
+    return Undelivered(mark, *unpack_older(older)) if older else None
 
 
 def _standing(reply: tuple[bytes, bytes | None] | None) -> Standing | None:

@@ -20,7 +20,7 @@ from redis.backoff import ExponentialWithJitterBackoff
 from redis.cluster import ClusterNode
 from redis.connection import parse_url
 from redis.retry import Retry
-from redis.sentinel import Sentinel
+from redis.sentinel import Sentinel, SentinelConnectionPool
 
 from ..locks import OfProcess
 from .redis_errors import FAILURES
@@ -74,6 +74,33 @@ def client_from_url(url: str, timeout: float) -> Callable[[], Client]:
     if kind == "cluster":
         return _cluster(hosts, path, limits | options)
     return _sentinel(hosts, path, limits, options, timeout)
+
+
+def place_of_url(url: str) -> str:
+    """Return where a URL leads, without what may be secret: its user, password and options."""
+    parts = urlsplit(url)
+    if "+" in parts.scheme:
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    return _place(parts.scheme, parse_url(url))
+
+
+def place_of_client(client: Client) -> str:
+    """Return where a client of the app's leads, as the URL would that says the same."""
+    if isinstance(client, redis.RedisCluster):
+        return f"redis+cluster://{','.join(sorted(str(node.name) for node in client.get_nodes()))}"
+    pool = client.connection_pool
+    if isinstance(pool, SentinelConnectionPool):
+        return f"redis+sentinel://.../{pool.service_name}/{pool.connection_kwargs.get('db') or 0}"
+    secure = issubclass(pool.connection_class, redis.SSLConnection)
+    return _place("rediss" if secure else "redis", pool.connection_kwargs)
+
+
+def _place(scheme: str, options: Mapping[str, Any]) -> str:
+    database = options.get("db") or 0
+    if "path" in options:
+        return f"unix://{options['path']}?db={database}"
+    host = options.get("host") or "localhost"
+    return f"{scheme}://{host}:{options.get('port') or 6379}/{database}"
 
 
 def _server(url: str, limits: dict[str, Any], timeout: float) -> Callable[[], Client]:

@@ -42,6 +42,7 @@ end
 local head = found[1]
 local layout = head and head:byte(1)
 local size = layout and ({17, 33, 25, 41})[layout]
+if layout and layout > 4 and layout < 8 and #head >= 17 then return 'newer' end
 if not size or #head < size or (kind == 'hash' and #head ~= size + 6) then return end
 local until_when = kind == 'hash' and unpacked(head:sub(size + 1))
 head = head:sub(1, size)
@@ -49,7 +50,12 @@ local owner = (layout == 2 or layout == 4) and head:sub(18, 33)
 """
 """Reads how a message begins, and the votes of the rater whose hashes are the arguments from
 `first` on. Ends if it does not begin as one: it may be another app's key.
+
+Returns `NEWER` for what `is_newer`.
 """
+
+NEWER = b"newer"
+"""What scripts return for a message that a later version of ours wrote."""
 
 VOTER = """
 local voter, held
@@ -342,6 +348,15 @@ def unpack_older(kept: bytes) -> tuple[Message | None, int, bytes]:
     """Return a message that another took the place of, with the revision and the vote on it."""
     end = 4 + int.from_bytes(kept[:4], "big")
     return decode(kept[4:end]), *unpack_vote(kept[end:])
+
+
+def is_newer(head: bytes) -> bool:
+    """Whether a value begins as a message of a later version: by a layout that we do not know.
+
+    Layouts are numbered up to 7: 8 and 10 begin protocol buffers, and what is above is text or else
+    begins another app's values.
+    """
+    return len(head) >= 17 and max(SIZES)[0] < head[0] < 8
 
 
 def member_of(mark: Mark) -> bytes:

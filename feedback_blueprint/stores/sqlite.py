@@ -27,6 +27,7 @@ from .base import (
     Standing,
     Undelivered,
 )
+from .mounts import NETWORK, file_system
 from .sqlite_client import MOVE, Client, Execute
 from .sqlite_layout import (
     AMEND,
@@ -39,6 +40,7 @@ from .sqlite_layout import (
     FORGET,
     LOOK,
     MARKS,
+    REMOVE,
     RENEW,
     STASH,
     TAKE,
@@ -48,6 +50,11 @@ from .sqlite_layout import (
     message_of,
     row_of,
 )
+
+LOCAL = (
+    "Move the file to a disk of this host, or use Redis: votes would be lost, or the file broken."
+)
+"""What to do about a network file system (sqlite.org/wal.html)."""
 
 
 class SQLiteStore:
@@ -63,6 +70,10 @@ class SQLiteStore:
     def part_of(self, key: str) -> str:  # noqa: ARG002  # the protocol has it
         """Return the same for all keys: there is one file."""
         return ""
+
+    def place(self) -> str:
+        """Return the file as a URL."""
+        return f"sqlite:///{self._path}"
 
     def stash(
         self, key: str, message: Message, ttl: timedelta, *, instead_of: Sequence[bytes] = ()
@@ -80,6 +91,11 @@ class SQLiteStore:
             found = execute(FIND, (key, now)).fetchone()
             kept = found and message_of(*found[:5])
             return kept == message or bool(kept and kept.nonce and kept.nonce == message.nonce)
+
+    def remove(self, key: str) -> None:
+        """Remove a message; its votes go with it."""
+        with self._connected() as execute:
+            execute(REMOVE, (key,))
 
     def amend(self, key: str, message: Message) -> None:
         """Replace what is kept of a message."""
@@ -186,13 +202,19 @@ class SQLiteStore:
                 {voter: Standing(message, n, vote, marked) for voter, n, vote, marked in votes},
             )
 
-    def inspect(self) -> list[Finding]:
-        """Look at the file."""
+    def inspect(self, prefix: str = "", *, full: bool = False) -> list[Finding]:  # noqa: ARG002  # the protocol has it
+        """Look at the file; count and check its rows only if told to, as that reads all of it."""
+        damage = "ok"
         with self._connected() as execute:
-            rows = execute("SELECT count(*) FROM messages").fetchone()[0]
-            damage = execute("PRAGMA quick_check(1)").fetchone()[0]
-        seen = f"{self._path}: {rows} messages, {self._path.stat().st_size:,} bytes"
-        return [Finding("SQLite file", damage == "ok", f"{seen}, {damage}", MOVE)]
+            seen = f"{self._path.stat().st_size:,} bytes"
+            if full:
+                rows = execute("SELECT count(*) FROM messages").fetchone()[0]
+                damage = execute("PRAGMA quick_check(1)").fetchone()[0]
+                seen = f"{rows} messages, {seen}, {damage}"
+        findings = [Finding("SQLite file", damage == "ok", seen, MOVE)]
+        if kind := file_system(self._path):
+            findings.append(Finding("file system", not NETWORK.fullmatch(kind), kind, LOCAL))
+        return findings
 
 
 def _look(

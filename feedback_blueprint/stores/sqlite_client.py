@@ -15,6 +15,7 @@ from typing import Any
 
 from ..errors import StoreUnavailable
 from ..locks import OfProcess
+from .base import of_newer_version
 from .sqlite_layout import FIND_VERSION, SCHEMA, VERSION
 
 PRIVATE, SHARED = 0o600, 0o660
@@ -106,7 +107,11 @@ class Client:
         )
         execute = Execute(connection, deadline)
         try:
-            version, tables = execute(FIND_VERSION).fetchone()
+            version, tables, is_ours = execute(FIND_VERSION).fetchone()
+            if version != VERSION and is_ours:
+                if version > VERSION:
+                    raise of_newer_version(f"SQLite, {self._path}: it")
+                raise sqlite3.DatabaseError(OLDER)
             if version != VERSION and tables:
                 raise sqlite3.DatabaseError(f"not a database of ours, version {version}")
             _close_to_others(self._path)
@@ -172,7 +177,10 @@ class Execute:
 
 MOVE = "Move the file away, and start the app again."
 
+OLDER = "it was written by an older version of feedback_blueprint"
+
 REMEDIES = {
+    OLDER: f"Run flask feedback deliver with that version. {MOVE}",
     "locked": "Another process keeps the file locked: end it, or raise FEEDBACK_STORE_TIMEOUT.",
     "full": "Make room on its disk.",
     "readonly": "Make the file and its folder writable for this user.",

@@ -88,8 +88,13 @@ SCHEMA = (
 )
 
 FIND_VERSION = """
-SELECT user_version, (SELECT count(*) FROM sqlite_master) FROM pragma_user_version
+SELECT user_version, (SELECT count(*) FROM sqlite_master),
+    (SELECT count(*) FROM sqlite_master WHERE name IN ('messages', 'votes')) = 2
+FROM pragma_user_version
 """
+"""With how many tables and indexes there are, and whether those are there that are always ours."""
+
+REMOVE = "DELETE FROM messages WHERE key = ?"
 
 STASH = """
 INSERT INTO messages

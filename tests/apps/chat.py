@@ -78,6 +78,12 @@ async def stream_async(text: str) -> AsyncIterator[str]:
         yield letter
 
 
+@feedback.trace_message(context=CONTEXT)
+@newrelic.agent.function_trace()
+def stream_traced(text: str) -> Iterator[str]:
+    yield from text
+
+
 @app.post("/plain")
 def plain_view() -> ResponseReturnValue:
     return answer(prompt())
@@ -91,6 +97,11 @@ async def async_view() -> ResponseReturnValue:
 @app.post("/generator")
 def generator_view() -> ResponseReturnValue:
     return Response(stream(prompt()), mimetype="text/plain")
+
+
+@app.post("/traced-generator")
+def traced_generator_view() -> ResponseReturnValue:
+    return Response(stream_traced(prompt()), mimetype="text/plain")
 
 
 @app.post("/async-generator")

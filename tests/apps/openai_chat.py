@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import nullcontext
 
 import newrelic.agent
 from flask import Flask, Response, request
@@ -80,3 +81,36 @@ async def async_view() -> ResponseReturnValue:
 @app.post("/async-generator")
 async def async_generator_view() -> ResponseReturnValue:
     return "".join([piece async for piece in stream_async(prompt())])
+
+
+# How a stream is read: in a `with` block or without, to its end or to its `finish_reason`
+
+
+def read(ends: bool, block: bool) -> Iterator[str]:
+    chunks = llm.chat.completions.create(model=MODEL, messages=prompt(), stream=True)
+    with chunks if block else nullcontext(chunks) as entered:
+        for chunk in entered:
+            yield chunk.choices[0].delta.content or ""
+            if ends and chunk.choices[0].finish_reason:
+                break
+
+
+async def read_async(ends: bool, block: bool) -> list[str]:
+    pieces = []
+    async with AsyncOpenAI() as client:
+        chunks = await client.chat.completions.create(model=MODEL, messages=prompt(), stream=True)
+        async with chunks if block else nullcontext(chunks) as entered:
+            async for chunk in entered:
+                pieces.append(chunk.choices[0].delta.content or "")
+                if ends and chunk.choices[0].finish_reason:
+                    break
+    return pieces
+
+
+@app.post("/read")
+async def read_view() -> ResponseReturnValue:
+    asked = request.get_json()
+    how = asked["end"] == "break", asked["with"] == "with"
+    if asked["kind"] == "stream":
+        return "".join(read(*how))
+    return "".join(await read_async(*how))

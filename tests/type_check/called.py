@@ -24,6 +24,8 @@ def results(app: Flask) -> None:
     assert_type(feedback.capture().stash(UUID(int=1), rater=None), str | None)
     assert_type(feedback.stash("m", replace=True), str | None)
     assert_type(feedback.capture().stash("m", replace=False), str | None)
+    with feedback.capture().transaction("answer") as nothing:
+        assert_type(nothing, None)
     assert_type(feedback.message_id, str | None)
     assert_type(feedback.rater_tag, str)
     assert_type(feedback.submit("m", "good", metadata={"n": 1}).revision, int)
