@@ -47,6 +47,8 @@ class FeedbackBlueprint(Blueprint):
       `redis://`, `rediss://`, `unix://`, `redis+cluster://h1:p,h2:p`,
       `redis+sentinel://h1:p,h2:p/service/db`, `sqlite:///path` or `sqlite:////absolute/path`
     - `FEEDBACK_TTL` (7 days): how long a message can be rated, in seconds or as a `timedelta`
+    - `FEEDBACK_VOTE_TTL` (30 days): how long a vote, from its last change, can be read back,
+      changed and retracted; at least `FEEDBACK_TTL`
     - `FEEDBACK_KEY_PREFIX` (`"fb:"`): put before every key in the store
     - `FEEDBACK_STORE_TIMEOUT` (0.25): seconds of one attempt to reach the store, of at most two
     - `FEEDBACK_RATINGS` (any): a mapping of rating to score, or a `range`, scored from 0 to 1
@@ -115,6 +117,7 @@ class FeedbackBlueprint(Blueprint):
         message_id: str | Callable[[Any], MessageID | None] | None = None,
         context: Context | Callable[[Any], Context] | None = None,
         content: Callable[[Any], str] | None = None,
+        replace: bool = False,
     ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
 
     def trace_message(
@@ -124,6 +127,7 @@ class FeedbackBlueprint(Blueprint):
         message_id: str | Callable[[Any], MessageID | None] | None = None,
         context: Context | Callable[[Any], Context] | None = None,
         content: Callable[[Any], str] | None = None,
+        replace: bool = False,
     ) -> Callable[..., Any]:
         """Decorate the function that generates a message: its trace ID is kept with its ID.
 
@@ -136,7 +140,9 @@ class FeedbackBlueprint(Blueprint):
         a callable takes the result and returns the ID, or `None` where it is not a message.
         `context`: facts for each feedback event about the message, a mapping or a callable that
         takes the result. `content`: takes the result and returns the text to keep under
-        `FEEDBACK_STORE_MESSAGE`; by default a result that is a string is the text.
+        `FEEDBACK_STORE_MESSAGE`; by default a result that is a string is the text. `replace`: an
+        answer that is made again under its ID is a new message, with no votes, if it has the same
+        rater; without it, the first message under an ID stands.
 
         Of a stream, `message_id` and `context` take the first item, `content` the list of items.
         With a minted ID a stream is stashed when it is called, else before its first item.
@@ -144,7 +150,7 @@ class FeedbackBlueprint(Blueprint):
         Raises `ConfigurationError` for an argument that can never work.
         """
         check_arguments(message_id, context, content)
-        tracer_of = functools.partial(Tracer, self._capture, message_id, context, content)
+        tracer_of = functools.partial(Tracer, self._capture, message_id, context, content, replace)
         decorate: Callable[..., Any] = functools.partial(trace, tracer_of)
         return decorate if function is None else decorate(function)
 
@@ -154,6 +160,7 @@ class FeedbackBlueprint(Blueprint):
         *,
         context: Context | None = None,
         content: str | None = None,
+        replace: bool = False,
         rater: Rater = ...,
     ) -> str | None:
         """Keep the trace ID of this request for a message, by hand.
@@ -166,8 +173,13 @@ class FeedbackBlueprint(Blueprint):
         there is no request to ask, or if it is for somebody else: a `str`, or `None` for an
         anonymous visitor, whose message anybody can rate who holds its ID. Outside of a request,
         nothing is kept without it, if the blueprint has a rater.
+
+        `replace` is for an answer that is made again under the ID it had: if that belongs to the
+        same rater, this is a new message in its place, with no votes.
         """
-        return self._capture().stash(message_id, context=context, content=content, rater=rater)
+        return self._capture().stash(
+            message_id, context=context, content=content, replace=replace, rater=rater
+        )
 
     def capture(self) -> Capture:
         """Take along what only this request knows: `stash` works on the result anywhere.
@@ -187,10 +199,10 @@ class FeedbackBlueprint(Blueprint):
         """Capture what a message made here needs: once for each, so nothing more is done."""
         # Not in the environment, which all events of a socket share.
         announced = vars(request).setdefault(self._announced, []) if has_request_context() else []
-        votes, owner = self._votes(), None
+        votes, raters = self._votes(), None
         with votes.complaints.quietly("The rater failed: nobody owns a message made here."):
-            owner = votes.raters.owner()
-        return Capture(votes, owner, announced)
+            raters = votes.raters.of_request()
+        return Capture(votes, raters, announced)
 
     @property
     def message_id(self) -> str | None:

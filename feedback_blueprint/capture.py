@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from types import EllipsisType, TracebackType
 from typing import Any
@@ -21,6 +22,20 @@ Rater = str | None | EllipsisType
 """For whom a message is made; `...` is whoever asks for it."""
 
 
+TAKEN = (
+    "Message %r was stashed before and stays what it was: use each ID once, or replace=True for an "
+    "answer that is made again."
+)
+
+REPLACED = (
+    "Message %r was stashed before for another rater and stays what it was: replace it for the one "
+    "it was made for, or use another ID."
+)
+
+NONCE = 8
+"""Bytes of what tells a message from the one that it replaces."""
+
+
 class Capture:
     """What a request knows that other threads do not: the app, the trace ID and the rater.
 
@@ -32,11 +47,11 @@ class Capture:
     `RuntimeError` without one.
     """
 
-    def __init__(self, votes: Votes, owner: bytes | None, announced: list[str]) -> None:
+    def __init__(self, votes: Votes, raters: Sequence[bytes] | None, announced: list[str]) -> None:
         self._votes: Votes | None = votes
         self._blueprint = ""
         self._headers: Headers = ()
-        self._owner = owner
+        self._raters = raters
         self._announced = announced
         self._trace_id: str | None = None
         self._why_blind = "The agent failed."
@@ -79,6 +94,7 @@ class Capture:
         *,
         context: Context | None = None,
         content: str | None = None,
+        replace: bool = False,
         rater: Rater = ...,
     ) -> str | None:
         """Keep a message for rating, as `FeedbackBlueprint.stash` does.
@@ -91,7 +107,7 @@ class Capture:
             valid: Context = {}
             with complaints.quietly("The context of a message stashed by hand is left out."):
                 valid = self.valid(dict(context or {}))
-            kept = self.keep(message_id, valid, content, rater)
+            kept = self.keep(message_id, valid, content, rater, replace=replace)
             return kept[0] if kept else None
         return None
 
@@ -101,6 +117,8 @@ class Capture:
         context: Context,
         content: str | None,
         rater: Rater = ...,
+        *,
+        replace: bool = False,
     ) -> tuple[str, Message] | None:
         """Keep a message, whose context is valid, and return its ID and what was kept.
 
@@ -110,15 +128,15 @@ class Capture:
         if self._trace_id is None:
             text = "A message cannot be rated: it has no trace ID. %s"
             votes.complaints.warn(self._why_blind, text, self._why_blind)
-        owner = self._owner if isinstance(rater, EllipsisType) else votes.raters.of(rater)[0]
-        if owner is None:
+        raters = self._raters if isinstance(rater, EllipsisType) else votes.raters.of(rater)
+        if raters is None:
             text = (
                 "A message cannot be rated: nobody says for whom it was made, and it would be "
                 "anybody's. Outside of a request use stash(rater=...), or what capture() returned "
                 "in the request."
             )
             votes.complaints.warn("owner", text)
-        if self._trace_id is None or owner is None:
+        if self._trace_id is None or raters is None:
             votes.agent.count("StashesMissed")
             return None
         try:
@@ -126,11 +144,13 @@ class Capture:
         except ValueError as error:
             votes.complaints.warn("ID", "Message ID %r cannot be used. %s", message_id, error)
             return None
-        message = Message(self._trace_id, owner, context, self._content_to_keep(content))
+        nonce = os.urandom(NONCE) if replace else b""
+        kept = self._content_to_keep(content)
+        message = Message(self._trace_id, raters[0], context, kept, nonce)
         try:
-            if not votes.stash(key, message):
-                text = "Message %r was stashed before and stays what it was: use each ID once."
-                votes.complaints.warn("taken ID", text, key)
+            if not votes.stash(key, message, raters if replace else ()):
+                text = REPLACED if replace else TAKEN
+                votes.complaints.warn(text, text, key)
                 return None
         except StoreUnavailable:  # the store's guard has said so
             votes.agent.count("StashesMissed")

@@ -165,11 +165,11 @@ def table(findings: Sequence[Finding]) -> str:
 
 def description(shown: Shown, ttl: float) -> str:
     """Set out all that is kept of a message; `ttl` is how long it could be rated, in seconds."""
-    message, expires_in, votes = shown
+    message, rateable_for, expires_in, votes = shown
     lines = [
         f"trace ID   {printable(message.trace_id)}",
-        f"age        {ttl - expires_in:.0f} s, by today's TTL",
-        f"time left  {expires_in:.0f} s",
+        f"age        {ttl - rateable_for:.0f} s, by today's TTL",
+        f"time left  {max(rateable_for, 0):.0f} s to be rated, {expires_in:.0f} s to be kept",
         f"rater      {message.owner.hex() or 'anyone'}",
         *(f"context    {name} = {value!r}" for name, value in message.context.items()),
     ]

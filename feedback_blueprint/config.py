@@ -13,6 +13,8 @@ from .errors import ConfigurationError
 MAX_RATINGS = 1000
 """Ratings of a scale: more is a slip of the pen, and would be spelled out in memory."""
 
+DURATION = "Give seconds or a timedelta from one millisecond to ten years."
+
 RANGE = re.compile(r"range\(\s*(-?\d+)\s*,\s*(-?\d+)\s*\)")
 
 INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
@@ -24,6 +26,7 @@ class Settings(NamedTuple):
 
     store_url: str | None
     ttl: timedelta
+    vote_ttl: timedelta
     key_prefix: str
     store_timeout: float
     ratings: Mapping[str | int, float] | None
@@ -43,14 +46,15 @@ class Settings(NamedTuple):
             except (TypeError, ValueError, OverflowError):
                 refuse(key, value, remedy)
 
-        return cls(
+        settings = cls(
             store_url=read("STORE_URL", None, _optional_str, "Give a URL: redis://localhost/0."),
             ttl=read(
                 "TTL",
                 timedelta(days=7),
                 _duration,
-                "Give seconds or a timedelta from one millisecond to ten years.",
+                DURATION,
             ),
+            vote_ttl=read("VOTE_TTL", timedelta(days=30), _duration, DURATION),
             key_prefix=read("KEY_PREFIX", "fb:", _str, "Give a string."),
             store_timeout=read(
                 "STORE_TIMEOUT", 0.25, _timeout, "Give seconds, over 0 and at most 60."
@@ -71,6 +75,10 @@ class Settings(NamedTuple):
             store_message=read("STORE_MESSAGE", False, _bool, "Give true or false."),
             max_revisions=read("MAX_REVISIONS", 20, _count, "Give an integer of at least 1."),
         )
+        if settings.vote_ttl < settings.ttl:
+            remedy = f"Give at least as much as {prefix}TTL, which is {settings.ttl!r}."
+            refuse(f"{prefix}VOTE_TTL", settings.vote_ttl, remedy)
+        return settings
 
 
 def refuse(key: str, value: object, remedy: str) -> NoReturn:

@@ -92,9 +92,12 @@ def event_of(
 
 
 def feedback_id(message_id: str, message: Message, voter: bytes) -> str:
-    """Return the ID of all that one rater says about one message: 128 bits, not invertible."""
+    """Return the ID of all that one rater says about one message: 128 bits, not invertible.
+
+    Of a message that takes the place of another it is a new one, if it has the same trace, too.
+    """
     parts = (message_id.encode(), message.trace_id.encode(), voter)
-    digest = hashlib.blake2b(b"\0".join(parts), digest_size=16).digest()
+    digest = hashlib.blake2b(b"\0".join(parts), digest_size=16, key=message.nonce).digest()
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 

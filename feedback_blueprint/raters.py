@@ -54,11 +54,11 @@ class Raters:
         """
         return self.of(self._rater() if self._rater is not None and has_request_context() else None)
 
-    def owner(self) -> bytes | None:
+    def of_request(self) -> Sequence[bytes] | None:
         """Return for whom a message is made here, `None` where it would take a request to know."""
         if self._rater is not None and not has_request_context():
             return None
-        return self.of_caller()[0]
+        return self.of_caller()
 
     def of(self, rater: object) -> list[bytes]:
         """Return the hashes of a rater, or of `None`, an anonymous visitor."""

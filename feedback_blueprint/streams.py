@@ -118,7 +118,7 @@ class Follower:
         self._capture = tracer.capture()
         if tracer.message_id is None:
             context = {} if tracer.context_of else tracer.context_for(self._capture, None)
-            self._kept = self._capture.keep(minted, context, None)
+            self._kept = self._capture.keep(minted, context, None, replace=tracer.replace)
             self._fresh = self._kept is not None and tracer.context_of is not None
         else:
             self._fresh = True
@@ -143,7 +143,8 @@ class Follower:
         if self._kept is None:
             message_id = tracer.id_of(item)
             if message_id is not None:
-                self._kept = capture.keep(message_id, tracer.context_for(capture, item), None)
+                context = tracer.context_for(capture, item)
+                self._kept = capture.keep(message_id, context, None, replace=tracer.replace)
         else:
             key, message = self._kept
             self._kept = key, message._replace(context=tracer.context_for(capture, item))

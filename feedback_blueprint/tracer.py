@@ -33,6 +33,7 @@ class Tracer:
         message_id: str | Callable[[Any], Any] | None,
         context: Context | Callable[[Any], Context] | None,
         content: Callable[[Any], str] | None,
+        replace: bool,
         function: Callable[..., Any],
     ) -> None:
         self.capture = capture
@@ -41,6 +42,7 @@ class Tracer:
         constant = {} if context is None or callable(context) else context
         self._context, self._left_out = sort_out(constant)
         self.content_of = content
+        self.replace = replace
         self._name = getattr(function, "__qualname__", type(function).__qualname__)
         self._complaints = Complaints()
         self.undisturbed = self._quietly()
@@ -114,7 +116,8 @@ class Tracer:
         capture, content = self.capture(), result
         if self.content_of and capture.votes.settings.store_message:
             content = self.ask("content", self.content_of, result)
-        capture.keep(message_id, self.context_for(capture, result), content)
+        context = self.context_for(capture, result)
+        capture.keep(message_id, context, content, replace=self.replace)
 
     def context_for(self, capture: Capture, result: Any) -> Context:
         """Return the valid context of a message; what fails costs the context alone."""

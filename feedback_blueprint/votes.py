@@ -38,7 +38,17 @@ from .logs import Complaints
 from .raters import Raters
 from .schemas import feedback_schema
 from .signals import feedback_recorded
-from .stores import RETRACTED, Backlog, Ballot, Guard, Message, Shown, Store, Undelivered
+from .stores import (
+    RETRACTED,
+    Backlog,
+    Ballot,
+    Guard,
+    Message,
+    Shown,
+    Standing,
+    Store,
+    Undelivered,
+)
 from .telemetry import Agent, Limits, NewRelic
 
 MARK = "!outbox:"
@@ -82,12 +92,13 @@ class Votes:
         self._is_announced = not raters.fingerprints
         self.agent.listen(self)
 
-    def stash(self, message_id: str, message: Message) -> bool:
-        """Keep a message; `False` where another one has the ID already."""
-        return self._guard.stash(self._key(message_id), message, self.settings.ttl)
+    def stash(self, message_id: str, message: Message, instead_of: Sequence[bytes] = ()) -> bool:
+        """Keep a message; `False` where another one, of none of these raters, has the ID."""
+        key = self._key(message_id)
+        return self._guard.stash(key, message, self.settings.ttl, instead_of=instead_of)
 
     def amend(self, message_id: str, message: Message) -> None:
-        """Replace what was kept of a message."""
+        """Replace what was kept of a message, if no other has taken its place."""
         self._guard.amend(self._key(message_id), message)
 
     def submit(self, fields: Mapping[str, Any], raters: Sequence[bytes]) -> Receipt:
@@ -113,7 +124,7 @@ class Votes:
     def read(self, message_ids: Sequence[str], raters: Sequence[bytes]) -> dict[str, Any]:
         """Return the caller's standing votes, and which of the messages the caller can rate."""
         feedback, rateable = [], []
-        standings = self._guard.read([self._key(each) for each in message_ids], raters)
+        standings = self._read(message_ids, raters)
         for message_id, standing in zip(message_ids, standings, strict=True):
             if standing is None:
                 continue
@@ -132,6 +143,10 @@ class Votes:
                 }
             )
         return {"feedback": feedback, "rateable": rateable}
+
+    def _read(self, message_ids: Sequence[str], raters: Sequence[bytes]) -> list[Standing | None]:
+        keys = [self._key(each) for each in message_ids]
+        return self._guard.read(keys, raters, self.settings.vote_ttl)
 
     def show(self, message_id: str) -> Shown | None:
         """Return all that is kept of a message, for an operator."""
@@ -194,9 +209,10 @@ class Votes:
     def _round_trip(self) -> list[Finding]:
         key, rater = self._key(f"check {uuid4().hex}"), os.urandom(16)
         start = time.perf_counter()
-        self._store.stash(key, Message("0" * 32, rater), timedelta(seconds=10))
+        ttl = timedelta(seconds=10)
+        self._store.stash(key, Message("0" * 32, rater), ttl)
         try:
-            ballot = Ballot(b"[0]", 1, f"{self.settings.key_prefix}!check", 10)
+            ballot = Ballot(b"[0]", 1, f"{self.settings.key_prefix}!check", 10, ttl)
             outcome = self._store.vote(key, [rater], ballot)
             self._store.unmark([outcome.mark] if outcome.mark else [])
             took = (time.perf_counter() - start) * 1000
@@ -239,7 +255,7 @@ class Votes:
         self, message_id: str, vote: Vote | None, raters: Sequence[bytes], limit: int
     ) -> None:
         """Make the event before the vote, for an agent that is set below its default."""
-        [standing] = self._guard.read([self._key(message_id)], raters)
+        [standing] = self._read([message_id], raters)
         if standing is None:
             raise UnknownMessage
         receipt = Receipt(message_id, "", standing.revision + 1, "accepted")
@@ -259,6 +275,7 @@ class Votes:
             self.settings.max_revisions,
             outbox.name if outbox else None,
             limits.next_harvest if records_now else 0,
+            self.settings.vote_ttl,
         )
         outcome = self._guard.vote(self._key(message_id), raters, ballot)
         message, revision = outcome.message, outcome.revision

@@ -15,14 +15,16 @@ from feedback_blueprint.stores import (
     store_from_url,
 )
 
-WEEK = timedelta(days=7)
+WEEK, MONTH = timedelta(days=7), timedelta(days=30)
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 OUTBOX = "!outbox:tests"
 ANN, BOB = b"a" * 16, b"b" * 16
 
 
-def cast(store, vote=b'["good"]', *, raters=(ANYONE,), limit=20, outbox=OUTBOX, lease=60):
-    return store.vote("m", raters, Ballot(vote, limit, outbox, lease))
+def cast(
+    store, vote=b'["good"]', *, raters=(ANYONE,), limit=20, outbox=OUTBOX, lease=60, ttl=MONTH
+):
+    return store.vote("m", raters, Ballot(vote, limit, outbox, lease, ttl))
 
 
 @pytest.fixture(params=STORES + SCALED_OUT)

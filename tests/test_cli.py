@@ -161,7 +161,8 @@ def test_show_tells_an_unrated_message_its_text_and_owner(store_url):
     assert "content    the text" in result.output
     assert "rater      anyone" not in result.output
     assert "ann" not in result.output
-    assert "time left  604" in result.output
+    left = r"time left  604[78]\d\d s to be rated, 604[78]\d\d s to be kept"
+    assert re.search(left, result.output)
     assert "FEEDBACK_" not in result.output, "the app's keys may have another prefix"
 
 
@@ -232,15 +233,20 @@ def test_a_message_is_set_out_with_its_votes():
         b"": Standing(message, 1, b"null", undelivered_since=1_795_921_200_000),
     }
     vote = {"rating": "good", "category": None, "message": None, "metadata": None}
-    assert description(Shown(message, 90.0, votes), ttl=100).split("\n") == [
+    assert description(Shown(message, 90.0, 900.0, votes), ttl=100).split("\n") == [
         f"trace ID   {'f' * 32}",
         "age        10 s, by today's TTL",
-        "time left  90 s",
+        "time left  90 s to be rated, 900 s to be kept",
         "rater      0102",
         "context    model = 'm'",
         "content    text",
         f"vote       by 0102, revision 2: {vote}",
         "vote       by anyone, revision 1: retracted, undelivered since 2026-11-29T03:00:00+00:00",
     ]
-    anyones = Shown(message._replace(owner=b""), 90.0, {})
-    assert "rater      anyone" in description(anyones, ttl=100).split("\n")
+    anyones = Shown(message._replace(owner=b""), -20.0, 80.0, {})
+    lines = description(anyones, ttl=100).split("\n")
+    assert "rater      anyone" in lines
+    assert lines[1:3] == [
+        "age        120 s, by today's TTL",
+        "time left  0 s to be rated, 80 s to be kept",
+    ]

@@ -24,6 +24,7 @@ def test_the_defaults():
     assert settings() == Settings(
         store_url=None,
         ttl=timedelta(days=7),
+        vote_ttl=timedelta(days=30),
         key_prefix="fb:",
         store_timeout=0.25,
         ratings=None,
@@ -40,6 +41,8 @@ def test_the_defaults():
         ("TTL", timedelta(hours=1), timedelta(hours=1)),
         ("TTL", 0.5, timedelta(milliseconds=500)),
         ("TTL", timedelta(milliseconds=1), timedelta(milliseconds=1)),
+        ("VOTE_TTL", 31 * 24 * 3600, timedelta(days=31)),
+        ("VOTE_TTL", timedelta(days=7), timedelta(days=7)),
         ("STORE_TIMEOUT", 1, 1.0),
         ("RATINGS", {"bad": 0, "good": 1}, {"bad": 0, "good": 1}),
         ("RATINGS", {-1: 0, 1: 0.5}, {-1: 0, 1: 0.5}),
@@ -85,6 +88,9 @@ def test_a_good_value_is_read(key, value, expected):
         ("TTL", float("inf")),
         ("TTL", float("nan")),
         ("TTL", 10**30),
+        ("VOTE_TTL", "30d"),
+        ("VOTE_TTL", True),
+        ("VOTE_TTL", timedelta(days=4000)),
         ("STORE_TIMEOUT", 0),
         ("STORE_TIMEOUT", 61),
         ("STORE_TIMEOUT", "fast"),
@@ -170,6 +176,7 @@ def test_everything_loads_from_the_environment(monkeypatch):
     for key, value in {
         "STORE_URL": "redis://localhost:6379/5",
         "TTL": "3600",
+        "VOTE_TTL": "7200",
         "KEY_PREFIX": "x:",
         "STORE_TIMEOUT": "0.5",
         "RATINGS": '{"bad": 0, "good": 1}',
@@ -184,6 +191,7 @@ def test_everything_loads_from_the_environment(monkeypatch):
     assert app.extensions["feedback_blueprint"][feedback].settings == Settings(
         store_url="redis://localhost:6379/5",
         ttl=timedelta(hours=1),
+        vote_ttl=timedelta(hours=2),
         key_prefix="x:",
         store_timeout=0.5,
         ratings={"bad": 0, "good": 1},

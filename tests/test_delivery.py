@@ -169,6 +169,37 @@ def test_an_event_that_two_harvests_did_not_bring_is_recorded_again_the_same(sta
     assert process.counts["VotesDeliveredAgain"] == 1
 
 
+def rate_an_answer_and_another_in_its_place(process):
+    for number in range(2):
+        process.stash(message_id="m", context={"number": number}, replace=True)
+        assert process.rate("m").status_code == 202
+    events = process.recorded[:]
+    assert [(each["number"], each["revision"]) for each in events] == [(0, 1), (1, 1)]
+    assert events[0]["feedback_id"] != events[1]["feedback_id"]
+    return events
+
+
+def test_a_vote_on_an_answer_that_was_made_again_arrives_once(start):
+    process = start()
+    events = rate_an_answer_and_another_in_its_place(process)
+    assert process.undelivered == 2
+    process.agent.harvest(*events)
+    process.agent.harvest()
+    process.agent.harvest()
+    assert process.recorded == events
+    assert process.undelivered == 0
+
+
+def test_a_vote_on_an_answer_that_was_made_again_is_recorded_again_as_a_vote_on_that(start):
+    dead, process = start(), start()
+    dead.agent.now = dead.agent.now._replace(next_harvest=0)
+    events = rate_an_answer_and_another_in_its_place(dead)
+    wait_until(lambda: process.agent.harvest() or len(process.recorded) == 2, "both votes")
+    assert sorted(process.recorded, key=lambda each: each["number"]) == events
+    process.agent.harvest(*events)
+    assert process.undelivered == 0
+
+
 def test_an_event_that_was_recorded_elsewhere_is_nobodys(start):
     """As the app's own code can, or the blueprint's other name in the same process."""
     process = start()
@@ -424,7 +455,8 @@ def test_a_retraction_is_recorded_again_as_one(start):
 
 def test_a_vote_on_a_message_that_expired_is_named_and_counted(start, caplog):
     process = start()
-    process.votes.settings = process.votes.settings._replace(ttl=timedelta(seconds=0.5))
+    short = timedelta(seconds=0.5)
+    process.votes.settings = process.votes.settings._replace(ttl=short, vote_ttl=short)
     process.agent.now = process.agent.now._replace(next_harvest=0)
     process.agent.failure = OSError("the agent's")
     message_ids = [process.stash() for _ in range(2)]
@@ -517,7 +549,8 @@ def test_a_store_that_is_down_when_a_mark_should_go_is_told_later(start, monkeyp
 def test_marks_of_delivered_and_of_expired_votes_go_once_the_store_is_back(start, monkeypatch):
     process = start()
     process.rate(process.stash())
-    process.votes.settings = process.votes.settings._replace(ttl=timedelta(seconds=0.5))
+    short = timedelta(seconds=0.5)
+    process.votes.settings = process.votes.settings._replace(ttl=short, vote_ttl=short)
     process.agent.now = process.agent.now._replace(next_harvest=0)
     process.agent.failure = OSError("the agent's")
     message_id = process.stash()

@@ -8,8 +8,8 @@ import subprocess
 import sys
 
 import pytest
-from arrival import assert_all_arrive, chat_and_vote
-from chatting import made
+from arrival import Taken, assert_all_arrive, chat_and_vote, vote
+from chatting import chat, made
 from collector import Collector
 from gunicorn_server import APPS
 from processes import environment, wait_until
@@ -30,6 +30,29 @@ def test_votes_of_an_app_that_was_killed_arrive_when_it_runs_again(
         server.kill()
     with chat_server(store_url=store_url):
         assert assert_all_arrive(collector, taken) == 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_votes_on_answers_that_were_made_again_arrive_with_the_trace_of_each(
+    collector: Collector, chat_server, new_store_url, kind: str
+) -> None:
+    store_url = new_store_url(kind)
+    taken: Taken = {}
+    traces = {}
+    with (
+        collector.failing("custom_event_data", 503),
+        chat_server(store_url=store_url, workers=2) as server,
+    ):
+        for prompt in [f"{kind} {number}" for number in range(3)] * 3:
+            made = chat(server, "/again", prompt=prompt)
+            [(identity, message_id)] = vote(server, [made.json["message_id"]]).items()
+            taken[identity], traces[identity] = message_id, made.headers["X-Trace-ID"]
+        server.kill()
+    assert len(taken) == 9
+    with chat_server(store_url=store_url):
+        assert assert_all_arrive(collector, taken) == 0
+    events = {(each["feedback_id"], each["revision"]): each for each in collector.events()}
+    assert {identity: events[identity]["trace_id"] for identity in taken} == traces
 
 
 def test_votes_of_a_worker_that_was_killed_are_taken_over_by_the_others(

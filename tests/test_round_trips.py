@@ -78,7 +78,7 @@ def test_another_raters_message_takes_as_many_commands_as_none(redis_server, rat
             assert store.read([key], [bob]) == [None]
             assert store.vote(key, [bob], Ballot(b"[1]", 20)).status == "unknown"
             took.append(len([name for name in seen() if name not in BESIDE]))
-    assert took[1] == took[2] == 6, "a script, its look at the type, and at the beginning; twice"
+    assert took[1] == took[2] == 8, "a script, the time, the type and the beginning; twice"
 
 
 def test_marks_are_taken_off_in_one_round_trip(redis_server):

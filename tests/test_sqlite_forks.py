@@ -102,7 +102,7 @@ def test_a_child_of_a_parent_that_forked_in_secret_spoils_no_write_when_it_forks
         execute("BEGIN IMMEDIATE")
         for key in keys:
             message = row_of(Message("0" * 32, content="x" * 1_000_000))
-            execute(STASH, {"key": key, "now": 0, "expires": 9e9, **message})
+            execute(STASH.format(raters=""), {"key": key, "now": 0, "expires": 9e9, **message})
         child = ctypes.PyDLL(None).fork()
         if child == 0:
             signal.alarm(30)

@@ -28,8 +28,11 @@ from feedback_blueprint.stores import (
     sqlite,
     store_from_url,
 )
+from feedback_blueprint.stores.redis_layout import pack_time
 from feedback_blueprint.stores.redis_outboxes import near, node_of, shares
 from feedback_blueprint.stores.sqlite_layout import RENEW, SCHEMA, TAKE, TAKEN, UNMARK
+
+SHORT = timedelta(milliseconds=200)
 
 
 @pytest.fixture
@@ -207,8 +210,8 @@ def test_each_application_takes_its_own_votes(store, message):
 
 
 def test_of_an_expired_message_only_the_mark_is_left(store):
-    store.stash("m", Message(TRACE_ID), timedelta(milliseconds=200))
-    mark = cast(store, lease=0.4).mark
+    store.stash("m", Message(TRACE_ID), SHORT)
+    mark = cast(store, lease=0.4, ttl=SHORT).mark
     [taken] = wait_until(lambda: take(store), "the end of the lease")
     assert (taken.mark, taken.message) == (mark, None)
     store.unmark([mark])
@@ -216,8 +219,8 @@ def test_of_an_expired_message_only_the_mark_is_left(store):
 
 
 def test_a_mark_of_an_id_that_was_used_again_is_that_of_an_expired_message_at_most(store):
-    store.stash("m", Message(TRACE_ID), timedelta(milliseconds=200))
-    mark = cast(store, lease=0.4).mark
+    store.stash("m", Message(TRACE_ID), SHORT)
+    mark = cast(store, lease=0.4, ttl=SHORT).mark
     wait_until(lambda: store.read(["m"], [ANYONE]) == [None], "expired")
     store.stash("m", Message("f" * 32), WEEK)
     wait_until(lambda: store.backlog(OUTBOX).votes == 0 or take(store), "the end of the lease")
@@ -276,8 +279,8 @@ def test_a_file_keeps_an_expired_message_until_it_is_known_that_its_vote_was_not
     url = f"sqlite:///{tmp_path}/feedback.sqlite3"
     store = store_from_url(url, timeout=2, instance_path="", key="KEY")
     for key in "mx":
-        store.stash(key, Message(TRACE_ID), timedelta(milliseconds=100))
-    mark = cast(store, lease=0).mark
+        store.stash(key, Message(TRACE_ID), SHORT)
+    mark = cast(store, lease=0, ttl=SHORT).mark
     wait_until(lambda: store.read(["m", "x"], [ANYONE]) == [None, None], "expired")
     store.stash("n", Message(TRACE_ID), WEEK)
     assert "2 messages" in store.inspect(full=True)[0].seen, "nobody rated the other"
@@ -328,7 +331,7 @@ def test_a_newer_vote_has_a_later_mark_in_redis_if_the_clock_went_back(redis_ser
     older = cast(store, b"[1]").mark
     with redis_server.client(url) as client:
         for ahead in 10_000_000, 10_000_001:
-            client.hset("m", b"p" + ANYONE, older.cast_at + ahead)
+            client.hset("m", b"v" + ANYONE, pack_time(older.cast_at + ahead) + b"1 [1]")
             assert cast(store, b"[%d]" % ahead).cast_at == older.cast_at + ahead + 1
 
 

@@ -6,7 +6,7 @@ import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from contract import ANN, BOB, TRACE_ID, WEEK, cast
+from contract import ANN, BOB, MONTH, TRACE_ID, WEEK, cast
 
 from feedback_blueprint.stores import (
     ANYONE,
@@ -121,9 +121,10 @@ def test_all_that_is_kept_is_shown(store):
     assert store.show("m").votes == {}
     cast(store, b'["very good"]', raters=(ANN,), outbox=None)
     marked = cast(store, b"[2]", raters=(BOB,)).mark
-    message, expires_in, votes = store.show("m")
+    message, rateable_for, expires_in, votes = store.show("m")
     assert message == Message(TRACE_ID, context={"model": "m"})
-    assert WEEK.total_seconds() - 60 < expires_in <= WEEK.total_seconds()
+    assert WEEK.total_seconds() - 60 < rateable_for <= WEEK.total_seconds()
+    assert MONTH.total_seconds() - 60 < expires_in <= MONTH.total_seconds()
     assert {rater: standing[1:] for rater, standing in votes.items()} == {
         ANN: (1, b'["very good"]', None),
         BOB: (1, b"[2]", marked.cast_at),

@@ -30,6 +30,8 @@ MESSAGES = [
     Message(TRACE_ID.upper(), ANYONE),
     Message("not hex at all", ANN),
     Message("ab", ANYONE, {}, ""),
+    Message(TRACE_ID, nonce=b"\0 ~\xff1234"),
+    Message("not hex", ANN, {"n": 1}, "text", b"12345678"),
 ]
 
 
@@ -44,9 +46,15 @@ def test_a_message_comes_back_whole(store, message):
 
 
 @pytest.mark.parametrize(
-    ("message", "size"), [(Message(TRACE_ID), 17), (Message(TRACE_ID, ANN), 33)]
+    ("message", "size"),
+    [
+        (Message(TRACE_ID), 17),
+        (Message(TRACE_ID, ANN), 33),
+        (Message(TRACE_ID, nonce=b"12345678"), 25),
+        (Message(TRACE_ID, ANN, nonce=b"12345678"), 41),
+    ],
 )
-def test_an_unrated_message_in_redis_is_its_trace_id_its_owner_and_a_byte(message, size):
+def test_an_unrated_message_in_redis_is_its_trace_id_its_owner_its_nonce_and_a_byte(message, size):
     assert len(encode(message)) == size
 
 
@@ -77,10 +85,12 @@ def test_a_message_sent_twice_is_kept_once(store):
 
 
 def test_a_message_that_expired_is_unknown_and_its_key_free(store):
-    store.stash("m", Message(TRACE_ID, ANN, {"n": 1}, "text"), timedelta(milliseconds=300))
-    cast(store, raters=(ANN,))
+    short = timedelta(milliseconds=300)
+    store.stash("m", Message(TRACE_ID, ANN, {"n": 1}, "text"), short)
+    cast(store, raters=(ANN,), ttl=short)
     wait_until(lambda: store.read(["m"], [ANN]) == [None], "expired")
     assert cast(store, raters=(ANN,)).status == "unknown"
+    assert store.show("m") is None
     assert store.stash("m", Message("f" * 32), WEEK)
     assert store.read(["m"], [ANYONE])[0] == Standing(Message("f" * 32, ANYONE, {}))
     assert cast(store).revision == 1
@@ -99,18 +109,10 @@ def test_what_has_expired_makes_room_in_a_file(tmp_path, monkeypatch):
     assert seen[:3] == ("SQLite file", True, f"1 messages, {size:,} bytes, ok")
 
 
-def test_a_vote_does_not_lengthen_or_shorten_a_message(store):
-    store.stash("m", Message(TRACE_ID), timedelta(seconds=1))
-    for vote in b"[1]", b"[2]":
-        cast(store, vote)
-    assert store.read(["m"], [ANYONE]) != [None]
-    wait_until(lambda: store.read(["m"], [ANYONE]) == [None], "expired")
-
-
 def test_a_message_can_be_amended_before_and_after_its_first_vote(store):
     for key in "mn":
         store.stash(key, Message(TRACE_ID), WEEK)
-    amended = Message("f" * 32, ANN, {"model": "m"})
+    amended = Message(TRACE_ID, context={"model": "m"})
     store.amend("m", amended)
     assert store.read(["m"], [ANN])[0].message == amended
     cast(store, raters=(ANN,))
@@ -125,6 +127,27 @@ def test_a_message_can_be_amended_before_and_after_its_first_vote(store):
     assert WEEK.total_seconds() - 60 < store.show("n").expires_in <= WEEK.total_seconds()
 
 
+@pytest.mark.parametrize("content", [None, "text"])
+@pytest.mark.parametrize("rated", [False, True])
+def test_a_message_that_is_another_is_not_amended(store, content, rated):
+    """As its ID was free again, or it has been replaced."""
+    kept = Message("f" * 32, ANYONE, {"n": 1}, content)
+    store.stash("m", kept, WEEK)
+    if rated:
+        cast(store)
+    for other in Message(TRACE_ID), Message("not hex"), Message("f" * 32, nonce=b"12345678"):
+        store.amend("m", other._replace(context={"n": 2}, content="other"))
+    assert store.show("m").message == kept
+
+
+@pytest.mark.parametrize("trace_id", [TRACE_ID, "not hex"])
+def test_a_message_is_amended_if_it_is_the_same_one(store, trace_id):
+    message = Message(trace_id, ANN, {"n": 1}, nonce=b"12345678")
+    store.stash("m", message, WEEK, instead_of=[ANN])
+    store.amend("m", message._replace(context={}))
+    assert store.show("m").message == message._replace(context={})
+
+
 def test_amending_an_unknown_message_makes_none(store):
     store.amend("m", Message(TRACE_ID))
     assert store.read(["m"], [ANYONE]) == [None]
@@ -133,6 +156,7 @@ def test_amending_an_unknown_message_makes_none(store):
 #: Values that are nearly messages, and some that are not at all.
 OTHERS = [
     *("", "hello", "x" * 50, b"\1" * 16, b"\1" * 18, b"\2" * 32, b"\2" * 34),
+    *(b"\3" * 24, b"\3" * 26, b"\4" * 40, b"\4" * 42, b"\1" * 29, b"\1" * 30),
     *(b"\0" * 40, b"\7" * 16, b"\x08" * 40, b"\n" * 40, b"\x80" * 40),
     *(b"\1" * 17 + rest for rest in (b"{nope", b"5", b"null", b'{"context":5}', b'{"trace_id":5}')),
 ]
@@ -156,6 +180,7 @@ def test_what_others_keep_in_redis_is_no_message_and_left_alone(redis_server, co
             assert cast(store, raters=(rater,)).status == "unknown"
             assert store.read(["m"], [rater]) == [None]
         assert not store.stash("m", Message(TRACE_ID), WEEK)
+        assert not store.stash("m", Message(TRACE_ID), WEEK, instead_of=[ANYONE])
         store.amend("m", Message(TRACE_ID))
         assert store.show("m") is None
         assert (client.dump("m"), client.pttl("m")) == (before, -1)
@@ -178,6 +203,7 @@ def test_what_a_newer_version_wrote_is_left_to_it(redis_server, command):
             assert "Install that version again" in refused.value.remedy
         assert store.read(["m", "n"], [ANYONE]) == [None, Standing(Message(TRACE_ID))]
         assert not store.stash("m", Message(TRACE_ID), WEEK)
+        assert not store.stash("m", Message(TRACE_ID), WEEK, instead_of=[ANYONE])
         store.amend("m", Message(TRACE_ID))
         assert client.dump("m") == before
 

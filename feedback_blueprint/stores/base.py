@@ -13,6 +13,9 @@ from ..findings import Finding
 ANYONE = b""
 """The rater of an anonymous visitor, and the owner of a message that anyone may rate."""
 
+MONTH = timedelta(days=30)
+"""How long a vote is kept, unless it is said."""
+
 RETRACTED = b"null"
 """The vote of a rater who took it back."""
 
@@ -20,12 +23,17 @@ NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Message(NamedTuple):
-    """One generated message: `owner` is the hash of the rater it was made for."""
+    """One generated message: `owner` is the hash of the rater it was made for.
+
+    `nonce` are 8 random bytes of one that may take the place of another under its key: what tells
+    it from that.
+    """
 
     trace_id: str
     owner: bytes = ANYONE
     context: Mapping[str, Any] = NOTHING
     content: str | None = None
+    nonce: bytes = b""
 
     def voter(self, raters: Sequence[bytes]) -> bytes | None:
         """Return under which hash the caller votes on this message, `None` if not at all.
@@ -41,7 +49,7 @@ class Mark(NamedTuple):
     """What a vote bears until New Relic has its event: which vote it is, and of which outbox.
 
     `cast_at` is when, in milliseconds since the epoch by the store's clock: of two votes of one
-    rater on one message, the later has the greater one.
+    rater under one key, the later has the greater one.
     """
 
     outbox: str
@@ -54,13 +62,14 @@ class Ballot(NamedTuple):
     """A vote to cast: opaque bytes, of which `RETRACTED` needs an earlier vote and knows no limit.
 
     It is marked in `outbox`, if it names one. For `lease` seconds it is left to the caller; after
-    that, anybody may take it over.
+    that, anybody may take it over. For `ttl` it can be read and changed, as can one before it.
     """
 
     vote: bytes
     max_revisions: int
     outbox: str | None = None
     lease: float = 0.0
+    ttl: timedelta = MONTH
 
 
 Status = Literal["accepted", "unchanged", "too-many", "unknown"]
@@ -110,9 +119,13 @@ class Backlog(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """All that is kept of one message; `expires_in` is in seconds, `votes` by the rater's hash."""
+    """All that is kept of one message, `votes` by the rater's hash.
+
+    In seconds: for `rateable_for` anyone new can rate it, in `expires_in` it goes.
+    """
 
     message: Message
+    rateable_for: float
     expires_in: float
     votes: Mapping[bytes, Standing]
 
@@ -126,8 +139,10 @@ def of_newer_version(what: str) -> StoreUnavailable:
 
 
 class Store(Protocol):
-    """Keeps messages, and one vote for each of a message's raters, until the message expires.
+    """Keeps messages, and one vote for each of a message's raters.
 
+    A message can be rated until it expires, and is kept until its last vote does, for those who
+    have one that has not. For all others it is unknown then, and its key is taken all the same.
     Every method raises `StoreUnavailable` where the store fails, and takes a bounded time.
     """
 
@@ -139,12 +154,18 @@ class Store(Protocol):
         """Return where this keeps things, for an operator: nothing that is secret; no I/O."""
         ...
 
-    def stash(self, key: str, message: Message, ttl: timedelta) -> bool:
-        """Keep a message; `False` where the key holds another one already."""
+    def stash(
+        self, key: str, message: Message, ttl: timedelta, *, instead_of: Sequence[bytes] = ()
+    ) -> bool:
+        """Keep a message; `False` where the key holds another one already.
+
+        Unless that is one of these raters, who are the hashes of one: then the new one, which has a
+        nonce, takes its place and has no votes. Those on the old one that are marked stay so.
+        """
         ...
 
     def amend(self, key: str, message: Message) -> None:
-        """Replace what is kept of a message, where it is kept, and nothing of its votes."""
+        """Replace context and text of a message, if this one is kept, and nothing of its votes."""
         ...
 
     def remove(self, key: str) -> None:
@@ -179,8 +200,13 @@ class Store(Protocol):
         """Look at what is marked."""
         ...
 
-    def read(self, keys: Sequence[str], raters: Sequence[bytes]) -> list[Standing | None]:
-        """Read messages and the caller's votes in one round trip; `None` for an unknown one."""
+    def read(
+        self, keys: Sequence[str], raters: Sequence[bytes], ttl: timedelta = MONTH
+    ) -> list[Standing | None]:
+        """Read messages and the caller's votes in one round trip; `None` for an unknown one.
+
+        `ttl` is for how long a vote can be read.
+        """
         ...
 
     def announce(self, key: str, value: bytes) -> list[bytes]:

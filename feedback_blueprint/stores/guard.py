@@ -11,7 +11,7 @@ from typing import TypeVar
 from ..errors import StoreUnavailable
 from ..locks import OfProcess
 from ..logs import Complaints
-from .base import Ballot, Message, Outcome, Standing, Store
+from .base import MONTH, Ballot, Message, Outcome, Standing, Store
 
 T = TypeVar("T")
 
@@ -51,21 +51,25 @@ class Guard:
         self._lock = OfProcess(reentrant=True)
         self._out: dict[str, Outage] = {}
 
-    def stash(self, key: str, message: Message, ttl: timedelta) -> bool:
+    def stash(
+        self, key: str, message: Message, ttl: timedelta, *, instead_of: Sequence[bytes] = ()
+    ) -> bool:
         """Keep a message."""
-        return self._ask(lambda: self._store.stash(key, message, ttl), key)
+        return self._ask(lambda: self._store.stash(key, message, ttl, instead_of=instead_of), key)
 
     def amend(self, key: str, message: Message) -> None:
-        """Replace a message."""
+        """Replace what is kept of a message."""
         self._ask(lambda: self._store.amend(key, message), key)
 
     def vote(self, key: str, raters: Sequence[bytes], ballot: Ballot) -> Outcome:
         """Cast a vote."""
         return self._ask(lambda: self._store.vote(key, raters, ballot), key, eager=True)
 
-    def read(self, keys: Sequence[str], raters: Sequence[bytes]) -> list[Standing | None]:
+    def read(
+        self, keys: Sequence[str], raters: Sequence[bytes], ttl: timedelta = MONTH
+    ) -> list[Standing | None]:
         """Read messages and votes."""
-        return self._ask(lambda: self._store.read(keys, raters), *keys, eager=True)
+        return self._ask(lambda: self._store.read(keys, raters, ttl), *keys, eager=True)
 
     def _ask(self, call: Callable[[], T], *keys: str, eager: bool = False) -> T:
         """Let a call through to the store, or refuse it at once; learn from how it ends."""

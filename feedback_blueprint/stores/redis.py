@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
@@ -20,6 +21,7 @@ from redis.exceptions import NoScriptError
 from ..errors import ConfigurationError, StoreUnavailable
 from ..findings import Finding
 from .base import (
+    MONTH,
     Backlog,
     Ballot,
     Mark,
@@ -42,14 +44,18 @@ from .redis_layout import (
     READ,
     STASH,
     TAKE,
+    TIME,
     UNMARK,
     VOTE,
     decode,
-    encode,
-    fields_of,
     is_newer,
     mark_of,
     member_of,
+    pack_time,
+    parts_of,
+    unpack_older,
+    unpack_time,
+    unpack_vote,
 )
 from .redis_outboxes import by_node, near, node_of, shares
 
@@ -112,16 +118,21 @@ class RedisStore:
                 return node_of(client, key)
         return ""
 
-    def stash(self, key: str, message: Message, ttl: timedelta) -> bool:
+    def stash(
+        self, key: str, message: Message, ttl: timedelta, *, instead_of: Sequence[bytes] = ()
+    ) -> bool:
         """Keep a message; one already kept whole is our own, sent twice."""
-        value, milliseconds = encode(message), int(ttl.total_seconds() * 1000)
-        if message.content is not None:
-            self._run(STASH, [key], milliseconds, *fields_of(message))
+        head, rest, *texts = parts_of(message)
+        milliseconds = _milliseconds(ttl)
+        if texts or instead_of:
+            text = (b"c", *texts) if texts else (b"", b"")
+            if self._run(STASH, [key], milliseconds, head, rest, *text, *instead_of) == 1:
+                return True
         else:
             with ERRORS:
-                if self._client.execute_command("SET", key, value, "PX", milliseconds, "NX"):
+                if self._client.execute_command("SET", key, head + rest, "PX", milliseconds, "NX"):
                     return True
-        return bool(self._run(PEEK, [key]) == value)
+        return bool(self._run(PEEK, [key]) == head + rest)
 
     def remove(self, key: str) -> None:
         """Remove a message; its votes are in it."""
@@ -129,8 +140,8 @@ class RedisStore:
             self._client.execute_command("DEL", key)
 
     def amend(self, key: str, message: Message) -> None:
-        """Replace a message, with or without votes."""
-        self._run(AMEND, [key], *fields_of(message))
+        """Replace what is kept of a message, with or without votes."""
+        self._run(AMEND, [key], *parts_of(message))
 
     def vote(self, key: str, raters: Sequence[bytes], ballot: Ballot) -> Outcome:
         """Cast a vote in one script, which marks it if the outbox is on the same server for sure.
@@ -139,9 +150,9 @@ class RedisStore:
         fails, the vote was not acknowledged, and the same vote, sent again, makes up for it.
         """
         outbox, lease, spread = ballot.outbox, int(ballot.lease * 1000), self._is_cluster
+        limits = ballot.max_revisions, "" if outbox is None else lease, _milliseconds(ballot.ttl)
         keys = [key] if outbox is None or spread else [key, outbox]
-        arguments = ballot.vote, ballot.max_revisions, "" if outbox is None else lease, *raters
-        reply = self._run(VOTE, keys, *arguments)
+        reply = self._run(VOTE, keys, ballot.vote, *limits, *raters)
         if reply is None:
             return Outcome("unknown")
         if reply == NEWER:
@@ -214,38 +225,49 @@ class RedisStore:
     def _votes_of(self, marks: Sequence[Mark], lease: int) -> list[Undelivered]:
         """Read the votes; take off the marks of those that were delivered or replaced.
 
-        In a cluster a newer vote may be in no outbox, if its process ended on the way there. Votes
-        on messages that a later version of ours keeps are left to that.
+        Votes on messages that a later version of ours keeps are left to that.
         """
         with ERRORS:
             pipeline: Any = self._client.pipeline(transaction=False)
-            for _, key, voter, _ in marks:
-                pipeline.hmget(key, "m", "x", b"v" + voter, b"p" + voter)
+            for _, key, voter, cast_at in marks:
+                older = b"o" + pack_time(cast_at) + voter
+                pipeline.hmget(key, "m", "x", b"v" + voter, b"p" + voter, older, "f")
             replies = pipeline.execute(raise_on_error=False)
         taken, stale, newer = [], [], False
         for mark, reply in zip(marks, replies, strict=True):
             if isinstance(reply, Exception) and "WRONGTYPE" not in str(reply):
                 raise unavailable(reply)
             # A message that nobody rated is of another type: the ID was used again.
-            fields: Any = (None,) * 4 if isinstance(reply, Exception) else reply
-            head, rest, vote, marked = fields
-            message = decode(head + (rest or b"")) if head else None
-            if message is None and head and is_newer(head):
+            fields: Any = (None,) * 6 if isinstance(reply, Exception) else reply
+            head, rest, held, marked, older, is_replaced = fields
+            message = decode(head[:-TIME] + (rest or b"")) if head else None
+            if head and is_newer(head):
                 newer = True
-            elif message is None:
-                taken.append(Undelivered(mark))
-            elif marked != b"%d" % mark.cast_at:
-                stale.append(mark)
-                if marked and self._is_cluster:
-                    self._index(mark._replace(cast_at=int(marked)), lease)
+            elif found := _undelivered(mark, message, held, marked, older):
+                taken.append(found)
             else:
-                revision, vote = vote.split(b" ", 1)
-                taken.append(Undelivered(mark, message, int(revision), vote))
+                stale.append(mark)
+                if self._is_cluster:
+                    self._lead_on(mark, marked, is_replaced, lease)
         if stale:
             self.unmark(stale)
         if newer and not taken:  # it is said once what else there is was taken
             raise of_newer_version("Redis: a message")
         return taken
+
+    def _lead_on(
+        self, mark: Mark, marked: bytes | None, is_replaced: bytes | None, lease: int
+    ) -> None:
+        """Index the newer votes of a rater: each is in no outbox if its process ended too early."""
+        times = [] if marked is None else [marked]
+        if is_replaced:
+            with ERRORS:
+                names = self._client.hkeys(mark.key)
+            of = [name[1:] for name in names if name.startswith(b"o")]
+            times += [name[:TIME] for name in of if name[TIME:] == mark.voter]
+        for cast_at in map(unpack_time, times):
+            if cast_at > mark.cast_at:
+                self._index(mark._replace(cast_at=cast_at), lease)
 
     def unmark(self, marks: Sequence[Mark]) -> None:
         """Take the marks off the votes and out of the outboxes, in one round trip a server."""
@@ -257,7 +279,7 @@ class RedisStore:
         for first in range(0, len(marks), together):
             some = marks[first : first + together]
             keys = [mark.key for mark in some]
-            values = [value for mark in some for value in (mark.voter, mark.cast_at)]
+            values = [value for mark in some for value in (mark.voter, pack_time(mark.cast_at))]
             pipeline.execute_command("EVAL", UNMARK, len(keys), *keys, *values)
         for outbox in {mark.outbox for mark in marks}:
             members = [member_of(mark) for mark in marks if mark.outbox == outbox]
@@ -283,14 +305,16 @@ class RedisStore:
         """Keep a value in a sorted set, by its time."""
         return list(self._run(ANNOUNCE, [key], value))
 
-    def read(self, keys: Sequence[str], raters: Sequence[bytes]) -> list[Standing | None]:
+    def read(
+        self, keys: Sequence[str], raters: Sequence[bytes], ttl: timedelta = MONTH
+    ) -> list[Standing | None]:
         """Ask for all in one round trip a server, and for nothing that a stranger may not see."""
         replies: dict[str, Any] = {}
 
         def read_from(some: Sequence[str]) -> None:
             pipeline: Any = self._client.pipeline(transaction=False)
             for key in some:
-                pipeline.execute_command("EVAL", READ, 1, key, *raters)
+                pipeline.execute_command("EVAL", READ, 1, key, _milliseconds(ttl), *raters)
             for key, reply in zip(some, pipeline.execute(), strict=True):
                 replies[key] = None if reply == NEWER else reply
 
@@ -307,19 +331,21 @@ class RedisStore:
             elif kind == b"string":
                 fields = {b"m": client.get(key) or b""}
             expires_in = client.pttl(key) / 1000
-        packed = fields.get(b"m", b"") + fields.get(b"x", b"")
-        message = decode(packed, fields.get(b"c"))
-        if is_newer(packed):
+        head, rateable_for = fields.get(b"m", b""), expires_in
+        if is_newer(head):
             raise of_newer_version("Redis: the message")
+        if kind == b"hash":
+            head, until = head[:-TIME], head[-TIME:]
+            rateable_for = unpack_time(until) / 1000 - time.time()
+        message = decode(head + fields.get(b"x", b""), fields.get(b"c"))
         if message is None:
             return None
         votes = {}
         for name, value in fields.items():
             if name.startswith(b"v"):
-                revision, vote = value.split(b" ", 1)
-                marked: Any = fields.get(b"p" + name[1:])
-                votes[name[1:]] = Standing(message, int(revision), vote, marked and int(marked))
-        return Shown(message, expires_in, votes)
+                since = unpack_time(value) if b"p" + name[1:] in fields else None
+                votes[name[1:]] = Standing(message, *unpack_vote(value[TIME:]), since)
+        return Shown(message, rateable_for, expires_in, votes)
 
     def inspect(self, prefix: str = "", *, full: bool = False) -> list[Finding]:  # noqa: ARG002  # no question takes long
         """Look at each server that keeps messages."""
@@ -362,6 +388,21 @@ SCRIPTS = ANNOUNCE, STASH, PEEK, VOTE, AMEND
 HASHES = {script: hashlib.sha1(script.encode()).hexdigest() for script in SCRIPTS}  # noqa: S324  # EVALSHA names a script so
 
 
+def _undelivered(
+    mark: Mark,
+    message: Message | None,
+    held: bytes,
+    marked: bytes | None,
+    older: bytes | None,
+) -> Undelivered | None:
+    """Return the vote that bears a mark; `None` if it was delivered, or another is newer."""
+    if message is None:
+        return Undelivered(mark)
+    if marked == pack_time(mark.cast_at):
+        return Undelivered(mark, message, *unpack_vote(held[TIME:]))
+    return Undelivered(mark, *unpack_older(older)) if older else None
+
+
 def _standing(reply: tuple[bytes, bytes | None] | None) -> Standing | None:
     """Tell what one rater sees of a message, and of the vote kept with it."""
     message = decode(reply[0]) if reply else None
@@ -369,5 +410,8 @@ def _standing(reply: tuple[bytes, bytes | None] | None) -> Standing | None:
         return None
     if reply[1] is None:
         return Standing(message)
-    revision, vote = reply[1].split(b" ", 1)
-    return Standing(message, int(revision), vote)
+    return Standing(message, *unpack_vote(reply[1]))
+
+
+def _milliseconds(ttl: timedelta) -> int:
+    return int(ttl.total_seconds() * 1000)

@@ -1,16 +1,19 @@
 """How messages and votes lie in Redis or Valkey, and the scripts that keep them so.
 
-A message that nobody rated is a string, the smallest thing that Redis keeps. The first vote, or its
-text, turns it into a hash, under the same key and with the same time to live:
+A message that nobody rated is a string, the smallest thing that Redis keeps: how it begins, and
+what else there is of it. The first vote, or its text, turns it into a hash under the same key:
 
-    m               how the message begins: its trace ID and its owner
+    m               how the message begins, and until when it can be rated by anyone new
     x               what else there is of it, if there is
     c               its text, if that is kept: no vote needs it
-    v<rater>        the rater's vote: its revision, a space, the vote
-    p<rater>        its mark, until it is delivered: when it was cast, in milliseconds
+    v<rater>        the rater's vote: when it was cast, its revision, a space, the vote
+    p<rater>        its mark, until it is delivered: when it was cast
+    f               of a message that took another's place: when the last vote on that was cast
+    o<time><rater>  of one that did so, a vote on the other that is not yet delivered: bytes of that
+                    message, the message, revision, a space, vote
 
-An outbox is a sorted set with a member for each mark, by the time in milliseconds at which anybody
-may take the vote over. All times are by Redis's clock.
+A time is of 6 bytes, in milliseconds, and by Redis's clock. An outbox is a sorted set with a member
+for each mark, by the time in milliseconds at which anybody may take the vote over.
 """
 
 from __future__ import annotations
@@ -20,17 +23,33 @@ from typing import Any
 
 from .base import Mark, Message
 
-HEAD = """
-local kind, head = redis.call('TYPE', KEYS[1]).ok
-if kind == 'hash' then head = redis.call('HGET', KEYS[1], 'm')
-elseif kind == 'string' or kind == 'none' then head = redis.call('GETRANGE', KEYS[1], 0, 32) end
-local layout = head and head:byte(1)
-local size = layout == 1 and 17 or layout == 2 and 33
-if layout and layout > 2 and layout < 8 and #head >= 17 then return 'newer' end
-if not size or #head < size or (kind == 'hash' and #head > size) then return end
-head = head:sub(1, size)
+CLOCK = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local function packed(time) return struct.pack('>I6', time) end
+local function unpacked(time) return (struct.unpack('>I6', time)) end
 """
-"""Reads how a message begins. Ends if it does not begin as one: it may be another app's key.
+
+FOUND = """
+local kind, found = redis.call('TYPE', KEYS[1]).ok, {}
+if kind == 'hash' then
+  local names = {'m'}
+  for i = first, #ARGV do names[#names + 1] = 'v' .. ARGV[i] end
+  found = redis.call('HMGET', KEYS[1], unpack(names))
+elseif kind == 'string' or kind == 'none' then
+  found = {redis.call('GETRANGE', KEYS[1], 0, 40)}
+end
+local head = found[1]
+local layout = head and head:byte(1)
+local size = layout and ({17, 33, 25, 41})[layout]
+if layout and layout > 4 and layout < 8 and #head >= 17 then return 'newer' end
+if not size or #head < size or (kind == 'hash' and #head ~= size + 6) then return end
+local until_when = kind == 'hash' and unpacked(head:sub(size + 1))
+head = head:sub(1, size)
+local owner = (layout == 2 or layout == 4) and head:sub(18, 33)
+"""
+"""Reads how a message begins, and the votes of the rater whose hashes are the arguments from
+`first` on. Ends if it does not begin as one: it may be another app's key.
 
 Returns `NEWER` for what `is_newer`.
 """
@@ -39,22 +58,30 @@ NEWER = b"newer"
 """What scripts return for a message that a later version of ours wrote."""
 
 VOTER = """
-local function voter_among(first)
-  if layout == 1 then return ARGV[first] end
-  local owner = head:sub(18, 33)
-  for i = first, #ARGV do if ARGV[i] == owner then return owner end end
+local voter, held
+for i = first, #ARGV do
+  if not owner or ARGV[i] == owner then voter, held = ARGV[i], found[i - first + 2] break end
 end
+if not voter then return end
+held = held and unpacked(held) + life > now and held
+if until_when and until_when <= now and not held then return end
 """
-"""Says under which of the rater's hashes, the last arguments, the caller votes, if at all."""
+"""Says under which of the rater's hashes the caller votes, and finds the vote that is held.
+
+Ends if the message is another's, or can no longer be rated by who has no vote of the last `life`
+milliseconds.
+"""
 
 WHOLE = """
 local rest = kind == 'string' and redis.call('GET', KEYS[1]):sub(size + 1)
   or kind == 'hash' and redis.call('HGET', KEYS[1], 'x') or ''
+local facts = {}
 if rest ~= '' then
-  local valid, found = pcall(cjson.decode, rest)
-  if not valid or type(found) ~= 'table' then return end
-  if found.context and type(found.context) ~= 'table' then return end
-  if found.trace_id and type(found.trace_id) ~= 'string' then return end
+  local valid
+  valid, facts = pcall(cjson.decode, rest)
+  if not valid or type(facts) ~= 'table' then return end
+  if facts.context and type(facts.context) ~= 'table' then return end
+  if facts.trace_id and type(facts.trace_id) ~= 'string' then return end
 end
 local message = head .. rest
 """
@@ -64,64 +91,110 @@ Ends if `decode` would find no message, before anything is written.
 """
 
 KEEP = """
-local function keep(...)
-  if kind == 'hash' then redis.call('HSET', KEYS[1], ...)
-  else
-    local ttl = redis.call('PTTL', KEYS[1])
+local function keep(life, ...)
+  local left = redis.call('PTTL', KEYS[1])
+  if kind ~= 'hash' then
     redis.call('DEL', KEYS[1])
-    redis.call('HSET', KEYS[1], 'm', head, ...)
+    local rateable = left < 0 and 2 ^ 48 - 1 or now + left
+    redis.call('HSET', KEYS[1], 'm', head .. packed(rateable), ...)
     if rest ~= '' then redis.call('HSETNX', KEYS[1], 'x', rest) end
-    if ttl >= 0 then redis.call('PEXPIRE', KEYS[1], math.max(ttl, 1)) end
+  else redis.call('HSET', KEYS[1], ...) end
+  if left >= 0 and (kind ~= 'hash' or left < life) then
+    redis.call('PEXPIRE', KEYS[1], math.max(left, life, 1))
   end
 end
 """
-"""Keeps fields with a message, which is a hash from then on."""
+"""Keeps fields with a message, which is a hash from then on, for `life` milliseconds at least."""
 
-STASH = """
-if redis.call('EXISTS', KEYS[1]) == 0 then
-  redis.call('HSET', KEYS[1], 'm', ARGV[2], 'x', ARGV[3], 'c', ARGV[4])
-  redis.call('PEXPIRE', KEYS[1], ARGV[1])
+STASH = (
+    CLOCK
+    + """
+local life, first = tonumber(ARGV[1]), #ARGV + 1
+local kept = {}
+local function stash()
+  redis.call('DEL', KEYS[1])
+  if ARGV[4] == '' and next(kept) == nil then
+    redis.call('SET', KEYS[1], ARGV[2] .. ARGV[3], 'PX', ARGV[1])
+    return 1
+  end
+  redis.call('HSET', KEYS[1], 'm', ARGV[2] .. packed(now + ARGV[1]))
+  if ARGV[3] ~= '' then redis.call('HSET', KEYS[1], 'x', ARGV[3]) end
+  if ARGV[4] ~= '' then redis.call('HSET', KEYS[1], 'c', ARGV[5]) end
+  for name, value in pairs(kept) do redis.call('HSET', KEYS[1], name, value) end
+  redis.call('PEXPIRE', KEYS[1], life)
+  return 1
 end
-"""
-"""Keeps a message with its text, if there is none. ARGV: milliseconds to live, fields."""
 
-PEEK = HEAD + WHOLE + "return message"
+if redis.call('EXISTS', KEYS[1]) == 0 then return stash() end
+"""
+    + FOUND
+    + WHOLE
+    + """
+if layout > 2 and head == ARGV[2] then return 1 end
+local is_raters = false
+for i = 6, #ARGV do is_raters = is_raters or ARGV[i] == (owner or '') end
+if not is_raters then return end
+
+local fields = kind == 'hash' and redis.call('HGETALL', KEYS[1]) or {}
+local old = {}
+for i = 1, #fields, 2 do old[fields[i]] = fields[i + 1] end
+for name, value in pairs(old) do
+  local what, of = name:sub(1, 1), name:sub(2)
+  if what == 'v' or what == 'f' then
+    kept.f = packed(math.max(unpacked(value), kept.f and unpacked(kept.f) or 0))
+  end
+  if what == 'v' and old['p' .. of] then
+    local vote = struct.pack('>I4', #message) .. message .. value:sub(7)
+    kept['o' .. value:sub(1, 6) .. of] = vote
+  elseif what == 'o' then kept[name] = value
+  end
+  if what == 'p' or what == 'o' then life = math.max(life, redis.call('PTTL', KEYS[1])) end
+end
+return stash()
+"""
+)
+"""Keeps a message, if there is none, or one of a rater who may have it replaced.
+
+ARGV: milliseconds to live, how it begins, what else there is, 'c' and the text or two empty ones,
+and the hashes of the rater. Returns 1 if it is kept, or is already. What a vote on the older one
+needs that is not yet delivered stays as long as that would have.
+"""
+
+PEEK = "local first = 1" + CLOCK + FOUND + WHOLE + "return message"
 """Returns a message without its text."""
 
 READ = (
-    HEAD
+    "local first, life = 2, tonumber(ARGV[1])"
+    + CLOCK
+    + FOUND
     + VOTER
-    + """
-local voter = voter_among(1)
-if not voter then return end
-"""
     + WHOLE
-    + """
-return {message, kind == 'hash' and redis.call('HGET', KEYS[1], 'v' .. voter)}
-"""
+    + "return {message, held and held:sub(7) or false}"
 )
-"""Returns a message without its text, and the caller's vote. ARGV: the hashes of the rater."""
+"""Returns a message without its text, and the caller's vote.
+
+ARGV: for how many milliseconds a vote can be read, and the hashes of the rater.
+"""
 
 VOTE = (
-    HEAD
+    "local first, life = 5, tonumber(ARGV[4])"
+    + CLOCK
+    + FOUND
     + VOTER
-    + """
-local voter = voter_among(4)
-if not voter then return end
-"""
     + WHOLE
     + KEEP
     + """
 local vote, limit, lease = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 
-local revision, standing, mark = 0, nil, nil
+local revision, standing, mark, after = 0, nil, nil, 0
+if held then
+  local space = held:find(' ', 7, true)
+  revision, standing, after = tonumber(held:sub(7, space - 1)), held:sub(space + 1), unpacked(held)
+end
 if kind == 'hash' then
-  local held = redis.call('HMGET', KEYS[1], 'v' .. voter, 'p' .. voter)
-  if held[1] then
-    local space = held[1]:find(' ', 1, true)
-    revision, standing = tonumber(held[1]:sub(1, space - 1)), held[1]:sub(space + 1)
-  end
-  mark = held[2] or nil
+  local beside = redis.call('HMGET', KEYS[1], 'p' .. voter, 'f')
+  mark = beside[1] and string.format('%.0f', unpacked(beside[1]))
+  if beside[2] then after = math.max(after, unpacked(beside[2])) end
 end
 
 if standing == vote or (not standing and vote == 'null') then
@@ -129,25 +202,25 @@ if standing == vote or (not standing and vote == 'null') then
 end
 if revision >= limit and vote ~= 'null' then return 'too-many ' .. revision .. ' 0 ' .. message end
 
-local time = redis.call('TIME')
-local cast = time[1] * 1000 + math.floor(time[2] / 1000)
-if mark and cast <= tonumber(mark) then cast = mark + 1 end
-local fields = {'v' .. voter, (revision + 1) .. ' ' .. vote}
-if lease then fields[3], fields[4] = 'p' .. voter, string.format('%.0f', cast) end
-keep(unpack(fields))
+local cast = math.max(now, after + 1)
+local fields = {'v' .. voter, packed(cast) .. (revision + 1) .. ' ' .. vote}
+if lease then fields[3], fields[4] = 'p' .. voter, packed(cast) end
+keep(life, unpack(fields))
 if mark and not lease then redis.call('HDEL', KEYS[1], 'p' .. voter) end
+local at = string.format('%.0f', cast)
 if KEYS[2] then
   local member = ' ' .. #voter .. ' ' .. voter .. KEYS[1]
   if mark then redis.call('ZREM', KEYS[2], mark .. member) end
-  redis.call('ZADD', KEYS[2], cast + lease, fields[4] .. member)
+  redis.call('ZADD', KEYS[2], cast + lease, at .. member)
 end
-return 'accepted ' .. (revision + 1) .. ' ' .. string.format('%.0f', cast) .. ' ' .. message
+return 'accepted ' .. (revision + 1) .. ' ' .. at .. ' ' .. message
 """
 )
 """Casts a vote. KEYS: the message and, if one server keeps both, the outbox.
 
-ARGV: the vote, the most revisions, the lease in milliseconds ('' for a vote without a mark), and
-the hashes of the rater. Returns the status, the revision, when it was cast and the message.
+ARGV: the vote, the most revisions, the lease in milliseconds ('' for a vote without a mark), for
+how many it can be read and changed, and the hashes of the rater. Returns the status, the revision,
+when it was cast and the message.
 """
 
 TAKE = """
@@ -178,36 +251,48 @@ return redis.call('ZRANGE', KEYS[1], 0, -1)
 
 UNMARK = """
 for i, key in ipairs(KEYS) do
-  local name = 'p' .. ARGV[2 * i - 1]
-  if redis.pcall('HGET', key, name) == ARGV[2 * i] then redis.call('HDEL', key, name) end
+  local voter, cast = ARGV[2 * i - 1], ARGV[2 * i]
+  if redis.pcall('HGET', key, 'p' .. voter) == cast then redis.call('HDEL', key, 'p' .. voter)
+  else redis.pcall('HDEL', key, 'o' .. cast .. voter) end
 end
 """
-"""Takes marks off their votes, if they are still theirs. KEYS: messages; ARGV: voter and mark."""
+"""Takes marks off their votes, if they are still theirs. KEYS: messages; ARGV: voter and time."""
 
 AMEND = (
-    HEAD
+    "local first = #ARGV + 1"
+    + CLOCK
+    + FOUND
     + WHOLE
     + KEEP
     + """
-if ARGV[3] then keep('m', ARGV[1], 'x', ARGV[2], 'c', ARGV[3])
-elseif kind == 'hash' then keep('m', ARGV[1], 'x', ARGV[2])
-else
-  local ttl = math.max(redis.call('PTTL', KEYS[1]), 1)
-  redis.call('SET', KEYS[1], ARGV[1] .. ARGV[2], 'PX', ttl)
+local new = ARGV[2] ~= '' and cjson.decode(ARGV[2]) or {}
+if head ~= ARGV[1] or facts.trace_id ~= new.trace_id then return end
+if ARGV[3] then keep(0, 'x', ARGV[2], 'c', ARGV[3])
+elseif kind == 'hash' then keep(0, 'x', ARGV[2])
+else redis.call('SET', KEYS[1], head .. ARGV[2], 'KEEPTTL')
 end
 """
 )
-"""Replaces a message. ARGV: its fields, the text if there is one."""
+"""Replaces what else there is of a message, if it is still the same one. ARGV: as `parts_of`."""
 
-SIZES = {b"\1": 17, b"\2": 33}
-"""Bytes of a message by its layout, without what else there is."""
+TIME = 6
+"""Bytes of a time."""
+
+SIZES = {b"\1": 17, b"\2": 33, b"\3": 25, b"\4": 41}
+"""Bytes of how a message begins, by its layout."""
 
 
 def encode(message: Message) -> bytes:
-    """Pack a message without its text: a byte for the layout, trace ID, owner, what else there is.
+    """Pack a message without its text: how it begins, and what else there is."""
+    return b"".join(parts_of(message)[:2])
 
-    Layout 1 has no owner, layout 2 has one, of 16 bytes as the trace ID. A trace ID that is not 32
-    hex digits, as New Relic's own inbound header can make it, goes with the rest.
+
+def parts_of(message: Message) -> list[bytes]:
+    """Return how a message begins, what else there is, and its text if there is one.
+
+    It begins with a byte for the layout, the trace ID, the owner if it has one, of 16 bytes, and
+    the nonce if it has one, of 8. A trace ID that is not 32 hex digits, as New Relic's own inbound
+    header can make it, goes with the rest.
     """
     rest: dict[str, Any] = {}
     try:
@@ -218,16 +303,10 @@ def encode(message: Message) -> bytes:
         trace_id, rest["trace_id"] = bytes(16), message.trace_id
     if message.context:
         rest["context"] = dict(message.context)
-    packed = (b"\2" if message.owner else b"\1") + trace_id + message.owner
-    return packed + json.dumps(rest, separators=(",", ":")).encode() if rest else packed
-
-
-def fields_of(message: Message) -> list[bytes]:
-    """Return the fields of a message that is a hash, the text if there is one."""
-    packed = encode(message)
-    size = SIZES[packed[:1]]
+    layout = 1 + bool(message.owner) + 2 * bool(message.nonce)
+    head = bytes([layout]) + trace_id + message.owner + message.nonce
     texts = [] if message.content is None else [message.content.encode()]
-    return [packed[:size], packed[size:], *texts]
+    return [head, json.dumps(rest, separators=(",", ":")).encode() if rest else b"", *texts]
 
 
 def decode(value: bytes, content: bytes | None = None) -> Message | None:
@@ -244,7 +323,31 @@ def decode(value: bytes, content: bytes | None = None) -> Message | None:
     context, trace_id = rest.get("context", {}), rest.get("trace_id", value[1:17].hex())
     if not isinstance(context, dict) or not isinstance(trace_id, str):
         return None
-    return Message(trace_id, value[17:end], context, None if content is None else content.decode())
+    nonce_at = end - 8 if value[0] > 2 else end
+    text = None if content is None else content.decode()
+    return Message(trace_id, value[17:nonce_at], context, text, value[nonce_at:end])
+
+
+def pack_time(milliseconds: int) -> bytes:
+    """Pack a time as the scripts do."""
+    return milliseconds.to_bytes(TIME, "big")
+
+
+def unpack_time(packed: bytes) -> int:
+    """Return the time that `packed` begins with, in milliseconds."""
+    return int.from_bytes(packed[:TIME], "big")
+
+
+def unpack_vote(held: bytes) -> tuple[int, bytes]:
+    """Return the revision and the vote of what is held, after its time."""
+    revision, vote = held.split(b" ", 1)
+    return int(revision), vote
+
+
+def unpack_older(kept: bytes) -> tuple[Message | None, int, bytes]:
+    """Return a message that another took the place of, with the revision and the vote on it."""
+    end = 4 + int.from_bytes(kept[:4], "big")
+    return decode(kept[4:end]), *unpack_vote(kept[end:])
 
 
 def is_newer(head: bytes) -> bool:

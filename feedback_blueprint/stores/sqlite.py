@@ -6,9 +6,7 @@ interpreter between statements, with the file locked, would make all others wait
 
 from __future__ import annotations
 
-import contextlib
 import random
-import sqlite3
 import time
 from collections.abc import Sequence
 from datetime import timedelta
@@ -18,6 +16,7 @@ from typing import Any
 from ..findings import Finding
 from .base import (
     ANYONE,
+    MONTH,
     RETRACTED,
     Backlog,
     Ballot,
@@ -76,7 +75,9 @@ class SQLiteStore:
         """Return the file as a URL."""
         return f"sqlite:///{self._path}"
 
-    def stash(self, key: str, message: Message, ttl: timedelta) -> bool:
+    def stash(
+        self, key: str, message: Message, ttl: timedelta, *, instead_of: Sequence[bytes] = ()
+    ) -> bool:
         """Keep a message, and now and then remove some that have expired."""
         now = time.time()
         row = {"key": key, "now": now, "expires": now + ttl.total_seconds(), **row_of(message)}
@@ -84,10 +85,12 @@ class SQLiteStore:
             # At 100 a time, more go than come.
             if random.random() < 0.05:  # noqa: S311  # it keeps nothing secret
                 execute(CLEAN_UP, (now,))
-            if execute(STASH, row).rowcount == 1:
+            statement, raters = _for_raters(STASH, instead_of)
+            if execute(statement, row | raters).rowcount == 1:
                 return True
             found = execute(FIND, (key, now)).fetchone()
-            return found is not None and message_of(*found[:4]) == message
+            kept = found and message_of(*found[:5])
+            return kept == message or bool(kept and kept.nonce and kept.nonce == message.nonce)
 
     def remove(self, key: str) -> None:
         """Remove a message; its votes go with it."""
@@ -95,14 +98,14 @@ class SQLiteStore:
             execute(REMOVE, (key,))
 
     def amend(self, key: str, message: Message) -> None:
-        """Replace a message."""
+        """Replace what is kept of a message."""
         with self._connected() as execute:
             execute(AMEND, {"key": key, **row_of(message)})
 
     def vote(self, key: str, raters: Sequence[bytes], ballot: Ballot) -> Outcome:
         """Look, decide, and write if nobody else has in between; else look again."""
         with self._connected() as execute:
-            while (seen := _look(execute, key, raters)) is not None:
+            while (seen := _look(execute, key, raters, ballot.ttl)) is not None:
                 message, revision, standing, before = seen
                 voter = message.voter(raters) or ANYONE
                 if standing == ballot.vote or (standing is None and ballot.vote == RETRACTED):
@@ -117,13 +120,16 @@ class SQLiteStore:
                     "revision": revision + 1,
                     "vote": ballot.vote,
                     "cast_at": cast_at,
+                    "keeps": now + ballot.ttl.total_seconds(),
                     "outbox": ballot.outbox,
                     "due": now + ballot.lease,
+                    "since": _since(ballot.ttl),
+                    "trace_id": message.trace_id,
+                    "nonce": message.nonce,
                 }
-                with contextlib.suppress(sqlite3.IntegrityError):  # the message has just gone
-                    if execute(VOTE, row).rowcount == 1:
-                        mark = Mark(ballot.outbox, key, voter, cast_at) if ballot.outbox else None
-                        return Outcome("accepted", revision + 1, message, cast_at, mark)
+                if execute(VOTE, row).rowcount == 1:
+                    mark = Mark(ballot.outbox, key, voter, cast_at) if ballot.outbox else None
+                    return Outcome("accepted", revision + 1, message, cast_at, mark)
             return Outcome("unknown")
 
     def take(
@@ -171,24 +177,28 @@ class SQLiteStore:
             execute(FORGET, (now - 3600,))
             return [found for (found,) in execute(ANNOUNCED, (key,))]
 
-    def read(self, keys: Sequence[str], raters: Sequence[bytes]) -> list[Standing | None]:
+    def read(
+        self, keys: Sequence[str], raters: Sequence[bytes], ttl: timedelta = MONTH
+    ) -> list[Standing | None]:
         """Read each message and the caller's vote."""
         with self._connected() as execute:
-            looks = [_look(execute, key, raters) for key in keys]
+            looks = [_look(execute, key, raters, ttl) for key in keys]
         return [look and Standing(*look[:3]) for look in looks]
 
     def show(self, key: str) -> Shown | None:
         """Read all that is kept of one message."""
         with self._connected() as execute:
-            found = execute(FIND, (key, time.time())).fetchone()
+            now = time.time()
+            found = execute(FIND, (key, now)).fetchone()
             if found is None:
                 return None
-            *row, expires = found
+            *row, rateable, expires = found
             message = message_of(*row)
             votes = execute(FIND_VOTES, (key,))
             return Shown(
                 message,
-                expires - time.time(),
+                rateable - now,
+                expires - now,
                 {voter: Standing(message, n, vote, marked) for voter, n, vote, marked in votes},
             )
 
@@ -208,17 +218,30 @@ class SQLiteStore:
 
 
 def _look(
-    execute: Execute, key: str, raters: Sequence[bytes]
+    execute: Execute, key: str, raters: Sequence[bytes], ttl: timedelta
 ) -> tuple[Message, int, bytes | None, int] | None:
-    """Return a message as one rater sees it: with the vote's revision, the vote, and its time."""
-    names = [f"rater_{number}" for number in range(len(raters))]
-    statement = LOOK.format(raters=", ".join(f":{name}" for name in names))
-    row = {"key": key, "now": time.time(), "current": raters[0]}
-    found = execute(statement, row | dict(zip(names, raters, strict=True))).fetchone()
+    """Return a message as one rater sees it: with the vote's revision, the vote, and its time.
+
+    The time is that of the last vote on an older message, if that is later.
+    """
+    statement, named = _for_raters(LOOK, raters)
+    row = {"key": key, "now": time.time(), "since": _since(ttl), "current": raters[0]}
+    found = execute(statement, row | named).fetchone()
     if found is None:
         return None
-    trace_id, owner, context, revision, vote, cast_at = found
-    return message_of(trace_id, owner, context), revision or 0, vote, cast_at or 0
+    *message, revision, vote, cast_at = found
+    return message_of(*message), revision or 0, vote, cast_at
+
+
+def _for_raters(statement: str, raters: Sequence[bytes]) -> tuple[str, dict[str, bytes]]:
+    """Return a statement that takes these raters, and their parameters."""
+    named = {f"rater_{number}": rater for number, rater in enumerate(raters)}
+    return statement.format(raters=", ".join(f":{name}" for name in named)), named
+
+
+def _since(ttl: timedelta) -> int:
+    """Return when the oldest vote can have been cast that can still be read."""
+    return int((time.time() - ttl.total_seconds()) * 1000)
 
 
 def _of_marks(execute: Execute, statement: str, marks: Sequence[Mark], *after: Any) -> None:

@@ -7,37 +7,73 @@ from typing import Any
 
 from .base import Message
 
-VERSION = 2
+VERSION = 3
+
+KEEP_MESSAGE = """
+BEGIN
+    UPDATE messages
+    SET rateable = coalesce(rateable, expires), expires = max(expires, new.keeps)
+    WHERE key = new.key AND older = new.older;
+END
+"""
 
 SCHEMA = (
     "BEGIN IMMEDIATE",
     """
     CREATE TABLE IF NOT EXISTS messages (
-        key TEXT PRIMARY KEY,
-        expires REAL NOT NULL, -- seconds since the epoch
+        key TEXT NOT NULL,
+        older INTEGER NOT NULL, -- 0, or a number of its own if another took its place
+        expires REAL NOT NULL, -- when nobody can rate or read it, in seconds since the epoch
+        rateable REAL, -- when nobody new can, if that is another time
         trace_id TEXT NOT NULL,
         owner BLOB NOT NULL,
         context TEXT,
-        content TEXT
+        content TEXT,
+        nonce BLOB NOT NULL,
+        after INTEGER NOT NULL, -- when the last vote on an older one was cast, as votes have it
+        PRIMARY KEY (key, older)
     ) WITHOUT ROWID
     """,
     "CREATE INDEX IF NOT EXISTS messages_expires ON messages (expires)",
     """
     CREATE TABLE IF NOT EXISTS votes (
-        key TEXT NOT NULL REFERENCES messages ON DELETE CASCADE,
+        key TEXT NOT NULL,
+        older INTEGER NOT NULL,
         voter BLOB NOT NULL,
         revision INTEGER NOT NULL,
         vote BLOB NOT NULL,
         cast_at INTEGER NOT NULL, -- when, in milliseconds since the epoch
+        keeps REAL NOT NULL, -- its message until then, in seconds since the epoch
         outbox TEXT, -- the mark, until the vote is delivered
         due REAL, -- when anybody may take it over, in seconds since the epoch
-        PRIMARY KEY (key, voter)
+        PRIMARY KEY (key, older, voter),
+        FOREIGN KEY (key, older) REFERENCES messages ON DELETE CASCADE
     ) WITHOUT ROWID
     """,
     "CREATE INDEX IF NOT EXISTS votes_due ON votes (outbox, due) WHERE outbox IS NOT NULL",
+    "CREATE TRIGGER IF NOT EXISTS votes_cast AFTER INSERT ON votes " + KEEP_MESSAGE,
+    "CREATE TRIGGER IF NOT EXISTS votes_changed AFTER UPDATE OF cast_at ON votes " + KEEP_MESSAGE,
+    # The place of a message is taken: it and its votes stay for what is not yet delivered alone.
     """
-    CREATE TRIGGER IF NOT EXISTS messages_again AFTER UPDATE OF expires ON messages
-    BEGIN DELETE FROM votes WHERE key = new.key; END
+    CREATE TRIGGER IF NOT EXISTS messages_again AFTER UPDATE OF nonce ON messages BEGIN
+        INSERT INTO messages SELECT
+            old.key, (SELECT max(older) + 1 FROM messages WHERE key = old.key), old.expires,
+            old.rateable, old.trace_id, old.owner, old.context, NULL, old.nonce, 0
+        WHERE EXISTS (
+            SELECT 1 FROM votes WHERE key = old.key AND older = 0 AND outbox IS NOT NULL
+        );
+        UPDATE votes SET older = (SELECT max(older) FROM messages WHERE key = old.key)
+        WHERE key = old.key AND older = 0 AND outbox IS NOT NULL;
+        DELETE FROM votes WHERE key = old.key AND older = 0;
+    END
+    """,
+    """
+    CREATE TRIGGER IF NOT EXISTS votes_delivered AFTER UPDATE OF outbox ON votes
+    WHEN new.older AND new.outbox IS NULL BEGIN
+        DELETE FROM messages WHERE key = new.key AND older = new.older AND NOT EXISTS (
+            SELECT 1 FROM votes WHERE key = new.key AND older = new.older AND outbox IS NOT NULL
+        );
+    END
     """,
     """
     CREATE TABLE IF NOT EXISTS announced (
@@ -61,48 +97,60 @@ FROM pragma_user_version
 REMOVE = "DELETE FROM messages WHERE key = ?"
 
 STASH = """
-INSERT INTO messages VALUES (:key, :expires, :trace_id, :owner, :context, :content)
-ON CONFLICT (key) DO UPDATE SET expires = excluded.expires, trace_id = excluded.trace_id,
-    owner = excluded.owner, context = excluded.context, content = excluded.content
+INSERT INTO messages
+VALUES (:key, 0, :expires, NULL, :trace_id, :owner, :context, :content, :nonce, 0)
+ON CONFLICT (key, older) DO UPDATE SET expires = excluded.expires, rateable = NULL,
+    trace_id = excluded.trace_id, owner = excluded.owner, context = excluded.context,
+    content = excluded.content, nonce = excluded.nonce, after = max(messages.after, coalesce((
+        SELECT max(cast_at) FROM votes WHERE votes.key = messages.key AND votes.older = 0
+    ), 0))
 WHERE messages.expires <= :now
+    OR (messages.owner IN ({raters}) AND messages.nonce != excluded.nonce)
 """
 
 CLEAN_UP = """
-DELETE FROM messages WHERE key IN (
-    SELECT key FROM messages WHERE expires <= ? AND NOT EXISTS (
-        SELECT 1 FROM votes WHERE votes.key = messages.key AND outbox IS NOT NULL
+DELETE FROM messages WHERE (key, older) IN (
+    SELECT key, older FROM messages WHERE expires <= ? AND NOT EXISTS (
+        SELECT 1 FROM votes
+        WHERE votes.key = messages.key AND votes.older = messages.older AND outbox IS NOT NULL
     ) LIMIT 100
 )
 """
 """Leaves a vote that was never delivered to whoever takes it over, and says so in the log."""
 
 AMEND = """
-UPDATE messages SET trace_id = :trace_id, owner = :owner, context = :context, content = :content
-WHERE key = :key
+UPDATE messages SET context = :context, content = :content
+WHERE key = :key AND older = 0 AND trace_id = :trace_id AND nonce = :nonce
 """
 
 FIND = """
-SELECT trace_id, owner, context, content, expires FROM messages WHERE key = ? AND expires > ?
+SELECT trace_id, owner, context, nonce, content, coalesce(rateable, expires), expires FROM messages
+WHERE key = ? AND older = 0 AND expires > ?
 """
 
 LOOK = """
-SELECT trace_id, owner, context, revision, vote, cast_at FROM messages
-LEFT JOIN votes ON votes.key = messages.key
-    AND voter = CASE WHEN owner = x'' THEN :current ELSE owner END
-WHERE messages.key = :key AND expires > :now AND (owner = x'' OR owner IN ({raters}))
+SELECT trace_id, owner, context, nonce, revision, vote, max(coalesce(cast_at, 0), after)
+FROM messages LEFT JOIN votes ON votes.key = messages.key AND votes.older = 0
+    AND voter = CASE WHEN owner = x'' THEN :current ELSE owner END AND cast_at > :since
+WHERE messages.key = :key AND messages.older = 0 AND messages.expires > :now
+    AND (owner = x'' OR owner IN ({raters}))
+    AND (revision IS NOT NULL OR coalesce(rateable, messages.expires) > :now)
 """
 """Finds what a rater may see, and no text: of another's message not more than of none."""
 
 FIND_VOTES = """
-SELECT voter, revision, vote, CASE WHEN outbox IS NOT NULL THEN cast_at END FROM votes WHERE key = ?
+SELECT voter, revision, vote, CASE WHEN outbox IS NOT NULL THEN cast_at END FROM votes
+WHERE key = ? AND older = 0
 """
 
 VOTE = """
-INSERT INTO votes VALUES (:key, :voter, :revision, :vote, :cast_at, :outbox, :due)
-ON CONFLICT (key, voter) DO UPDATE SET revision = excluded.revision, vote = excluded.vote,
-    cast_at = excluded.cast_at, outbox = excluded.outbox, due = excluded.due
-WHERE votes.revision = :revision - 1
+INSERT INTO votes SELECT key, 0, :voter, :revision, :vote, :cast_at, :keeps, :outbox, :due
+FROM messages WHERE key = :key AND older = 0 AND trace_id = :trace_id AND nonce = :nonce
+ON CONFLICT (key, older, voter) DO UPDATE SET revision = excluded.revision, vote = excluded.vote,
+    cast_at = excluded.cast_at, keeps = excluded.keeps, outbox = excluded.outbox, due = excluded.due
+WHERE votes.revision = :revision - 1 OR votes.cast_at <= :since
 """
+"""Casts a vote on the message that was looked at, if nobody else has cast one meanwhile."""
 
 MARKS = 100
 """Marks in one statement: SQLite takes at least 999 parameters."""
@@ -114,14 +162,15 @@ WHERE key IN (SELECT key FROM marks) AND (key, voter, cast_at) IN marks AND outb
 """By the key as well: for three columns that no index has all of, SQLite looks at each vote."""
 
 TAKE = """
-UPDATE votes SET due = :until WHERE (key, voter) IN (
-    SELECT key, voter FROM votes WHERE outbox = :outbox AND due <= :now ORDER BY due LIMIT :limit
+UPDATE votes SET due = :until WHERE (key, older, voter) IN (
+    SELECT key, older, voter FROM votes
+    WHERE outbox = :outbox AND due <= :now ORDER BY due LIMIT :limit
 )
 """
 
 TAKEN = """
-SELECT votes.key, voter, cast_at, revision, vote, trace_id, owner, context, expires
-FROM votes JOIN messages USING (key) WHERE outbox = ? AND due = ?
+SELECT key, voter, cast_at, revision, vote, trace_id, owner, context, nonce, expires
+FROM votes JOIN messages USING (key, older) WHERE outbox = ? AND due = ?
 """
 
 UNMARK = """
@@ -147,11 +196,12 @@ def row_of(message: Message) -> dict[str, Any]:
         "owner": message.owner,
         "context": json.dumps(message.context) if message.context else None,
         "content": message.content,
+        "nonce": message.nonce,
     }
 
 
 def message_of(
-    trace_id: str, owner: bytes, context: str | None, content: str | None = None
+    trace_id: str, owner: bytes, context: str | None, nonce: bytes, content: str | None = None
 ) -> Message:
     """Return the message that a row holds."""
-    return Message(trace_id, owner, json.loads(context) if context else {}, content)
+    return Message(trace_id, owner, json.loads(context) if context else {}, content, nonce)

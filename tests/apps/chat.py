@@ -165,6 +165,11 @@ def stash_view() -> ResponseReturnValue:
     return {"message_id": feedback.stash(f"row-{prompt()}")}
 
 
+@app.post("/again")
+def again_view() -> ResponseReturnValue:
+    return {"message_id": feedback.stash(f"again-{prompt()}", replace=True)}
+
+
 @app.post("/thread")
 def thread_view() -> ResponseReturnValue:
     captured = feedback.capture()

@@ -14,7 +14,7 @@ from redis_server import RedisServer
 
 from feedback_blueprint.stores import Message, SQLiteStore
 from feedback_blueprint.stores.redis_layout import encode
-from feedback_blueprint.stores.sqlite_layout import STASH
+from feedback_blueprint.stores.sqlite_layout import STASH, row_of
 
 WEEK = timedelta(days=7)
 
@@ -46,13 +46,16 @@ def fill_sqlite(store: SQLiteStore, path: Path, messages: int, ttl: timedelta) -
     """Bytes that it takes for each message."""
     store.stash(new_key(), new_message(), WEEK)  # makes the tables
     expires = time.time() + ttl.total_seconds()
-    row = {"now": 0, "expires": expires, "owner": b"", "context": None, "content": None}
+    row = {"now": 0, "expires": expires, **row_of(new_message())}
+    statement = STASH.format(raters="")
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA synchronous = OFF")
         connection.execute("PRAGMA cache_size = -500000")
         connection.execute("BEGIN")
         for _ in range(messages):
-            connection.execute(STASH, row | {"key": new_key(), "trace_id": secrets.token_hex(16)})
+            connection.execute(
+                statement, row | {"key": new_key(), "trace_id": secrets.token_hex(16)}
+            )
         connection.execute("COMMIT")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return path.stat().st_size / messages

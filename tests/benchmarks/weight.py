@@ -13,7 +13,7 @@ from redis_server import RedisServer
 from feedback_blueprint.stores import ANYONE, Message, RedisStore
 from feedback_blueprint.stores.redis_layout import VOTE, encode
 
-WEEK = 7 * 24 * 3600
+WEEK, MONTH = 7 * 24 * 3600, 30 * 24 * 3600
 OUTBOX = "!outbox:weight"
 
 
@@ -39,7 +39,7 @@ def bytes_per_message(redis: RedisServer, keys: int) -> tuple[float, float, floa
         return [("SET", key, encode(Message(next(trace_ids))), "PX", WEEK * 1000, "NX")]
 
     def rate(key: str) -> list[tuple[object, ...]]:
-        return [("EVALSHA", vote_script, 2, key, OUTBOX, vote, 20, 0, ANYONE)]
+        return [("EVALSHA", vote_script, 2, key, OUTBOX, vote, 20, 0, MONTH * 1000, ANYONE)]
 
     with redis.client() as client:
         vote_script = client.script_load(VOTE)

@@ -22,6 +22,8 @@ def results(app: Flask) -> None:
     app.register_blueprint(feedback)
     assert_type(feedback.stash(5, rater="ann"), str | None)
     assert_type(feedback.capture().stash(UUID(int=1), rater=None), str | None)
+    assert_type(feedback.stash("m", replace=True), str | None)
+    assert_type(feedback.capture().stash("m", replace=False), str | None)
     with feedback.capture().transaction("answer") as nothing:
         assert_type(nothing, None)
     assert_type(feedback.message_id, str | None)
@@ -45,6 +47,7 @@ def heard(app: Flask, *, attributes: Mapping[str, Any], **_: object) -> None: ..
 def wrong_calls() -> None:
     """Each is an error under both checkers, or its comment is one."""
     feedback.stash(rater=5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    feedback.stash("m", replace="yes")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     feedback.stash(1.5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     feedback.submit("m")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     feedback.submit("m", 1.5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

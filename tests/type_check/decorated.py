@@ -53,6 +53,11 @@ def generator_with_arguments(prompt: str) -> Iterator[str]:
     yield prompt
 
 
+@feedback.trace_message(message_id="id", replace=True)
+def plain_made_again(prompt: str) -> dict[str, str]:
+    return {"id": prompt}
+
+
 @feedback.trace_message(content=lambda items: "".join(items))
 async def async_generator_with_arguments(prompt: str) -> AsyncIterator[str]:
     yield prompt
@@ -102,6 +107,7 @@ async def results() -> None:
     assert_type(generator(prompt="hi"), Generator[str, int, bool])
     assert_type(async_generator("hi"), AsyncGenerator[str, int])
     assert_type(plain_with_arguments("hi"), dict[str, str])
+    assert_type(plain_made_again("hi"), dict[str, str])
     assert_type(await coroutine_with_arguments("hi"), dict[str, int])
     assert_type(generator_with_arguments("hi"), Iterator[str])
     assert_type(async_generator_with_arguments("hi"), AsyncIterator[str])
@@ -141,5 +147,6 @@ def wrong_arguments() -> None:
     feedback.trace_message(context="m")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
     feedback.trace_message(context={5: "m"})  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
     feedback.trace_message(context=len)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    feedback.trace_message(replace="yes")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
     feedback.trace_message(content=len)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     feedback.trace_message(model="m")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
