@@ -10,6 +10,7 @@ from uuid import UUID
 
 from .attributes import message_id_text, new_message_id, sort_out
 from .errors import AgentNotRecording, StoreUnavailable
+from .logs import Brief
 from .stores import Message
 from .votes import Votes
 
@@ -91,7 +92,9 @@ class Capture:
         try:
             key = new_message_id() if message_id is None else message_id_text(message_id)
         except ValueError as error:
-            votes.complaints.warn("ID", "Message ID %r cannot be used. %s", message_id, error)
+            votes.complaints.warn(
+                "ID", "Message ID %r cannot be used. %s", Brief(message_id), error
+            )
             return None
         message = Message(self._trace_id, owner, context, self._content_to_keep(content))
         try:

@@ -38,7 +38,18 @@ from .logs import Complaints
 from .raters import Raters
 from .schemas import feedback_schema
 from .signals import feedback_recorded
-from .stores import RETRACTED, Backlog, Ballot, Guard, Message, Shown, Store, Undelivered
+from .stores import (
+    FASTER,
+    RETRACTED,
+    Backlog,
+    Ballot,
+    Guard,
+    Message,
+    Shown,
+    Store,
+    Undelivered,
+    is_slow,
+)
 from .telemetry import Agent, Limits, NewRelic
 
 MARK = "!outbox:"
@@ -71,7 +82,7 @@ class Votes:
         self.agent: Agent = NewRelic()
         self.complaints: Complaints = Complaints()
         self._store = store
-        self._guard = Guard(store, self.complaints)
+        self._guard = Guard(store, self.complaints, settings.store_timeout, self._measure)
         self._namespace = f"{quote(namespace, safe='')}:" if namespace else ""
         self._schema = feedback_schema(settings.ratings, settings.categories)
         outboxes = f"{settings.key_prefix}{MARK}{self._namespace}"
@@ -101,10 +112,10 @@ class Votes:
         try:
             key = message_id_text(message_id)
         except ValueError:
-            raise UnknownMessage from None
+            raise self._unknown() from None
         receipt = self._take(key, None, raters)
         if receipt.status == "unchanged":
-            raise UnknownMessage("There is no vote of yours on this message to take back.")
+            raise self._unknown("There is no vote of yours on this message to take back.")
         return receipt
 
     def read(self, message_ids: Sequence[str], raters: Sequence[bytes]) -> dict[str, Any]:
@@ -158,6 +169,9 @@ class Votes:
                     self.complaints.warn("key", "SECRET_KEY: %s. %s", finding.seen, finding.remedy)
             self._is_announced = True
 
+    def _measure(self, seconds: float) -> None:
+        self.agent.measure("StoreSeconds", seconds)
+
     def _announce(self) -> list[bytes]:
         fingerprints = self.raters.fingerprints
         key = f"{self.settings.key_prefix}{KEYS}{self._namespace}"
@@ -173,9 +187,12 @@ class Votes:
             ballot = Ballot(b"[0]", 1, f"{self.settings.key_prefix}!check", 10)
             outcome = self._store.vote(key, [rater], ballot)
             self._store.unmark([outcome.mark] if outcome.mark else [])
-            took = (time.perf_counter() - start) * 1000
-            ok = outcome.status == "accepted"
-            findings.append(Finding("store", ok, f"a message and a vote in {took:.1f} ms"))
+            took = time.perf_counter() - start
+            self._store.read([key], [rater])  # once it is connected, and knows our scripts
+            trip = time.perf_counter() - start - took
+            ok = outcome.status == "accepted" and not is_slow(trip, self.settings.store_timeout)
+            seen = f"a message and a vote in {took * 1000:.1f} ms, a read in {trip * 1000:.1f} ms"
+            findings.append(Finding("store", ok, seen, FASTER))
             findings += self._store.inspect()
             findings += self.raters.inspect(self._announce())
             if backlog := self.backlog():
@@ -198,13 +215,18 @@ class Votes:
                     self.complaints.warn(str(error), "Feedback cannot be recorded. %s", error)
                 raise
 
+    def _unknown(self, *detail: str) -> UnknownMessage:
+        """Count a vote that is on no message, and return its refusal: the log would fill up."""
+        self.agent.count("VotesUnknown")
+        return UnknownMessage(*detail)
+
     def _refuse_what_would_be_cut(
         self, message_id: str, vote: Vote | None, raters: Sequence[bytes], limit: int
     ) -> None:
         """Make the event before the vote, for an agent that is set below its default."""
         [standing] = self._guard.read([self._key(message_id)], raters)
         if standing is None:
-            raise UnknownMessage
+            raise self._unknown()
         receipt = Receipt(message_id, "", standing.revision + 1, "accepted")
         at_least = max(limit, FEEDBACK_ID_SIZE)
         ratings = self.settings.ratings
@@ -226,7 +248,7 @@ class Votes:
         outcome = self._guard.vote(self._key(message_id), raters, ballot)
         message, revision = outcome.message, outcome.revision
         if message is None:
-            raise UnknownMessage
+            raise self._unknown()
         if outcome.status == "too-many":
             raise TooManyRevisions(self.settings.max_revisions)
         identity = feedback_id(message_id, message, message.voter(raters) or b"")

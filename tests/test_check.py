@@ -82,8 +82,8 @@ def test_what_is_wrong_is_named_with_its_remedy(redis_server: RedisServer, tmp_p
     bad = {what for what, finding in found.items() if not finding["ok"]}
     assert bad == {
         *("high security", "custom events", "bytes of one value", "reservoir"),
-        *("AI monitoring", "startup_timeout", "memory limit and eviction", "persistence"),
-    }
+        *("startup_timeout", "memory limit and eviction", "persistence"),
+    }, "high security switches AI monitoring off, and no remedy names that"
     assert all(found[what]["remedy"] for what in bad)
     assert found["custom events"]["remedy"].startswith("High security mode drops custom events")
 
