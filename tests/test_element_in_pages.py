@@ -194,7 +194,7 @@ def test_slots_parts_and_no_leaks(visitor: Visitor, new_id: str) -> None:
     }""")
     expect(element(page).get_by_text("+1")).to_be_visible()
     good(page).click()  # it is there, though the page hides all of its buttons
-    send = button(page, "Send")
+    send = button(page, "Send comment")
     assert send.evaluate("send => getComputedStyle(send).textTransform") == "uppercase"
     textarea = element(page).get_by_role("textbox")
     assert textarea.evaluate("area => getComputedStyle(area).color") != "rgb(255, 0, 0)"
