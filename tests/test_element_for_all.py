@@ -132,10 +132,6 @@ def test_a_browser_from_before_the_stated_ones_can_vote_and_take_back(
         for (const name of ["ariaPressed", "ariaLabel", "ariaInvalid", "ariaDisabled"]) {
             delete Element.prototype[name];
         }
-        const {replaceSync} = CSSStyleSheet.prototype;
-        CSSStyleSheet.prototype.replaceSync = function (text) {
-            replaceSync.call(this, text.replaceAll(":has(", ":not-known("));
-        };
     """)
     page = visitor.open(new_id)
     good(page).click()

@@ -81,12 +81,9 @@ const CSS_TEXT = `
     fill: none; stroke: currentColor; stroke-width: 1.7; stroke-linejoin: round;
   }
   [part~=down] svg { transform: scaleY(-1); }
-  [part~=pressed] { color: var(--feedback-accent, inherit); }
-  [part~=pressed] svg { fill: currentColor; }
+  [part~=filled] { color: var(--feedback-accent, inherit); }
+  [part~=filled] svg { fill: currentColor; }
   [part~=category][part~=pressed] { box-shadow: inset 0 0 0 2px; }
-  /* Of its own: a browser that does not know :has drops the whole rule. */
-  [part~=star]:has(~ [part~=pressed]) { color: var(--feedback-accent, inherit); }
-  [part~=star]:has(~ [part~=pressed]) svg { fill: currentColor; }
   textarea { flex: 1; min-width: 9rem; max-height: 16rem; field-sizing: content; }
   ::placeholder { color: inherit; opacity: .8; }
   @media (forced-colors: active) {
@@ -140,11 +137,14 @@ function choiceButton(part, choice, choose, ...content) {
   return made;
 }
 
-// Attributes, not their reflection, which Firefox has since 119 only.
-function pressOne({children}, choice) {
-  for (const each of children) {
-    each.setAttribute("aria-pressed", each.choice === choice);
-    each.part.toggle("pressed", each.choice === choice);
+// Attributes, not their reflection, which Firefox has since 119 only; and no :has for the stars
+// up to the chosen one, which WebKit does not draw anew.
+function pressOne(group, choice) {
+  const buttons = [...group.children], chosen = buttons.findIndex((each) => each.choice === choice);
+  for (const [i, each] of buttons.entries()) {
+    each.setAttribute("aria-pressed", i === chosen);
+    each.part.toggle("pressed", i === chosen);
+    each.part.toggle("filled", each.part.contains("star") ? i <= chosen : i === chosen);
   }
 }
 
