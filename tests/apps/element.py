@@ -10,8 +10,8 @@ from flask_wtf.csrf import CSRFProtect
 from feedback_blueprint import FeedbackBlueprint
 
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
-    "base-uri 'none'; require-trusted-types-for 'script'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src 'self' data:; base-uri 'none'; require-trusted-types-for 'script'"
 )
 
 feedback = FeedbackBlueprint(url_prefix="/llm", rater=lambda: session.get("user"))
