@@ -14,38 +14,12 @@ from element_page import (
     expect,
     good,
     hold,
-    kept,
     pressed,
-    reload,
     says,
     wait,
 )
 
 FAMILY = "\N{MAN}\u200d\N{WOMAN}\u200d\N{GIRL}"  # to a person one character, of 18 bytes
-
-
-def test_vote_change_reload_retract(visitor: Visitor, collector: Collector, new_id: str) -> None:
-    page = visitor.open(new_id)
-    good(page).click()
-    says(page, RECORDED)
-    pressed(good(page))
-    bad(page).click()
-    pressed(bad(page))
-    pressed(good(page), False)
-    [_, second] = collector.wait_for(2, message_id=new_id)
-    assert (second["rating"], second["revision"]) == ("bad", 2)
-    says(page, RECORDED)
-    assert kept(page) == 0
-
-    page.reload()
-    pressed(bad(page))
-    bad(page).click()
-    says(page, RETRACTED)
-    pressed(bad(page), False)
-    [retraction] = collector.wait_for(message_id=new_id, retracted=True)
-    assert retraction["revision"] == 3
-    reload(page)
-    pressed(bad(page), False)
 
 
 def test_a_double_click_and_a_held_key_are_one_vote(
@@ -206,10 +180,3 @@ def test_other_labels_and_metadata(visitor: Visitor, collector: Collector, new_i
     bad(page).click()
     [event] = collector.wait_for(message_id=new_id)
     assert (event["rating"], event["screen"], event["n"]) == ("no", "small", 2)
-
-
-def test_a_message_that_cannot_be_rated(visitor: Visitor) -> None:
-    page = visitor.open(unknown="gone")
-    expect(good(page)).to_be_disabled()
-    group = element(page).get_by_role("group", name="Rate this reply")
-    expect(group).to_have_attribute("title", "This reply can no longer be rated.")

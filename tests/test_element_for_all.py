@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from browser import accessibility_problems
-from collector import Collector
 from conftest import needed
 from element_page import (
     RECORDED,
@@ -21,31 +20,6 @@ from element_page import (
     pressed,
     says,
 )
-
-
-def test_the_keyboard_alone(visitor: Visitor, collector: Collector, new_id: str) -> None:
-    page = visitor.open(new_id, attributes="categories='wrong,rude'")
-    keys = page.keyboard
-    keys.press("Tab")
-    expect(good(page)).to_be_focused()
-    keys.press("Tab")
-    expect(bad(page)).to_be_focused()
-    outline = bad(page).evaluate("thumb => getComputedStyle(thumb).outlineStyle")
-    assert outline == "solid"
-    keys.press("Space")
-    says(page, RECORDED)
-    keys.press("Tab")
-    keys.press("Tab")
-    expect(button(page, "rude")).to_be_focused()
-    keys.press("Enter")
-    says(page, RECORDED)
-    keys.press("Tab")
-    keys.type("Who wrote that?")
-    keys.press("Tab")
-    expect(button(page, "Send comment")).to_be_focused()
-    keys.press("Enter")
-    [event] = collector.wait_for(message_id=new_id, message="Who wrote that?")
-    assert (event["rating"], event["category"]) == ("bad", "rude")
 
 
 def test_focus_is_not_lost_when_the_comment_goes(visitor: Visitor, new_id: str) -> None:
@@ -90,6 +64,7 @@ def test_forced_colours_tell_what_is_chosen_and_what_cannot_be(
     assert chosen != other
     pressed(button(page, "rude"))
     assert good(page, 1).evaluate(style)[0] == "1"
+    assert button(page, "Send comment").evaluate(style)[0] == "1"
 
 
 def test_nothing_moves_and_nothing_empty_is_printed(visitor: Visitor, new_id: str) -> None:

@@ -72,7 +72,7 @@ const CSS_TEXT = `
   }
   button { cursor: pointer; }
   button:hover { background: color-mix(in srgb, currentColor 9%, transparent); }
-  button:disabled, [aria-disabled=true] { opacity: .45; cursor: default; }
+  button:disabled, button[aria-disabled=true] { opacity: .45; background: none; cursor: default; }
   :focus-visible { outline: 2px solid var(--feedback-accent, currentColor); outline-offset: 1px; }
   [part~=rating] { width: var(--feedback-size, 2.25rem); padding: 0; border-color: transparent; }
   [part=more] { border-color: transparent; text-decoration: underline; }
@@ -87,7 +87,11 @@ const CSS_TEXT = `
   textarea { flex: 1; min-width: 9rem; max-height: 16rem; field-sizing: content; }
   ::placeholder { color: inherit; opacity: .8; }
   @media (forced-colors: active) {
-    button:disabled, [aria-disabled=true] { opacity: 1; color: GrayText; border-color: GrayText; }
+    button:disabled, button[aria-disabled=true] {
+      opacity: 1;
+      border-color: GrayText;
+      color: GrayText;
+    }
     [part~=category][part~=pressed] {
       forced-color-adjust: none;
       border-color: Highlight;
