@@ -33,10 +33,10 @@ class Packages:
         if installed.returncode:
             raise ToolMissingError(f"no npm packages: {installed.stdout[-500:]}")
 
-    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             command,
-            cwd=self.directory,
+            cwd=cwd or self.directory,
             env=self._environ,
             text=True,
             stdout=subprocess.PIPE,
@@ -44,8 +44,8 @@ class Packages:
             timeout=240,
         )
 
-    def check(self, *command: str) -> str:
+    def check(self, *command: str, cwd: Path | None = None) -> str:
         """What it prints, if it does what it should."""
-        done = self.run(*command)
+        done = self.run(*command, cwd=cwd)
         assert done.returncode == 0, done.stdout
         return done.stdout

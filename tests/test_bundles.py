@@ -17,9 +17,9 @@ from feedback_blueprint import errors
 from feedback_blueprint.assets import FOLDER, assets
 
 STRICT = [
-    *("--noEmit", "--strict", "--allowJs", "--jsx=react-jsx"),
-    *("--target=es2022", "--lib=es2022,dom,dom.iterable"),
-    *("--module=esnext", "--moduleResolution=bundler"),
+    *("--noEmit", "--strict", "--allowJs", "--jsx", "react-jsx"),
+    *("--target", "es2022", "--lib", "es2022,dom,dom.iterable"),
+    *("--module", "esnext", "--moduleResolution", "bundler"),
 ]
 
 
@@ -39,7 +39,8 @@ def test_typescript_takes_what_is_right_and_refuses_what_is_not(packages: Packag
 def test_the_types_do_without_react(packages: Packages, tmp_path: Path) -> None:
     shutil.copytree(packages.directory / "declared", tmp_path / "declared")
     shutil.copy(packages.directory / "plain.ts", tmp_path)
-    packages.check("node_modules/.bin/tsc", *STRICT, str(tmp_path / "plain.ts"))
+    compiler = packages.directory / "node_modules/.bin/tsc"
+    packages.check(str(compiler), *STRICT, "plain.ts", cwd=tmp_path)
 
 
 def test_the_problem_codes_are_those_of_the_blueprint() -> None:

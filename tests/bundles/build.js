@@ -34,7 +34,7 @@ const bundlers = {
     const {default: webpack} = await import("webpack");
     const stats = await new Promise((done, failed) => webpack({
       mode: "production", entry, output: {path: folder, filename: "bundle.js"},
-      performance: {hints: false}, resolve: {alias: {"feedback-blueprint$": feedback}},
+      performance: {hints: false}, optimization: {minimize: false}, resolve: {alias: {"feedback-blueprint$": feedback}},
     }, (error, stats) => error ? failed(error) : done(stats)));
     if (stats.hasErrors() || stats.hasWarnings()) throw new Error(stats.toString("errors-warnings"));
   },
