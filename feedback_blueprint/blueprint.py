@@ -48,7 +48,7 @@ class FeedbackBlueprint(Blueprint):
       `redis+sentinel://h1:p,h2:p/service/db`, `sqlite:///path` or `sqlite:////absolute/path`
     - `FEEDBACK_TTL` (7 days): how long a message can be rated, in seconds or as a `timedelta`
     - `FEEDBACK_KEY_PREFIX` (`"fb:"`): put before every key in the store
-    - `FEEDBACK_STORE_TIMEOUT` (0.25): seconds of one attempt to reach the store, of at most two
+    - `FEEDBACK_STORE_TIMEOUT` (0.25): seconds of one attempt to reach the store; a call has two
     - `FEEDBACK_RATINGS` (any): a mapping of rating to score, or a `range`, scored from 0 to 1
     - `FEEDBACK_CATEGORIES` (any): a list of those allowed
     - `FEEDBACK_STORE_MESSAGE` (off): also keep the message's text next to its trace ID

@@ -15,6 +15,7 @@ from collector import Collector
 from conftest import needed
 from gunicorn_server import APPS
 from processes import environment
+from proxy import Proxy
 from redis_server import RedisServer
 
 
@@ -26,11 +27,13 @@ def good_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer
         yield server
 
 
-def check(collector: Collector, store_url: str, **settings: Any) -> tuple[int, dict[str, Any]]:
+def check(
+    collector: Collector, store_url: str, store_timeout: float = 5, **settings: Any
+) -> tuple[int, dict[str, Any]]:
     """Run the command, and return its exit status and what it found."""
     environ = collector.environ({"startup_timeout": 10, "ai_monitoring.enabled": True} | settings)
     environ["FLASK_FEEDBACK_STORE_URL"] = store_url
-    environ["FLASK_FEEDBACK_STORE_TIMEOUT"] = "5"  # a busy machine is no finding
+    environ["FLASK_FEEDBACK_STORE_TIMEOUT"] = str(store_timeout)  # a busy machine is no finding
     command = [sys.executable, "-m", "newrelic.admin", "run-program", sys.executable, "-m", "flask"]
     done = subprocess.run(
         [*command, "--app", "chat", "feedback", "check", "--json"],
@@ -86,6 +89,18 @@ def test_what_is_wrong_is_named_with_its_remedy(redis_server: RedisServer, tmp_p
     }, "high security switches AI monitoring off, and no remedy names that"
     assert all(found[what]["remedy"] for what in bad)
     assert found["custom events"]["remedy"].startswith("High security mode drops custom events")
+
+
+def test_a_store_that_takes_over_half_its_timeout_is_not_well(
+    collector: Collector, good_redis: RedisServer
+) -> None:
+    with Proxy(good_redis.port) as proxy, proxy.slow(delay=0.3):
+        url = f"redis://127.0.0.1:{proxy.port}/0"
+        status, found = check(collector, url, store_timeout=1)
+        assert (status, found["store"]["ok"]) == (1, False)
+        assert "FEEDBACK_STORE_TIMEOUT" in found["store"]["remedy"]
+        status, found = check(collector, url, store_timeout=10)
+        assert (status, found["store"]["ok"]) == (0, True)
 
 
 def test_a_new_relic_that_does_not_answer(collector: Collector, tmp_path: Path) -> None:
