@@ -47,17 +47,17 @@ class Socket:
 
     def __init__(self, sock: Any) -> None:
         self._sock = sock
+        self._timeout = sock.gettimeout()
         self._until = math.inf
+        self.settimeout = sock.settimeout  # as each command needs it
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sock, name)
 
     def sendall(self, data: bytes) -> None:
-        """Send a part at a time: through TLS, each would have a timeout of its own."""
-        self._until = time.monotonic() + 2 * self._sock.gettimeout()
-        rest = memoryview(data)
-        while rest:
-            rest = rest[self._in_time(self._sock.send, rest) :]
+        """Send it all; what is sent before its answer comes begins its two timeouts."""
+        self._until = time.monotonic() + 2 * self._timeout
+        self._in_time(self._sock.sendall, data)
 
     def recv(self, *args: Any) -> bytes:
         """Receive what is there."""
@@ -70,9 +70,8 @@ class Socket:
         return received
 
     def _in_time(self, call: Callable[..., Any], *args: Any) -> Any:
-        timeout = self._sock.gettimeout()
         seconds = min(UNTIL.get(), self._until) - time.monotonic()
-        if timeout <= seconds or not timeout:  # redis-py looks whether there is something, with 0
+        if seconds >= self._timeout or not self._sock.gettimeout():  # 0 is to look what is there
             return call(*args)
         if seconds <= 0:
             raise TimeoutError("its time is up")
@@ -80,7 +79,7 @@ class Socket:
         try:
             return call(*args)
         finally:
-            self._sock.settimeout(timeout)
+            self._sock.settimeout(self._timeout)
 
 
 class Timed:
