@@ -27,7 +27,7 @@ class Scripted:
     def part_of(self, key: str) -> str:
         return key[0].strip()
 
-    def stash(self, *_: object) -> bool:
+    def stash(self, *_: object, **__: object) -> bool:
         self.asked += 1
         while self.meanwhile:
             self.meanwhile.pop()()
