@@ -11,6 +11,7 @@ from uuid import UUID
 
 from .attributes import message_id_text, new_message_id, sort_out
 from .errors import AgentNotRecording, StoreUnavailable
+from .logs import Brief
 from .registered import votes_of
 from .stores import Message
 from .telemetry import Headers
@@ -142,7 +143,9 @@ class Capture:
         try:
             key = new_message_id() if message_id is None else message_id_text(message_id)
         except ValueError as error:
-            votes.complaints.warn("ID", "Message ID %r cannot be used. %s", message_id, error)
+            votes.complaints.warn(
+                "ID", "Message ID %r cannot be used. %s", Brief(message_id), error
+            )
             return None
         nonce = os.urandom(NONCE) if replace else b""
         kept = self._content_to_keep(content)

@@ -169,8 +169,17 @@ class StoreUnavailable(Refusal):
 
 
 class AgentNotRecording(Refusal):
-    """The New Relic agent would drop the event now."""
+    """The New Relic agent would drop the event now.
+
+    The exception's text says why and what to do about it, for the log: it is no business of the
+    caller of a route.
+    """
 
     status = 503
     code = "agent-not-recording"
     retry_after: int | None = 5
+
+    @property
+    def detail(self) -> str:
+        """What the caller of a route is told."""
+        return "Feedback cannot be recorded at the moment. Send it again later."

@@ -19,6 +19,7 @@ from weakref import WeakSet
 import newrelic.agent
 
 from .logs import Complaints, log
+from .metrics import METRICS
 
 EVENT = "LlmFeedbackMessage"
 
@@ -127,6 +128,7 @@ def _harvest(wrapped: Callable[..., Any], application: Any, args: Any, kwargs: A
     harvest = _running.harvest = Harvest(application.name)
     with QUIETLY:
         harvest.has_events = _is_their_turn(application, *args, **kwargs)
+        METRICS.hand_over()
     try:
         return wrapped(*args, **kwargs)
     finally:

@@ -3,38 +3,73 @@
 from __future__ import annotations
 
 import logging
+import re
+import reprlib
 import sys
 import time
+from dataclasses import dataclass, field
 from types import TracebackType
 
 INTERVAL = 60.0
 """Seconds in which one kind of trouble is logged once."""
 
+CAUSES = 3
+"""Lines of one kind in that time, if each has a cause of its own."""
+
+LINE = 1000
+"""Characters of a line: an app can name things in it that are as long as they like."""
+
 log = logging.getLogger(__package__)
 
 
+@dataclass
+class Kind:
+    """Trouble of one kind: which causes were logged, until when, and how many were left out."""
+
+    until: float
+    causes: set[str] = field(default_factory=set)
+    left_out: int = 0
+
+
 class Complaints:
-    """Logs trouble, each kind of it at most once a minute, with a count of what was left out.
+    """Logs trouble, each kind of it once a minute, with a count of what was left out.
+
+    If its cause is another one, up to three lines are logged. Numbers do not make another cause.
 
     Never raises: a handler or filter of the app that fails is not the business of an answer, nor is
     an object in the text that cannot be shown.
     """
 
     def __init__(self) -> None:
-        self._next: dict[str, float] = {}
-        self._left_out: dict[str, int] = {}
+        self._kinds: dict[str, Kind] = {}
 
     def warn(
-        self, kind: str, text: str, *args: object, exc_info: BaseException | bool = False
+        self,
+        kind: str,
+        text: str,
+        *args: object,
+        cause: str = "",
+        exc_info: BaseException | bool = False,
     ) -> None:
-        """Log a warning, unless one of its kind was logged within the last minute."""
+        """Log a warning, unless one of its kind and `cause` was logged within the last minute.
+
+        Without a `cause`, the text before its arguments are put in is one.
+        """
         now = time.monotonic()
-        if now < self._next.get(kind, 0.0):
-            self._left_out[kind] = self._left_out.get(kind, 0) + 1
+        known = self._kinds.get(kind)
+        cause = re.sub(r"\d+", "", cause or text)
+        if known is None or now >= known.until:
+            left_out = known.left_out if known else 0
+            text += f" ({left_out} more like this)" if left_out else ""
+            known = self._kinds[kind] = Kind(now + INTERVAL)
+        elif cause in known.causes or len(known.causes) >= CAUSES:
+            known.left_out += 1
             return
-        self._next[kind] = now + INTERVAL
-        left_out = self._left_out.pop(kind, 0)
-        text += f" ({left_out} more like this)" if left_out else ""
+        known.causes.add(cause)
+        self.tell(text, *args, exc_info=exc_info)
+
+    def tell(self, text: str, *args: object, exc_info: BaseException | bool = False) -> None:
+        """Log a warning that comes rarely."""
         try:
             text, args = _showable(text, args)
             log.warning(text, *args, exc_info=exc_info)
@@ -46,6 +81,16 @@ class Complaints:
     def quietly(self, text: str, *args: object) -> Quietly:
         """Log what goes wrong in a `with` block, and let the answer go on."""
         return Quietly(self, text, args)
+
+
+class Brief:
+    """Shows a value of the app's, but not all of it: it may be a user's text, and long."""
+
+    def __init__(self, value: object) -> None:
+        self._value = value
+
+    def __repr__(self) -> str:
+        return reprlib.repr(self._value)
 
 
 class Quietly:
@@ -97,9 +142,9 @@ def orders() -> tuple[type[BaseException], ...]:
 def _showable(text: str, args: tuple[object, ...]) -> tuple[str, tuple[object, ...]]:
     """Return what handlers can format: each of them would stumble over the same `__repr__`."""
     try:
-        _ = text % args
+        shown = text % args
     except orders():
         raise
     except BaseException:
         return f"{text} (what it names cannot be shown)", ()
-    return text, args
+    return (text, args) if len(shown) <= LINE else ("%s...", (shown[:LINE],))

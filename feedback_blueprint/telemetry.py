@@ -1,4 +1,4 @@
-"""What the agent can do now, and telling it: this file and `harvests` know `newrelic`."""
+"""What the agent can do now, and telling it; `harvests` and `metrics` know `newrelic`, too."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ from .attributes import MAX_TEXT, text_problem
 from .errors import AgentNotRecording
 from .findings import Finding
 from .harvests import HARVEST, Listener, listen, missing, what_it_means, why_none_comes
+from .metrics import METRICS
 
 ARGUMENTS = ("trace_id", "rating", "category", "message")
 
 KEY = "NEW_RELIC_LICENSE_KEY (or NEW_RELIC_CONFIG_FILE, or NEW_RELIC_DEVELOPER_MODE=true) set"
-
-METRICS = "Custom/Feedback/"
 
 REGISTRATION = 10.0
 """Seconds that a check waits for New Relic, where `startup_timeout` is not set."""
@@ -98,11 +97,11 @@ class Agent(Protocol):
         ...
 
     def count(self, name: str, times: int = 1) -> None:
-        """Count in a metric, wherever the agent can."""
+        """Count in a metric, now or as soon as the agent can."""
         ...
 
     def measure(self, name: str, value: float) -> None:
-        """Record a value of a metric, wherever the agent can."""
+        """Record a value of a metric, now or as soon as the agent can."""
         ...
 
     def listen(self, listener: Listener) -> None:
@@ -213,18 +212,17 @@ class NewRelic:
         return lambda: (running := recorded_in()) is None or not running.settings
 
     def count(self, name: str, times: int = 1) -> None:
-        """Record a custom metric, inside a transaction or not."""
-        of_each = {"total": times, "min": 1, "max": 1, "sum_of_squares": times}
-        self._record_metric(name, {"count": times, **of_each})
+        """Add to a custom metric, of which each harvest takes what there is."""
+        self._add(name, 1, times)
 
     def measure(self, name: str, value: float) -> None:
-        """Record a custom metric, inside a transaction or not."""
-        self._record_metric(name, value)
+        """Add to a custom metric, of which each harvest takes what there is."""
+        self._add(name, value)
 
-    def _record_metric(self, name: str, value: Any) -> None:
-        application = newrelic.agent.application(activate=False)
-        if application is not None:
-            application.record_custom_metric(METRICS + name, value)
+    def _add(self, name: str, value: float, times: int = 1) -> None:
+        METRICS.add(name, value, times)
+        if HARVEST in missing():
+            METRICS.hand_over()
 
     def listen(self, listener: Listener) -> None:
         """Follow the agent's harvests."""
@@ -325,7 +323,7 @@ def _findings(settings: Any, startup_timeout: float) -> list[Finding]:
         _size(settings),
         Finding(
             "AI monitoring",
-            bool(settings.ai_monitoring.enabled),
+            bool(settings.ai_monitoring.enabled or settings.high_security),  # which switches it off
             _on(settings.ai_monitoring.enabled),
             "Set ai_monitoring.enabled = true, to see feedback next to the LLM's own events.",
             minor=True,
@@ -402,9 +400,12 @@ def _why_no_transaction() -> str:
             "@newrelic.agent.background_task()."
         )
     if not application.active:
+        why = "The New Relic agent is still connecting, or New Relic refused it: "
+        if newrelic.agent.global_settings().startup_timeout:
+            return f"{why}check its log, its licence key and the network to New Relic."
         return (
-            "The New Relic agent is still connecting: "
-            "set startup_timeout so that a process waits for it, and check its log and licence key."
+            f"{why}set startup_timeout so that a process waits for it, "
+            "and check its log and licence key."
         )
     return (
         "No New Relic transaction is running here: initialize the agent before flask is imported, "

@@ -57,12 +57,8 @@ class AppServer(Server, Client):
         row, app = SERVERS[name], "from chat import app\n"
         command = row.command.strip("`").replace("8000", str(self.port))
         if remedied:
-            options = re.fullmatch("`(--.+)` for `(--.+)`", row.remedy)
             if row.remedy == "SIGINT":
                 self._signal = signal.SIGINT
-            elif options:
-                assert options[2] in command
-                command = command.replace(options[2], options[1])
             else:
                 assert row.remedy == "`Finalize`, below"
                 app += FINALIZE

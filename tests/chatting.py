@@ -12,6 +12,8 @@ from collector import Collector, Event
 from gunicorn_server import Gunicorn, StartServer
 from http_client import Response
 
+from feedback_blueprint.errors import AgentNotRecording
+
 numbers = count(1)
 
 
@@ -71,14 +73,15 @@ def assert_recorded(server: Gunicorn, collector: Collector, message_id: str, **v
     return event
 
 
-def assert_not_recording(answer: Response, *causes: str) -> None:
-    """A refusal that says why the agent would drop the event."""
+def assert_not_recording(server: Gunicorn, answer: Response, *causes: str) -> None:
+    """A refusal, of which the server's log says why the agent would drop the event."""
     assert answer.status == 503, answer.text
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert int(answer.headers["Retry-After"]) > 0
     assert answer.json["code"] == "agent-not-recording"
+    assert answer.json["detail"] == AgentNotRecording().detail
     for cause in causes:
-        assert cause in answer.json["detail"].lower()
+        assert cause in server.log.read_text().lower()
 
 
 def assert_untouched(answer: Response) -> None:

@@ -1,24 +1,28 @@
-"""A network of the tests' own: a TCP proxy that can lose packets, answers and connections."""
+"""A network of the tests' own: a proxy that can be slow, or lose packets, answers, connections."""
 
 from __future__ import annotations
 
 import socket
 import struct
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from pathlib import Path
 from types import TracebackType
 
 
 class Proxy:
-    """Hands what comes to `port` on to `target`, another port of this machine."""
+    """Hands what comes to `port`, or a socket at `path`, on to `target`, a port of this machine."""
 
-    def __init__(self, target: int) -> None:
+    def __init__(self, target: int, path: Path | None = None) -> None:
         self.target = target
+        self.path = path
         self.port = 0
         self._flowing = threading.Event()
         self._flowing.set()
         self._mute = False
+        self._delay = self._drip = 0.0
         self._pairs: set[tuple[socket.socket, socket.socket]] = set()
         self._listening: socket.socket | None = None
         self._listen()
@@ -86,6 +90,16 @@ class Proxy:
             self.cut()
 
     @contextmanager
+    def slow(self, *, delay: float = 0.0, drip: float = 0.0) -> Iterator[None]:
+        """Hand on each piece `delay` seconds late, or answers a byte each `drip` seconds."""
+        self._delay, self._drip = delay, drip
+        try:
+            yield
+        finally:
+            self._delay = self._drip = 0.0
+            self.cut()
+
+    @contextmanager
     def to(self, target: int) -> Iterator[None]:
         """Lead to another server for a while."""
         before, self.target = self.target, target
@@ -97,8 +111,13 @@ class Proxy:
             self.cut()
 
     def _listen(self) -> None:
-        listening = socket.create_server(("127.0.0.1", self.port), backlog=128)
-        self.port = listening.getsockname()[1]
+        if self.path:
+            listening = socket.socket(socket.AF_UNIX)
+            listening.bind(str(self.path))
+            listening.listen()
+        else:
+            listening = socket.create_server(("127.0.0.1", self.port), backlog=128)
+            self.port = listening.getsockname()[1]
         self._listening = listening
         threading.Thread(target=self._accept, args=[listening], daemon=True).start()
 
@@ -118,7 +137,7 @@ class Proxy:
                 except OSError:
                     near.close()
                     continue
-                for end in (near, far):
+                for end in (far,) if self.path else (near, far):
                     end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 pair = near, far
                 self._pairs.add(pair)
@@ -130,7 +149,12 @@ class Proxy:
         with suppress(OSError):
             while data := source.recv(65536):
                 self._flowing.wait()
-                if not (answers and self._mute):
+                time.sleep(self._delay)
+                if answers and self._drip:
+                    for byte in data:
+                        sink.sendall(bytes([byte]))
+                        time.sleep(self._drip)
+                elif not (answers and self._mute):
                     sink.sendall(data)
         self._pairs.discard(pair)
         for end in pair:

@@ -70,7 +70,7 @@ def test_where_new_relic_wants_no_events_a_vote_waits(
 ) -> None:
     message_id = made(server)
     with told(collector, server, connect):
-        assert_not_recording(rate(server, message_id), cause)
+        assert_not_recording(server, rate(server, message_id), cause)
     assert_recorded(server, collector, message_id)
 
 
@@ -83,7 +83,7 @@ def test_while_the_agent_connects_again_nothing_is_acknowledged(
         collector.restart_agents()
         wait_until(lambda: not server.get("/").json["trace_id"], "the agent to disconnect")
         assert_untouched(chat(server))
-        assert_not_recording(rate(server, message_id), "connecting")
+        assert_not_recording(server, rate(server, message_id), "connecting")
     collector.wait_connected(runs + 1)
     wait_until(lambda: server.get("/").json["trace_id"], "the agent to connect")
     assert_recorded(server, collector, message_id)
@@ -124,7 +124,7 @@ def test_without_a_live_transaction_a_vote_waits(
     headers = {"X-Transaction": what}
     assert_untouched(chat(server, headers=headers))
     message_id = made(server)
-    assert_not_recording(rate(server, message_id, headers=headers), "ignored or has ended")
+    assert_not_recording(server, rate(server, message_id, headers=headers), "ignored or has ended")
     assert_recorded(server, collector, message_id)
 
 
@@ -137,7 +137,7 @@ def test_without_an_agent_a_vote_waits(
     message_id = made(server)
     with chat_server(store_url=shared_store_url, agent=False) as bare:
         assert_untouched(chat(bare))
-        assert_not_recording(rate(bare, message_id), "newrelic-admin")
+        assert_not_recording(bare, rate(bare, message_id), "newrelic-admin")
     assert_recorded(server, collector, message_id)
 
 
@@ -160,7 +160,7 @@ def test_where_the_configuration_wants_no_events_a_vote_waits(
 ) -> None:
     message_id = made(server)
     with chat_server(store_url=shared_store_url, settings=settings) as silent:
-        assert_not_recording(rate(silent, message_id), cause)
+        assert_not_recording(silent, rate(silent, message_id), cause)
     assert_recorded(server, collector, message_id)
 
 
@@ -173,7 +173,7 @@ def test_a_new_process_acknowledges_nothing_before_its_agent_is_connected(
         chat_server(store_url=shared_store_url, connected=False) as fresh,
     ):
         assert_untouched(chat(fresh))
-        assert_not_recording(rate(fresh, message_id), "connecting", "startup_timeout")
+        assert_not_recording(fresh, rate(fresh, message_id), "connecting", "startup_timeout")
         release()
         wait_until(lambda: fresh.get("/").json["trace_id"], "the agent to connect")
         assert_recorded(fresh, collector, message_id)
@@ -214,5 +214,5 @@ def test_where_new_relic_turned_the_agent_away_a_vote_waits(
     with chat_server(store_url=shared_store_url, connected=False) as outcast:
         collector.wait_failed("connect")
         assert_untouched(chat(outcast))
-        assert_not_recording(rate(outcast, message_id), "agent")
+        assert_not_recording(outcast, rate(outcast, message_id), "agent")
     assert_recorded(server, collector, message_id)

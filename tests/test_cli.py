@@ -98,8 +98,11 @@ def test_check_finds_a_store_well(run, events):
     assert place["what"] == "kept in"
     assert store["what"] == "store"
     assert store["severity"] == "well"
-    assert re.fullmatch(r"a message and a vote in \d+\.\d ms", store["seen"])
-    assert 0 < float(store["seen"].split()[-2]) < (time.monotonic() - begun) * 1000
+    took = re.fullmatch(
+        r"a message and a vote in (\d+\.\d) ms, a read in \d+\.\d ms", store["seen"]
+    )
+    assert took
+    assert 0 < float(took[1]) < (time.monotonic() - begun) * 1000
     assert itself["severity"] == "well"
 
 
@@ -128,6 +131,13 @@ def test_a_store_that_cannot_be_reached_is_asked_once(monkeypatch):
     monkeypatch.setattr(votes._store, "inspect", lambda *_, **__: asked.append(True) or [])
     assert not votes.inspect()[-1].ok
     assert asked == []
+
+
+def test_deliver_says_that_there_is_no_agent_to_send_anything(app, run):
+    said = "Error: The agent has no session: see flask feedback check.\n"
+    assert run("deliver").output == said
+    with capture_feedback(app):
+        assert run("deliver").output == said
 
 
 def test_show_tells_all_that_is_kept(app, feedback, events, client, run):

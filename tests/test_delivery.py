@@ -61,7 +61,8 @@ class StandIn:
         self.counts[name] = self.counts.get(name, 0) + times
 
     def measure(self, name, value):
-        self.counts[name] = value
+        if name != "StoreSeconds":  # of each call
+            self.counts[name] = value
 
     def listen(self, listener):
         self.listener = self.listener or listener  # the delivery comes first
@@ -648,9 +649,22 @@ def test_what_is_refused_for_the_agent_or_the_store_is_counted(start, monkeypatc
     assert process.counts == {"VotesRefused": 2}
 
 
-def test_what_a_voter_does_wrong_is_not_counted(start):
+def test_a_vote_or_a_retraction_that_is_on_no_message_is_counted(start, caplog):
+    """Somebody guesses, or a message was lost: who knows how many, can tell."""
     process = start()
     assert process.rate("never made").status_code == 404
+    assert process.counts == {"VotesUnknown": 1}
+    message_id = process.stash()
+    for unknown in ("never made", "x" * 256, message_id):
+        query = {"message_id": unknown}
+        assert process.client.delete("/feedback", query_string=query).status_code == 404
+    assert process.counts == {"VotesUnknown": 4}
+    assert caplog.messages == []
+
+
+def test_what_else_a_voter_does_wrong_is_not_counted(start):
+    process = start()
+    assert process.rate(process.stash(), rating="").status_code == 422
     assert process.counts == {}
 
 

@@ -43,9 +43,29 @@ def store():
     return Scripted()
 
 
+TIMEOUT = 0.25
+
+
 @pytest.fixture
-def stash(store):
-    guard = Guard(store, Complaints())
+def took():
+    """The seconds of each call, as the guard measured them."""
+    return []
+
+
+@pytest.fixture
+def guard(store, took):
+    return Guard(store, Complaints(), TIMEOUT, took.append)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr("feedback_blueprint.stores.guard.time.monotonic", lambda: now[0])
+    return now
+
+
+@pytest.fixture
+def stash(guard):
 
     def stash(key):
         try:
@@ -65,45 +85,39 @@ def test_what_cannot_be_reached_is_asked_no_more(store, stash, unreachable, aske
     assert store.asked == asked
 
 
-def test_waiting_for_ones_turn_says_nothing_about_an_outage(store, stash, monkeypatch):
-    now = [1000.0]
-    monkeypatch.setattr("feedback_blueprint.stores.guard.time.monotonic", lambda: now[0])
+def test_waiting_for_ones_turn_says_nothing_about_an_outage(store, stash, clock):
     store.error = StoreUnavailable("Gone.", unreachable="part")
     stash("a")
-    now[0] += 2
+    clock[0] += 2
     store.error = StoreUnavailable("Full.", unreachable="crowded")
     stash("a")
-    now[0] -= 1.5
+    clock[0] -= 1.5
     assert not stash("a")
     assert store.asked == 2, "it is still out"
 
 
-def test_a_store_that_answers_again_is_asked_by_all(store, stash, monkeypatch):
-    now = [1000.0]
-    monkeypatch.setattr("feedback_blueprint.stores.guard.time.monotonic", lambda: now[0])
+def test_a_store_that_answers_again_is_asked_by_all(store, stash, clock):
     store.error = StoreUnavailable("Gone.", unreachable="whole")
     stash("a")
     store.error = None
     assert not stash("a")
-    now[0] += 1
+    clock[0] += 1
     assert [stash("a"), stash("b"), stash("a")] == [True] * 3
 
 
-def test_a_store_that_takes_long_to_fail_is_left_alone_for_as_long(store, stash, monkeypatch):
-    now = [1000.0]
-    monkeypatch.setattr("feedback_blueprint.stores.guard.time.monotonic", lambda: now[0])
+def test_a_store_that_takes_long_to_fail_is_left_alone_for_as_long(store, stash, clock):
 
     def resolve():
-        now[0] += 5
+        clock[0] += 5
 
     store.error = StoreUnavailable("Gone.", unreachable="whole")
     for attempt in (1, 2):
         store.meanwhile.append(resolve)
         stash("a")
-        now[0] += 4.5
+        clock[0] += 4.5
         stash("a")
         assert store.asked == attempt
-        now[0] += 0.5
+        clock[0] += 0.5
     stash("a")
     assert store.asked == 3
 
@@ -117,8 +131,7 @@ CALLS = {
 
 
 @pytest.mark.parametrize(("call", "asked"), [("stash", 1), ("amend", 1), ("vote", 2), ("read", 2)])
-def test_who_votes_or_reads_tries_a_store_that_is_out_at_once(store, call, asked):
-    guard = Guard(store, Complaints())
+def test_who_votes_or_reads_tries_a_store_that_is_out_at_once(store, guard, call, asked):
     store.error = StoreUnavailable("Gone.", unreachable="whole")
     for each in (call, call):
         with pytest.raises(StoreUnavailable):
@@ -127,8 +140,7 @@ def test_who_votes_or_reads_tries_a_store_that_is_out_at_once(store, call, asked
 
 
 @pytest.mark.parametrize("call", ["vote", "read"])
-def test_of_those_who_try_at_once_only_the_first_asks(store, call):
-    guard = Guard(store, Complaints())
+def test_of_those_who_try_at_once_only_the_first_asks(store, guard, call):
     store.error = StoreUnavailable("Gone.", unreachable="whole")
 
     def ask():
@@ -141,8 +153,7 @@ def test_of_those_who_try_at_once_only_the_first_asks(store, call):
     assert store.asked == 2
 
 
-def test_who_waited_in_vain_for_a_turn_leaves_it_to_the_next(store):
-    guard = Guard(store, Complaints())
+def test_who_waited_in_vain_for_a_turn_leaves_it_to_the_next(store, guard):
     for unreachable in ("whole", "crowded", "crowded"):
         store.error = StoreUnavailable("Gone.", unreachable=unreachable)
         with pytest.raises(StoreUnavailable):
@@ -150,8 +161,7 @@ def test_who_waited_in_vain_for_a_turn_leaves_it_to_the_next(store):
     assert store.asked == 3
 
 
-def test_who_was_stopped_while_asking_leaves_the_turn_to_the_next(store):
-    guard = Guard(store, Complaints())
+def test_who_was_stopped_while_asking_leaves_the_turn_to_the_next(store, guard):
 
     def stop():
         raise KeyboardInterrupt
@@ -166,7 +176,7 @@ def test_who_was_stopped_while_asking_leaves_the_turn_to_the_next(store):
     assert CALLS["vote"](guard)
 
 
-def test_an_outage_keeps_nothing_of_the_request_that_found_it(store, caplog):
+def test_an_outage_keeps_nothing_of_the_request_that_found_it(store, guard, caplog):
     caplog.set_level(logging.ERROR, "feedback_blueprint")  # a record would keep it, too
 
     class Result:
@@ -178,7 +188,7 @@ def test_an_outage_keeps_nothing_of_the_request_that_found_it(store, caplog):
         with contextlib.suppress(StoreUnavailable):
             CALLS["stash"](guard)
 
-    guard, found = Guard(store, Complaints()), []
+    found = []
     store.error = StoreUnavailable("Gone.", unreachable="whole")
     find()
     store.error = None
@@ -190,3 +200,100 @@ def test_a_store_that_has_no_parts_is_out_as_a_whole(store, stash):
     store.error = StoreUnavailable("Gone.", unreachable="part")
     assert [stash(" 1"), stash("b1")] == [False] * 2
     assert store.asked == 1
+
+
+def test_each_call_that_asks_the_store_is_measured(store, guard, stash, took, clock):
+    def take():
+        clock[0] += 0.1
+
+    store.meanwhile.append(take)
+    stash("a")
+    store.error = StoreUnavailable("Gone.", unreachable="whole")
+    store.meanwhile.append(take)
+    for _ in range(3):
+        stash("a")
+    assert took == pytest.approx([0.1, 0.1])
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_call_that_takes_over_half_its_timeout_is_logged_with_what_to_do(
+    store, guard, clock, caplog, call
+):
+    def take(seconds):
+        def wait():
+            clock[0] += seconds
+
+        store.meanwhile.append(wait)
+        CALLS[call](guard)
+
+    take(TIMEOUT * 0.49)
+    assert caplog.messages == []
+    for _ in range(3):
+        take(TIMEOUT * 0.8)
+    [line] = caplog.messages
+    assert line.startswith("The store is slow: a call took 0.20 s, and fails at 0.50 s.")
+    assert "network" in line
+    assert "FEEDBACK_STORE_TIMEOUT" in line
+
+
+def test_a_store_that_is_back_is_logged_with_what_was_missed(store, guard, clock, caplog):
+    def fail(call, times):
+        for _ in range(times):
+            with pytest.raises(StoreUnavailable):
+                CALLS[call](guard)
+
+    store.error = StoreUnavailable("Gone.", unreachable="whole")
+    fail("stash", 3)  # the first asks, the others do not
+    fail("vote", 2)
+    for call in "amend", "read":
+        fail(call, 1)
+    clock[0] += 30
+    store.error = None
+    CALLS["read"](guard)
+    assert caplog.messages == ["Feedback cannot be kept. Gone. See its log."], (
+        "nothing was kept yet"
+    )
+    CALLS["vote"](guard)
+    CALLS["stash"](guard)
+    assert caplog.messages[1:] == [
+        "The store is back. In 30 s, 3 messages were not kept, and 2 votes refused."
+    ]
+
+
+def test_of_a_store_that_comes_and_goes_the_log_says_so_once_a_minute(
+    store, guard, stash, clock, caplog
+):
+    for _ in range(3):
+        store.error = StoreUnavailable("Full.")
+        stash("a")
+        store.error = None
+        stash("a")
+        clock[0] += 20
+    stash("a")
+    back = [line for line in caplog.messages if "back" in line]
+    assert [line.split(" s, ")[1] for line in back] == [
+        "1 messages were not kept, and 0 votes refused.",
+        "2 messages were not kept, and 0 votes refused.",
+    ]
+
+
+def test_a_part_of_the_store_is_back_when_it_keeps_something(store, guard, stash, clock, caplog):
+    store.error = StoreUnavailable("Gone.", unreachable="part")
+    stash("a")
+    store.error = None
+    clock[0] += 2
+    stash("b")
+    assert not any("back" in line for line in caplog.messages)
+    stash("a")
+    assert caplog.messages[-1].startswith("The part a of the store is back. In 2 s, 1 messages")
+
+
+def test_another_cause_of_the_same_remedy_is_logged_too(store, guard, caplog):
+    for why in ("Error 111 at 1", "Error 111 at 2", "No such host"):
+        store.error = StoreUnavailable(why, "Check that it runs.")
+        with pytest.raises(StoreUnavailable):
+            CALLS["vote"](guard)
+    assert caplog.messages == [
+        "Feedback cannot be kept. Error 111 at 1. Check that it runs.",
+        "Feedback cannot be kept. No such host. Check that it runs.",
+    ]

@@ -17,14 +17,13 @@ from newrelic.core.agent import Agent
 from newrelic.core.application import Application
 from newrelic.core.config import global_settings
 from newrelic.core.data_collector import DeveloperModeSession, ServerlessModeSession, Session
-from newrelic.core.stats_engine import CustomMetrics, StatsEngine
+from newrelic.core.stats_engine import StatsEngine
 from newrelic.network.exceptions import DiscardDataForRequest, RetryDataForRequest
 from processes import environment
 
 from feedback_blueprint import harvests
 from feedback_blueprint.harvests import Harvest
 from feedback_blueprint.logs import Complaints
-from feedback_blueprint.telemetry import NewRelic
 
 
 def test_the_agents_sender_takes_the_events_second_and_nothing_overrides_it():
@@ -281,7 +280,7 @@ for milliseconds, seconds in (5_000, 40), (60_000, 95), (120_000, 95):
 for missing, name in ((telemetry.HARVEST,), None), (("another",), "tests"):
     telemetry.missing = lambda: missing
     assert agent.limits("tests").application == name
-    [found] = telemetry._visible()
+    found = telemetry._sending()[1]
     assert (found.ok, found.seen) == (False, f"not visible: {missing[0]}")
 telemetry.why_none_comes = lambda: "It has ended."
 try:
@@ -302,21 +301,6 @@ def test_the_real_agent_is_told_what_to_record_and_when():
         check=False,
     )
     assert done.returncode == 0, done.stderr
-
-
-def test_metrics_are_counted_and_measured_as_the_agent_wants_them(monkeypatch):
-    recorded = {}
-    application = SimpleNamespace(record_custom_metric=recorded.__setitem__)
-    monkeypatch.setattr(newrelic.agent, "application", lambda **_: application)
-    NewRelic().count("Votes", 3)
-    NewRelic().measure("Age", 2.5)
-    assert recorded["Custom/Feedback/Age"] == 2.5
-    metrics = CustomMetrics()
-    metrics.record_custom_metric("Votes", recorded["Custom/Feedback/Votes"])
-    [(_, counted)] = metrics.metrics()
-    assert list(counted) == [3, 3, 3, 1, 1, 3]
-    monkeypatch.setattr(newrelic.agent, "application", lambda **_: None)
-    NewRelic().count("Votes")
 
 
 FUTURE = """

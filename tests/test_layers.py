@@ -10,9 +10,11 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "feedback_blueprint"
 
 LAYERS = [
-    {"errors", "attributes", "findings", "locks", "logs", "signals", "stores.mounts"},
-    {"announcing", "config", "harvests", "routes", "schemas", "stores.base", "stores.redis_errors"},
-    {"telemetry", "stores.redis_layout", "stores.redis_outboxes", "stores.sqlite_layout"},
+    {"errors", "attributes", "findings", "locks", "logs", "signals", "stores.deadline"},
+    {"announcing", "config", "metrics", "routes", "schemas", "stores.base", "stores.redis_errors"},
+    {"harvests", "stores.mounts"},
+    {"stores.redis_connections", "stores.redis_layout", "stores.redis_outboxes"},
+    {"telemetry", "stores.sqlite_layout"},
     {"stores.redis_client", "stores.redis_findings", "stores.sqlite_client", "stores.guard"},
     {"stores.redis", "stores.sqlite"},
     {"stores"},
@@ -34,10 +36,11 @@ EXCEPTIONS = {("demo", "demo.responder"), ("demo.__main__", "demo")}
 
 ONLY = {
     "apispec": {"openapi"},
-    "newrelic": {"harvests", "telemetry"},
+    "newrelic": {"harvests", "metrics", "telemetry"},
     "redis": {
         "stores.redis",
         "stores.redis_client",
+        "stores.redis_connections",
         "stores.redis_errors",
         "stores.redis_findings",
         "stores.redis_outboxes",

@@ -35,6 +35,24 @@ def test_each_kind_of_trouble_is_logged_once_a_minute(caplog, clock):
     assert not any(record.exc_info for record in caplog.records)
 
 
+def test_another_cause_of_one_kind_is_logged_up_to_three_a_minute(caplog, clock):
+    complaints = Complaints()
+    for cause in ("host 1", "host 2", "port", "user", "host 3", "path"):
+        complaints.warn("network", "No way: %s.", cause, cause=cause)
+    assert caplog.messages == ["No way: host 1.", "No way: port.", "No way: user."]
+    clock[0] += 60
+    complaints.warn("network", "No way: %s.", "path", cause="path")
+    assert caplog.messages[3:] == ["No way: path. (3 more like this)"]
+    complaints.warn("network", "Votes wait.")
+    assert caplog.messages[4:] == ["Votes wait."], "what follows from it is no repetition"
+
+
+def test_no_line_is_longer_than_a_thousand_characters(caplog):
+    for number in (985, 986, 100_000):
+        Complaints().warn("context", "Is left out: %s", "x" * number)
+    assert [len(message) for message in caplog.messages] == [998, 999, 1003]
+
+
 def test_the_first_trouble_of_a_machine_that_has_just_started_is_logged(caplog, clock):
     clock[0] = 0.0
     Complaints().warn("disk", "No disk.")

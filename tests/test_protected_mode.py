@@ -32,9 +32,9 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     ("url", "remedy"),
     [
         ("redis://app:secret@{}/0", "It refuses other hosts, as it is in protected mode"),
-        ("redis://{}/0", "in protected mode: give it a password"),
-        ("redis+cluster://{}", "in protected mode: give it a password"),
-        ("redis+sentinel://{}/service", "in protected mode: give it a password"),
+        ("redis://{}/0", "in protected mode: give it a password (requirepass), and put that into"),
+        ("redis+cluster://{}", "in protected mode: give it a password (requirepass)"),
+        ("redis+sentinel://{}/service", "in protected mode: give it a password (requirepass)"),
     ],
 )
 def test_protected_mode_is_named(address: str, url: str, remedy: str) -> None:
@@ -43,3 +43,4 @@ def test_protected_mode_is_named(address: str, url: str, remedy: str) -> None:
         store.read(["m"], [b""])
     assert remedy in refused.value.remedy
     assert "secret" not in str(refused.value)
+    assert len(str(refused.value)) < 700, "such a server says a page"

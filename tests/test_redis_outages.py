@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import redis
-from outage import PASSWORD, TIMEOUT, Chat, Site, suffer
+from outage import PASSWORD, TIMEOUT, Chat, Site, kept_out, suffer
 from processes import free_port, wait_until
 from redis_cluster import RedisCluster
 from redis_server import RedisServer
@@ -38,6 +38,23 @@ def is_a_replica(site: Site) -> AbstractContextManager[None]:
 
 def wants_another_password(site: Site) -> AbstractContextManager[None]:
     return site.told("ACL SETUSER app resetpass >another", f"ACL SETUSER app resetpass >{PASSWORD}")
+
+
+@contextmanager
+def cannot_save(site: Site) -> Iterator[None]:
+    """A folder is where its snapshot should be."""
+    folder = site.server.directory / "dump.rdb"
+    folder.mkdir()
+    site.server.ask("CONFIG", "SET", "save", "3600 1000000")
+    site.server.ask("BGSAVE")
+    wait_until(
+        lambda: site.server.info("persistence")["rdb_last_bgsave_status"] == "err", "an error"
+    )
+    try:
+        yield
+    finally:
+        site.server.ask("CONFIG", "SET", "save", "")
+        folder.rmdir()
 
 
 @contextmanager
@@ -111,7 +128,7 @@ FAULTS: dict[str, tuple[Fault, str]] = {
         lambda site: site.told(
             "CONFIG SET min-replicas-to-write 1", "CONFIG SET min-replicas-to-write 0"
         ),
-        "NOREPLICAS",
+        "min-replicas-to-write",
     ),
     "no permission": (
         lambda site: site.told("ACL SETUSER app -@all", "ACL SETUSER app +@all"),
@@ -119,8 +136,9 @@ FAULTS: dict[str, tuple[Fault, str]] = {
     ),
     "max clients": (
         lambda site: site.told("CONFIG SET maxclients 1", "CONFIG SET maxclients 10000"),
-        "max number of clients",
+        "Raise its maxclients",
     ),
+    "disk is full": (cannot_save, "It cannot write to its disk"),
 }
 
 
@@ -128,6 +146,24 @@ FAULTS: dict[str, tuple[Fault, str]] = {
 def test_a_server(site: Site, complaints: Callable[[], list[str]], fault: str) -> None:
     strike, remedy = FAULTS[fault]
     suffer(Chat(site.url), strike(site), complaints, remedy)
+
+
+def test_a_database_that_there_is_not(site: Site, complaints: Callable[[], list[str]]) -> None:
+    chat = Chat(site.url.replace("/0", f"/{site.server.databases}"))
+    with capture_feedback(chat.app):
+        assert [chat.chat() for _ in range(3)] == [None] * 3
+        assert chat.rate("any") == 503
+    assert len(complaints()) == 1
+    assert "Name a database in its URL that it has" in complaints()[0]
+
+
+def test_a_database_of_a_clusters_node(
+    cluster: RedisCluster, complaints: Callable[[], list[str]]
+) -> None:
+    chat = Chat(f"redis://{cluster.nodes[0].address}/1")
+    with capture_feedback(chat.app):
+        assert chat.chat() is None
+    assert "redis+cluster://" in complaints()[0]
 
 
 def test_a_server_that_is_out_from_the_start(
@@ -147,7 +183,7 @@ def test_a_server_that_turned_out_to_be_a_clusters_node(
             assert None in [chat.chat() for _ in range(30)]
             assert {chat.rate(f"message {number}") for number in range(30)} == {404, 503}
         assert wait_until(chat.chat, "stashing again")
-    assert len(complaints()) == 1, complaints()
+    assert len(kept_out(complaints)) == 1, complaints()
     assert "redis+cluster://" in complaints()[0]
 
 

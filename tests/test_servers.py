@@ -32,20 +32,22 @@ def environ(patient: Collector, new_store_url) -> dict[str, str]:
 
 
 def stop_under_use(server: AppServer) -> Taken:
-    """Stop it while two users chat and vote, and return what it had accepted."""
-    taken = chat_and_vote(server)
-    assert taken
+    """Stop it while two users chat and vote, and return what it had accepted before they came.
+
+    A vote is the agent's only after its answer has gone out: of the last ones it may know nothing.
+    """
+    taken, meanwhile = chat_and_vote(server), []
 
     def use() -> None:
         # Until it answers no more, or as a server that goes does
         with suppress(OSError, HTTPException, AssertionError):
             while True:
-                taken.update(chat_and_vote(server, 1))
+                meanwhile.append(chat_and_vote(server, 1))
 
     users = [threading.Thread(target=use) for _ in range(2)]
     for user in users:
         user.start()
-    wait_until(lambda: len(taken) >= 14, "some use")
+    wait_until(lambda: len(meanwhile) >= 4, "some use")
     server.stop()
     for user in users:
         user.join()
@@ -64,8 +66,7 @@ def test_a_server_of_the_table_starts_and_stops_as_it_says(
         blind = [each for each in first if not each.result().json["trace_id"]]
         assert not blind, "the first requests wait for the agent"
         taken = stop_under_use(server)
-    found = arrived(patient, taken)
-    assert SERVERS[name].sends == ("yes" if len(found) == len(taken) else "no")
+    assert len(arrived(patient, taken)) == (len(taken) if SERVERS[name].sends == "yes" else 0)
 
 
 @pytest.mark.parametrize("name", NEED_A_REMEDY)

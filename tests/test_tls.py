@@ -42,7 +42,8 @@ def test_a_certificate_of_nobody_known(
         assert [chat.chat() for _ in range(3)] == [None] * 3
         assert chat.rate("any") == 503
     assert len(complaints()) == 1
-    assert "certificate" in complaints()[0]
+    assert "Name the file of the authority that signed its certificate" in complaints()[0]
+    assert "ssl_ca_certs=" in complaints()[0]
 
 
 @pytest.mark.parametrize("kind", ["server", "cluster", "sentinel"])

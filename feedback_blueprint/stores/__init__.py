@@ -20,13 +20,14 @@ from .base import (
     Store,
     Undelivered,
 )
-from .guard import Guard
+from .guard import FASTER, Guard, is_slow
 from .redis import RedisStore
 from .redis_client import SCHEMES, BadURL
 from .sqlite import SQLiteStore
 
 __all__ = [
     "ANYONE",
+    "FASTER",
     "RETRACTED",
     "Backlog",
     "Ballot",
@@ -40,6 +41,7 @@ __all__ = [
     "Standing",
     "Store",
     "Undelivered",
+    "is_slow",
     "refuse_what_is_no_store",
     "store_from_url",
 ]

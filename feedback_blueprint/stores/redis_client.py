@@ -1,7 +1,8 @@
 """redis-py: clients from URLs, for a server, a cluster or Sentinel.
 
 redis-py's own defaults retry 10 times or never, and wait 5 seconds or without bound. Here each
-attempt has a timeout and there are two; nothing connects before it is used.
+attempt has a timeout and there are two, with one deadline for both; nothing connects before it is
+used.
 """
 
 from __future__ import annotations
@@ -11,18 +12,26 @@ import math
 import time
 from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import contextmanager
+from threading import TIMEOUT_MAX
 from typing import Any
 from urllib.parse import unquote, urlencode, urlsplit
 
 import redis
 from redis import exceptions as errors
-from redis.backoff import ExponentialWithJitterBackoff
+from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode
 from redis.connection import parse_url
 from redis.retry import Retry
-from redis.sentinel import Sentinel, SentinelConnectionPool
+from redis.sentinel import (
+    Sentinel,
+    SentinelConnectionPool,
+    SentinelManagedConnection,
+    SentinelManagedSSLConnection,
+)
 
 from ..locks import OfProcess
+from .deadline import left
+from .redis_connections import Pool, timed
 from .redis_errors import FAILURES
 
 Client = redis.Redis | redis.RedisCluster
@@ -54,15 +63,19 @@ class BadURL(ValueError):
 def client_from_url(url: str, timeout: float) -> Callable[[], Client]:
     """Check `url` and return what makes its client; `timeout` is for one attempt, in seconds.
 
+    A call through the guard has two of them in all: for its connections, TLS and login, for waiting
+    for a connection, for its second attempt. Not in it are the resolver of the system, and the
+    quarter of a second that redis-py waits, twice, for a cluster that says that it is down.
+
     Query options go to redis-py as they are; those with the prefix `sentinel_` to the connections
     to the Sentinels themselves. Raises `BadURL`, or `ValueError`, for one that cannot work.
     """
     scheme, _, kind = urlsplit(url).scheme.partition("+")
     limits: dict[str, Any] = {
         "socket_timeout": timeout,
-        "socket_connect_timeout": timeout / 2,  # there are two, after a read that timed out
+        "socket_connect_timeout": timeout,
         "health_check_interval": 0,
-        "retry": Retry(ExponentialWithJitterBackoff(base=0.01, cap=0.05), 1),
+        "retry": Retry(NoBackoff(), 1),
         "protocol": 2,  # under 3, maintenance notices of a server relax timeouts to 10 seconds
     }
     if not kind:
@@ -112,8 +125,9 @@ def _server(url: str, limits: dict[str, Any], timeout: float) -> Callable[[], Cl
         raise BadURL("no path")
     str(options.get("host", "")).encode("idna")  # as the resolver would
     with _refusing_options():
-        pool = redis.BlockingConnectionPool.from_url(
+        pool = Pool.from_url(
             url,
+            connection_class=timed(options.get("connection_class", redis.Connection)),
             max_connections=MAX_CONNECTIONS,
             timeout=timeout,
             retry_on_error=[errors.ReadOnlyError],
@@ -133,8 +147,17 @@ def _cluster(
         raise BadURL("a cluster has one database, 0")
     _refuse_unusable(options, CLUSTER_OPTIONS)
     options.setdefault("max_connections", MAX_CONNECTIONS)
-    nodes = [ClusterNode(host, port) for host, port in hosts]
-    return lambda: redis.RedisCluster(startup_nodes=nodes, require_full_coverage=False, **options)
+    kind = timed(redis.SSLConnection if options.pop("ssl", False) else redis.Connection)
+    (host, port), *others = hosts
+    # Only with a URL does redis-py let one choose a kind of connections.
+    url = f"redis://[{host}]:{port}" if ":" in host else f"redis://{host}:{port}"
+    return lambda: redis.RedisCluster(
+        url=url,
+        startup_nodes=[ClusterNode(*other) for other in others],
+        require_full_coverage=False,
+        connection_class=kind,
+        **options,
+    )
 
 
 def _sentinel(
@@ -157,9 +180,13 @@ def _sentinel(
         _refuse_unusable(limits | each)
     # Sentinels are asked one after the other, so each is given half the time, and no second try.
     half = {"socket_timeout": timeout / 2, "socket_connect_timeout": timeout / 2, "retry": None}
-    sentinel: Any = _Sentinel(hosts, sentinel_kwargs=limits | half | own, **limits | options)
+    sentinel: Any = _Sentinel(hosts, limits | half | own, **limits | options)
+    kind = SentinelManagedSSLConnection if options.get("ssl") else SentinelManagedConnection
     return lambda: sentinel.master_for(
-        service, max_connections=MAX_CONNECTIONS, retry_on_error=[errors.ReadOnlyError]
+        service,
+        connection_class=timed(kind),
+        max_connections=MAX_CONNECTIONS,
+        retry_on_error=[errors.ReadOnlyError],
     )
 
 
@@ -199,8 +226,12 @@ def _refusing_options() -> Generator[None]:
 class _Sentinel(Sentinel):
     """Asks for the primary once a second at most; else each of many new connections would."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)  # type: ignore[no-untyped-call]  # redis-py's own
+    def __init__(self, hosts: list[tuple[str, int]], own: dict[str, Any], **options: Any) -> None:
+        super().__init__([], **options)  # type: ignore[no-untyped-call]  # redis-py's own
+        kind = timed(redis.SSLConnection if own.pop("ssl", False) else redis.Connection)
+        for host, port in hosts:
+            pool = redis.ConnectionPool(connection_class=kind, host=host, port=port, **own)
+            self.sentinels.append(redis.Redis(connection_pool=pool))
         self._shared: dict[str, Shared] = {}
 
     def discover_master(self, service_name: str) -> Any:
@@ -223,15 +254,20 @@ class Shared:
         self.made: Any = None
 
     def get(self) -> Any:
-        """Return it, made now or before."""
+        """Return it, made now or before; raises `TimeoutError` if the call has no time to wait."""
         if time.monotonic() > self._until:
-            with self._lock():
+            lock = self._lock()
+            if not lock.acquire(timeout=min(left(), TIMEOUT_MAX)):
+                raise TimeoutError("Timeout waiting for who connects")
+            try:
                 if time.monotonic() > self._until:
                     try:
                         self.made, seconds = self._make(), self._seconds
                     except FAILURES as error:
                         self.made, seconds = error, 1
                     self._until = time.monotonic() + seconds
+            finally:
+                lock.release()
         made = self.made
         if isinstance(made, Exception):
             raise made.with_traceback(None)  # which would grow with each caller

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from redis import exceptions as errors
 
 from ..errors import StoreUnavailable, Unreachable
+from .deadline import is_over
 
 FAILURES = (errors.RedisError, errors.RedisClusterException, OSError)
 """All that redis-py raises."""
@@ -12,24 +15,61 @@ FAILURES = (errors.RedisError, errors.RedisClusterException, OSError)
 RIGHTS = "+@read +@write +@scripting +@connection +time +info, in a cluster +cluster|slots"
 """What the user in a URL must be allowed, in the words of `ACL SETUSER`."""
 
-PROTECTED = "It refuses other hosts, as it is in protected mode: give it a password."
+IN_PROTECTED_MODE = (
+    "in protected mode: give it a password (requirepass), and put that into its URL."
+)
 
-OF_A_SCRIPT = "can't run this command", "no permissions to run"
-"""What Redis and Valkey say of a right that a script lacks, as an error of no kind of its own."""
+PROTECTED = f"It refuses other hosts, as it is {IN_PROTECTED_MODE}"
 
 # Such a server says so and leaves. redis-py ignores the answer to its first command, so that most
 # often all that is left to see is a connection that was reset.
-PERHAPS = "One that resets connections may be in protected mode: give it a password."
+PERHAPS = f"One that resets connections may be {IN_PROTECTED_MODE}"
 
 ONE_NODE = "It is one node of a cluster: use redis+cluster:// in the URL."
 
-REMEDIES: tuple[tuple[type[Exception], str], ...] = (
+SLOW = (
+    "Check that it is not overloaded, the network, and TLS in its URL, or raise "
+    "FEEDBACK_STORE_TIMEOUT."
+)
+
+GRANT = f"Grant its user {RIGHTS}."
+
+LONG = 300
+"""Characters after which an error's text is cut: that of protected mode is a page."""
+
+SAID: tuple[tuple[str, str], ...] = (
+    ("DENIED", PROTECTED),
+    ("can't run this command", GRANT),  # of a right that a script lacks, in Redis
+    ("no permissions to run", GRANT),  # and in Valkey
+    ("DB index is out of range", "Name a database in its URL that it has, or raise its databases."),
+    ("SELECT is not allowed", ONE_NODE),
+    ("max number of clients", "Raise its maxclients, or let fewer processes connect to it."),
+    (
+        "CERTIFICATE_VERIFY_FAILED",
+        "Name the file of the authority that signed its certificate in its URL, ssl_ca_certs=... "
+        "(for Sentinels sentinel_ssl_ca_certs=..., too), and the host as the certificate does.",
+    ),
+    (
+        "MISCONF",
+        "It cannot write to its disk, and takes no more: see its log, make room there, and have "
+        "its dir be its own.",
+    ),
+    ("NOREPLICAS", "Start its replicas: it has fewer than min-replicas-to-write asks for."),
+    (
+        "No master found",
+        "Check that its Sentinels run and have a primary, and its URL: hosts, ports, service and "
+        f"TLS, of which the options for Sentinels begin with sentinel_. {PERHAPS}",
+    ),
+)
+"""What to do about an error that is of no kind of its own, by what is said in it."""
+
+REMEDIES: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
     (errors.AuthenticationError, "Check the user and the password in its URL."),
     (errors.AuthorizationError, "Check the rights of the user in its URL."),
     (errors.BusyLoadingError, "It is still loading its data: wait."),
-    (errors.TimeoutError, "Check that it is not overloaded, the network, and TLS in its URL."),
+    ((errors.TimeoutError, TimeoutError), SLOW),
     (errors.ConnectionError, f"Check that it runs, and its URL: host, port and TLS. {PERHAPS}"),
-    (errors.NoPermissionError, f"Grant its user {RIGHTS}."),
+    (errors.NoPermissionError, GRANT),
     (errors.OutOfMemoryError, "Raise its maxmemory, or set maxmemory-policy volatile-ttl."),
     (errors.AskError, ONE_NODE),
     (errors.ClusterCrossSlotError, ONE_NODE),
@@ -46,16 +86,18 @@ REMEDIES: tuple[tuple[type[Exception], str], ...] = (
 
 def unavailable(error: Exception) -> StoreUnavailable:
     """Say what went wrong and what to do about it; redis-py's own texts hold no passwords."""
+    if isinstance(error, errors.RedisClusterException) and is_over() and error.__context__:
+        # After its last try at a node, redis-py asks the others, for which there was no time.
+        error = cast("Exception", error.__context__)
     text = str(error)
-    remedy = next((text for kind, text in REMEDIES if isinstance(error, kind)), "See its log.")
-    if text.startswith("DENIED"):
-        remedy = PROTECTED
-    elif any(said in text for said in OF_A_SCRIPT):
-        remedy = f"Grant its user {RIGHTS}."
+    shown = text if len(text) <= LONG else f"{text[:LONG]} [...]"
+    remedies = [remedy for said, remedy in SAID if said in text]
+    remedies += [remedy for kind, remedy in REMEDIES if isinstance(error, kind)]
+    remedy = next(iter(remedies), "See its log.")
     unreachable: Unreachable | None = None
     if isinstance(error, (errors.ConnectionError, errors.TimeoutError, OSError)):
         crowded = "No connection available" in text or "Too many connections" in text
         unreachable = "crowded" if crowded else "part"
     elif isinstance(error, errors.RedisClusterException):
         unreachable = "whole"
-    return StoreUnavailable(f"Redis: {text}", remedy, unreachable=unreachable)
+    return StoreUnavailable(f"Redis: {shown}", remedy, unreachable=unreachable)

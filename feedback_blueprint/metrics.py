@@ -1,0 +1,63 @@
+"""What this process counts and measures, kept until the agent can take it.
+
+The agent drops a metric while it has no session, as in the first seconds of a process. And it takes
+microseconds to take one, which nobody has to wait for. So what there is of a metric is added up
+here, and handed over before each harvest.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+
+import newrelic.agent
+
+from .locks import OfProcess
+
+PREFIX = "Custom/Feedback/"
+
+
+@dataclass
+class Sum:
+    """Values of one metric, as the agent takes them together."""
+
+    count: int
+    total: float
+    min: float
+    max: float
+    sum_of_squares: float
+
+
+class Metrics:
+    """Metrics of this process; what a parent kept is not its child's to tell."""
+
+    def __init__(self) -> None:
+        self._lock = OfProcess(reentrant=True)  # the garbage collector may end a stream in here
+        self._pid = os.getpid()
+        self._kept: dict[str, Sum] = {}
+
+    def add(self, name: str, value: float, times: int = 1) -> None:
+        """Record a value, so many times."""
+        with self._lock():
+            if self._pid != os.getpid():
+                self._pid, self._kept = os.getpid(), {}
+            kept = self._kept.setdefault(name, Sum(0, 0, value, value, 0))
+            kept.count += times
+            kept.total += times * value
+            kept.min = min(kept.min, value)
+            kept.max = max(kept.max, value)
+            kept.sum_of_squares += times * value * value
+
+    def hand_over(self) -> None:
+        """Give the agent what is kept, if it has a session."""
+        application = newrelic.agent.application(activate=False)
+        if application is None or not application.active:
+            return
+        with self._lock():
+            kept, self._kept = self._kept, {}
+        for name, values in kept.items():
+            application.record_custom_metric(PREFIX + name, asdict(values))
+
+
+METRICS = Metrics()
+"""The one of this process, as it has one agent."""

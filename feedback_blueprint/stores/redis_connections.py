@@ -1,0 +1,108 @@
+"""redis-py: connections that are done in time, whatever a server does.
+
+redis-py has a timeout for each step: for connecting to each address of a name, for each chunk of an
+answer, for each try. A server that answers byte by byte keeps it busy for as long as it likes. Here
+all steps of a call share one deadline.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import redis
+
+from .deadline import UNTIL, left
+
+
+class Limited:
+    """A timeout of redis-py's, in seconds: never more than the running call still has."""
+
+    def __set_name__(self, _: type, name: str) -> None:
+        self._name = f"_{name}"  # where redis-py 8 keeps it as well
+
+    def __get__(self, it: object, _: type) -> float:
+        """Raise `TimeoutError` if the call has no time left."""
+        seconds: float = getattr(it, self._name)
+        return min(seconds, left())
+
+    def __set__(self, it: object, seconds: float) -> None:
+        setattr(it, self._name, seconds)
+
+
+class Pool(redis.BlockingConnectionPool):
+    """Lets a call wait for a connection, as long as it has time."""
+
+    timeout = Limited()
+
+
+class Socket:
+    """A socket as redis-py uses it, on which nothing goes on after the end of a call.
+
+    A command and its answer have two timeouts in all, also if no call runs, as for a delivery.
+    """
+
+    def __init__(self, sock: Any) -> None:
+        self._sock = sock
+        self._until = math.inf
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+    def sendall(self, data: bytes) -> None:
+        """Send a part at a time: through TLS, each would have a timeout of its own."""
+        self._until = time.monotonic() + 2 * self._sock.gettimeout()
+        rest = memoryview(data)
+        while rest:
+            rest = rest[self._in_time(self._sock.send, rest) :]
+
+    def recv(self, *args: Any) -> bytes:
+        """Receive what is there."""
+        received: bytes = self._in_time(self._sock.recv, *args)
+        return received
+
+    def recv_into(self, *args: Any) -> int:
+        """Receive what is there; hiredis asks so."""
+        received: int = self._in_time(self._sock.recv_into, *args)
+        return received
+
+    def _in_time(self, call: Callable[..., Any], *args: Any) -> Any:
+        timeout = self._sock.gettimeout()
+        seconds = min(UNTIL.get(), self._until) - time.monotonic()
+        if timeout <= seconds or not timeout:  # redis-py looks whether there is something, with 0
+            return call(*args)
+        if seconds <= 0:
+            raise TimeoutError("its time is up")
+        self._sock.settimeout(seconds)
+        try:
+            return call(*args)
+        finally:
+            self._sock.settimeout(timeout)
+
+
+class Timed:
+    """What makes a kind of redis-py's connections end in time, before it in the order of bases."""
+
+    socket_connect_timeout = Limited()
+
+    port: int | None = None
+    """Asked for by redis-py 8 when it counts a timeout, and not there for a Unix socket."""
+
+    def _connect(self) -> Any:
+        return Socket(super()._connect())  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]  # see above
+
+    def _wrap_socket_with_ssl(self, sock: Any) -> Any:
+        timeout = sock.gettimeout()
+        sock.settimeout(min(timeout, left()))  # that of a handshake is for the whole of it
+        wrapped = super()._wrap_socket_with_ssl(sock)  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]  # see above
+        wrapped.settimeout(timeout)
+        return wrapped
+
+
+@functools.cache
+def timed(kind: type[Any]) -> type[Any]:
+    """Return a kind of connections like `kind`, which are done in time."""
+    return type(f"Timed{kind.__name__}", (Timed, kind), {})

@@ -1,0 +1,203 @@
+"""A call to a slow store takes two timeouts in all: redis-py has one for each of many steps."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from outage import TIMEOUT, Chat, Site, with_password
+from proxy import Proxy
+from redis_cluster import RedisCluster
+from redis_sentinel import RedisSentinel
+from redis_server import RedisServer
+
+from feedback_blueprint.errors import StoreUnavailable
+from feedback_blueprint.logs import Complaints
+from feedback_blueprint.stores import ANYONE, Ballot, Guard, Message, RedisStore
+from feedback_blueprint.stores.deadline import UNTIL
+from feedback_blueprint.stores.redis_client import Shared
+from feedback_blueprint.stores.redis_connections import Socket
+from feedback_blueprint.testing import capture_feedback
+
+SERVERS = ["redis", "rediss", "unix"]
+
+
+class Slow(NamedTuple):
+    """A store, and the network to it."""
+
+    url: str
+    proxy: Proxy
+
+
+@pytest.fixture
+def slow(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Slow]:
+    """Of each kind; of a cluster and Sentinels it is those who know where the servers are."""
+    kind, at = request.param, "127.0.0.1:{}"
+    path = None
+    if kind == "rediss":
+        server: RedisServer = request.getfixturevalue("secure")
+        port, url = server.port, server.url.replace(server.address, at)
+    elif kind == "cluster":
+        cluster: RedisCluster = request.getfixturevalue("cluster")
+        port, url = cluster.nodes[0].port, with_password(f"redis+cluster://{at}")
+    elif kind == "sentinel":
+        sentinel: RedisSentinel = request.getfixturevalue("redis_sentinel")
+        port, url = sentinel.sentinels[0].port, f"redis+sentinel://{at}/{sentinel.service}"
+    else:
+        site: Site = request.getfixturevalue("site")
+        port, url = site.server.port, with_password(f"redis://{at}/1")
+        if kind == "unix":
+            path, url = tmp_path / "proxy.sock", f"unix://{tmp_path}/proxy.sock"
+    with Proxy(port, path) as proxy:
+        yield Slow(url.format(proxy.port), proxy)
+
+
+@contextmanager
+def in_time() -> Iterator[None]:
+    """What is done inside takes two timeouts at most, and what a busy machine adds."""
+    begin = time.monotonic()
+    yield
+    assert time.monotonic() - begin < 2 * TIMEOUT + 0.5
+
+
+PACES = pytest.mark.parametrize("pace", [{"drip": 0.1}, {"delay": 0.2}], ids=["dripping", "late"])
+
+
+@PACES
+@pytest.mark.parametrize("slow", [*SERVERS, "cluster", "sentinel"], indirect=True)
+def test_to_connect_and_log_in_takes_no_more(slow: Slow, pace: dict[str, float]) -> None:
+    chat = Chat(slow.url)
+    with capture_feedback(chat.app), slow.proxy.slow(**pace):
+        with in_time():
+            assert chat.chat() is None
+        with in_time():
+            assert chat.rate("any") == 503
+
+
+@pytest.mark.parametrize("slow", SERVERS, indirect=True)
+def test_an_answer_that_comes_byte_by_byte_takes_no_more(slow: Slow) -> None:
+    chat = Chat(slow.url)
+    with capture_feedback(chat.app):
+        message_id = chat.chat()
+        assert message_id
+        with slow.proxy.slow(drip=0.1), in_time():
+            assert chat.rate(message_id) == 503
+        assert chat.rate(message_id) in (200, 202)
+
+
+@pytest.mark.parametrize("slow", SERVERS, indirect=True)
+def test_to_send_a_long_text_takes_no_more(slow: Slow) -> None:
+    guard = Guard(RedisStore.from_url(slow.url, TIMEOUT), Complaints(), TIMEOUT, print)
+    message = Message("t", content="x" * 20_000_000)
+    assert guard.stash("m", Message("t"), timedelta(days=1))
+    with slow.proxy.slow(delay=0.2), in_time(), pytest.raises(StoreUnavailable):
+        guard.stash("long", message, timedelta(days=1))
+
+
+def test_a_name_with_many_addresses_takes_no_more(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The resolver is not real: nobody else's would be asked."""
+    ask = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: ask(*args, **kwargs) * 6)
+    chat = Chat(site.url)
+    with capture_feedback(chat.app), site.proxy.dropping(), in_time():
+        assert chat.chat() is None
+
+
+def test_all_nodes_of_a_cluster_take_no_more(cluster: RedisCluster) -> None:
+    chat = Chat(with_password(cluster.url))
+    with capture_feedback(chat.app):
+        assert chat.chat()
+        for node in cluster.nodes:
+            node.freeze()
+        try:
+            with in_time():
+                assert chat.chat() is None
+        finally:
+            for node in cluster.nodes:
+                node.thaw()
+    cluster.wait_ok()
+
+
+def test_an_answer_that_nobody_waits_for_takes_no_longer_for_ever(site: Site) -> None:
+    """A delivery is no call of the app's; it runs in the agent's thread."""
+    store, outbox = RedisStore.from_url(site.url, 0.25), "!outbox:slow"
+    for number in range(20):
+        store.stash(f"slow{number}", Message("t"), timedelta(days=1))
+        store.vote(f"slow{number}", [ANYONE], Ballot(b"[1]", 20, outbox))
+    begin = time.monotonic()
+    with site.proxy.slow(drip=0.1), pytest.raises(StoreUnavailable):
+        store.backlog(outbox)
+    assert time.monotonic() - begin < 10, "its answer of 900 bytes would take longer"
+
+
+@pytest.fixture
+def soon_over() -> Iterator[None]:
+    """A call runs, which has half a second left."""
+    token = UNTIL.set(time.monotonic() + 0.5)
+    yield
+    UNTIL.reset(token)
+
+
+def test_a_call_waits_for_a_connection_as_long_as_it_has_time(site: Site, soon_over: None) -> None:
+    store = RedisStore.from_url(f"{site.url}?max_connections=1", 10)
+    taken: Any = store._client.connection_pool.get_connection()
+    begin = time.monotonic()
+    with pytest.raises(StoreUnavailable) as refused:
+        store.read(["m"], [ANYONE])
+    assert time.monotonic() - begin < 5
+    assert refused.value.unreachable == "crowded"
+    taken.disconnect()
+
+
+@pytest.mark.parametrize("slow", ["rediss"], indirect=True)
+def test_a_handshake_takes_no_longer_than_its_call_has(slow: Slow, soon_over: None) -> None:
+    store = RedisStore.from_url(slow.url, 10)
+    begin = time.monotonic()
+    with slow.proxy.slow(drip=0.1), pytest.raises(StoreUnavailable):
+        store.read(["m"], [ANYONE])
+    assert time.monotonic() - begin < 5
+
+
+def test_a_call_waits_for_others_to_connect_as_long_as_it_has_time(soon_over: None) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def connect() -> str:
+        begun.set()
+        go_on.wait()
+        return "client"
+
+    shared = Shared(connect, 60)
+    other = threading.Thread(target=shared.get)
+    other.start()
+    begun.wait()
+    with pytest.raises(TimeoutError):
+        shared.get()
+    go_on.set()
+    other.join()
+    assert shared.get() == "client"
+
+
+def test_hiredis_reads_in_time_as_well(soon_over: None) -> None:
+    one, other = socket.socketpair()
+    with one, other:
+        other.settimeout(10)
+        read: Callable[[bytearray], int] = Socket(other).recv_into
+        one.sendall(b"PONG")
+        buffer = bytearray(9)
+        assert read(buffer) == 4
+        assert buffer.startswith(b"PONG")
+        begin = time.monotonic()
+        for _ in range(2):
+            with pytest.raises(TimeoutError):
+                read(buffer)
+        assert time.monotonic() - begin < 5
+        assert other.gettimeout() == 10, "the next call has its own time"
