@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +15,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from outage import TIMEOUT, Chat, Site, with_password
+from processes import environment
 from proxy import Proxy
 from redis_cluster import RedisCluster
 from redis_sentinel import RedisSentinel
@@ -155,6 +158,36 @@ def test_a_handshake_takes_no_longer_than_its_call_has(slow: Slow, soon_over: No
     with slow.proxy.slow(drip=0.1), pytest.raises(StoreUnavailable):
         store.read(["m"], [ANYONE])
     assert time.monotonic() - begin < 5
+
+
+UNDER_GEVENT = """
+from gevent import monkey
+monkey.patch_all()
+import sys, time
+from feedback_blueprint.errors import StoreUnavailable
+from feedback_blueprint.stores import RedisStore
+begin = time.monotonic()
+try:
+    RedisStore.from_url(sys.argv[1], 0.5).read(["m"], [b""])
+except StoreUnavailable:
+    print(time.monotonic() - begin)
+"""
+
+
+@pytest.mark.parametrize("slow", ["rediss"], indirect=True)
+def test_a_handshake_under_gevent_takes_no_more(slow: Slow) -> None:
+    env = environment({})
+    env.pop("COVERAGE_PROCESS_CONFIG", None)  # as in gunicorn_server.py
+    with slow.proxy.slow(drip=0.1):
+        done = subprocess.run(
+            [sys.executable, "-c", UNDER_GEVENT, slow.url],
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+    assert float(done.stdout) < 5, "four attempts, as no call runs"
 
 
 def test_a_call_waits_for_others_to_connect_as_long_as_it_has_time(soon_over: None) -> None:

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import functools
 import math
+import sys
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import redis
@@ -95,10 +97,19 @@ class Timed:
 
     def _wrap_socket_with_ssl(self, sock: Any) -> Any:
         timeout = sock.gettimeout()
-        sock.settimeout(min(timeout, left()))  # that of a handshake is for the whole of it
-        wrapped = super()._wrap_socket_with_ssl(sock)  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]  # see above
+        seconds = min(timeout, left())
+        sock.settimeout(seconds)
+        with _greenlet_limit(sock, seconds):
+            wrapped = super()._wrap_socket_with_ssl(sock)  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]  # see above
         wrapped.settimeout(timeout)
         return wrapped
+
+
+def _greenlet_limit(sock: Any, seconds: float) -> AbstractContextManager[Any]:
+    """Limit a handshake as a whole on a socket of gevent's, which has a timeout for each step."""
+    gevent: Any = sys.modules.get("gevent")
+    of_gevent = type(sock).__module__.startswith("gevent.")
+    return gevent.Timeout(seconds, TimeoutError("timed out")) if of_gevent else nullcontext()
 
 
 @functools.cache
