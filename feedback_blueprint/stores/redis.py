@@ -155,9 +155,10 @@ class RedisStore:
 
         def look_at(keys: Sequence[str]) -> None:
             pipeline: Any = self._client.pipeline(transaction=False)
+            at = self._at(keys[0]) if keys else {}
             for number, key in enumerate(keys):  # a server knows the script from the first on
                 script = ("EVALSHA", HASHES[KEPT]) if number else ("EVAL", KEPT)
-                pipeline.execute_command(*script, 1, key, *raters)
+                pipeline.execute_command(*script, 1, key, *raters, **at)
             replies.update(zip(keys, pipeline.execute(), strict=True))
 
         for some in self._scan(prefix):
@@ -264,7 +265,7 @@ class RedisStore:
                 ours = [member_of(mark) for mark in held if mark.outbox == name]
                 theirs = [member_of(mark) for mark in let_go if mark.outbox == name]
                 leases = int(lease * 1000), share, len(ours), *ours, *theirs
-                pipeline.execute_command("EVAL", TAKE, 1, name, *leases)
+                pipeline.execute_command("EVAL", TAKE, 1, name, *leases, **self._at(name))
             for (name, _), members in zip(outboxes, pipeline.execute(), strict=True):
                 marks.extend(mark_of(name, member) for member in members)
 
@@ -294,6 +295,10 @@ class RedisStore:
                     failed = error
             if failed is not None:
                 raise failed
+
+    def _at(self, key: str) -> dict[str, Any]:
+        """Name the node of a key to a pipeline: redis-py would ask a server for a script's keys."""
+        return {"target_nodes": self._client.get_node_from_key(key)} if self._is_cluster else {}
 
     def _votes_of(self, marks: Sequence[Mark], lease: int) -> list[Undelivered]:
         """Read the votes; take off the marks of those that were delivered or replaced.
@@ -353,7 +358,8 @@ class RedisStore:
             some = marks[first : first + together]
             keys = [mark.key for mark in some]
             values = [value for mark in some for value in (mark.voter, pack_time(mark.cast_at))]
-            pipeline.execute_command("EVAL", UNMARK, len(keys), *keys, *values)
+            what = UNMARK, len(keys), *keys, *values
+            pipeline.execute_command("EVAL", *what, **self._at(keys[0]))
         for outbox in {mark.outbox for mark in marks}:
             members = [member_of(mark) for mark in marks if mark.outbox == outbox]
             pipeline.execute_command("ZREM", outbox, *members)
@@ -387,7 +393,8 @@ class RedisStore:
         def read_from(some: Sequence[str]) -> None:
             pipeline: Any = self._client.pipeline(transaction=False)
             for key in some:
-                pipeline.execute_command("EVAL", READ, 1, key, _milliseconds(ttl), *raters)
+                what = READ, 1, key, _milliseconds(ttl), *raters
+                pipeline.execute_command("EVAL", *what, **self._at(key))
             for key, reply in zip(some, pipeline.execute(), strict=True):
                 replies[key] = None if reply == NEWER else reply
 

@@ -435,14 +435,12 @@ def unpack_kept(key: str, reply: tuple[int, int, Sequence[bytes]], now: float) -
     votes, replaced = [], []
     for name, value in fields.items():
         if name.startswith(b"v"):
-            is_undelivered = b"p" + name[1:] in fields
-            vote = *unpack_vote(value[TIME:]), unpack_time(value), is_undelivered
+            vote = *unpack_vote(value[TIME:]), unpack_time(value), b"p" + name[1:] in fields
             votes.append(KeptVote(name[1:], *vote))
         elif name.startswith(b"o"):
             older, revision, packed = unpack_older(value)
-            if older is not None:
-                vote = revision, packed, unpack_time(name[1:]), True
-                replaced.append(Kept(key, older, until, [KeptVote(name[1 + TIME :], *vote)]))
+            of = KeptVote(name[1 + TIME :], revision, packed, unpack_time(name[1:]), True)
+            replaced += [Kept(key, older, until, [of])] if older else []
     message = decode(fields[b"m"] + fields[b"x"], fields.get(b"c"))
     standing = [Kept(key, message, until, votes)] if message and (is_whole or votes) else []
     return standing + replaced
