@@ -7,13 +7,14 @@ import os
 import re
 import time
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from types import SimpleNamespace
 
 import newrelic.agent
 import pytest
 from flask import Flask, request
 
-from feedback_blueprint import FeedbackBlueprint
+from feedback_blueprint import FeedbackBlueprint, stores
 from feedback_blueprint.cli import Progress, description, table
 from feedback_blueprint.errors import StoreUnavailable
 from feedback_blueprint.findings import Finding
@@ -434,6 +435,20 @@ def test_forget_says_how_far_it_came_if_the_store_fails(people, monkeypatch):
     assert result.exit_code == 1
     assert len(result.stdout.splitlines()) == 1
     assert "Gone. Start it. 1 messages removed before it failed. Repeat it." in result.stderr
+
+
+def test_the_commands_in_the_readme_beside_the_stores_are_run_as_they_are(people):
+    """Where they print to is a shell's."""
+    people = people()
+    readme = Path(stores.__file__).with_name("README.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^flask (feedback (?:export|forget) .*) > \w+\.jsonl$", readme, re.M)
+    assert len(commands) == 3
+    with capture_feedback(people.app):
+        people.stash("mine", "X")
+        people.stash("ID", None)
+        people.rate("ID", "Y")
+    kept = [lines(people.run(*command.split())) for command in commands]
+    assert [[each["message_id"] for each in found] for found in kept] == [["mine"]] * 2 + [["ID"]]
 
 
 def test_progress_is_told_beside_the_output(capsys):
