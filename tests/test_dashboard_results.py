@@ -10,8 +10,9 @@ from nrql import MAX, run
 def event(feedback_id, revision, rating, **more):
     scores = {"bad": 0.0, "fair": 0.5, "good": 1.0}
     return {
-        "timestamp": 1_000_000 + revision, "feedback_id": feedback_id, "message_id": f"m-{feedback_id}",
-        "trace_id": f"t-{feedback_id}", "revision": revision, "rating": rating,
+        "timestamp": 1_000_000 + revision, "trace_id": f"t-{feedback_id}",
+        "feedback_id": feedback_id, "message_id": f"m-{feedback_id}",
+        "revision": revision, "rating": rating,
         "score": scores.get(rating), "retracted": rating == "retracted", **more,
     }  # fmt: skip
 

@@ -43,26 +43,29 @@ def test_the_newest_vote_stands_though_its_number_had_been_given_before(
             taken.append((answer.json["feedback_id"], answer.json["revision"], rating))
         return answer.status
 
-    with needed(), RedisServer(tmp_path / "redis", **kept_as) as redis:
-        with chat_server(store_url=redis.url, workers=2) as server:
-            before = [made(server) for _ in range(4)]
-            assert [vote(server, each, 1) for each in before] == [202] * 4
-            with forgotten(redis, tmp_path / "backup"):
-                for rating in 2, 3, 4:
-                    assert [vote(server, each, rating) for each in before] == [202] * 4
-                since = made(server)
-                assert vote(server, since, 5) == 202
-            wait_until(lambda: vote(server, before[0], 6) == 202, "the store to be back")
-            assert vote(server, before[1], 7) == 202
-            assert vote(server, before[1], 8) == 202
-            assert vote(server, before[2], 1) == 200, "it stands again"
-            assert vote(server, since, 6) == 404
+    with (
+        needed(),
+        RedisServer(tmp_path / "redis", **kept_as) as redis,
+        chat_server(store_url=redis.url, workers=2) as server,
+    ):
+        before = [made(server) for _ in range(4)]
+        assert [vote(server, each, 1) for each in before] == [202] * 4
+        with forgotten(redis, tmp_path / "backup"):
+            for rating in 2, 3, 4:
+                assert [vote(server, each, rating) for each in before] == [202] * 4
+            since = made(server)
+            assert vote(server, since, 5) == 202
+        wait_until(lambda: vote(server, before[0], 6) == 202, "the store to be back")
+        assert vote(server, before[1], 7) == 202
+        assert vote(server, before[1], 8) == 202
+        assert vote(server, before[2], 1) == 200, "it stands again"
+        assert vote(server, since, 6) == 404
 
-            def missing(events: list[Event]) -> set[tuple[str, int, int]]:
-                names = "feedback_id", "revision", "rating"
-                return set(taken) - {tuple(each[name] for name in names) for each in events}
+        def missing(events: list[Event]) -> set[tuple[str, int, int]]:
+            names = "feedback_id", "revision", "rating"
+            return set(taken) - {tuple(each[name] for name in names) for each in events}
 
-            events = collector.wait_for(lambda events: not missing(events))
+        events = collector.wait_for(lambda events: not missing(events))
     rows = run(QUERIES["Standing vote of each message"], events)
     assert {row["message_id"]: (row["rating"], row["revision"]) for row in rows} == {
         before[0]: (6, 2),
