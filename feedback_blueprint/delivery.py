@@ -227,7 +227,8 @@ class Delivery:
 
 
 def _identity(event: Mapping[str, Any]) -> tuple[object, object]:
-    return event.get("feedback_id"), event.get("revision")
+    """Return what no other vote has: a store that went back in time repeats revisions."""
+    return event.get("feedback_id"), event.get("timestamp")
 
 
 def _yes() -> bool:

@@ -15,7 +15,7 @@ from feedback_blueprint.stores import (
     store_from_url,
 )
 
-WEEK, MONTH = timedelta(days=7), timedelta(days=30)
+DAY, WEEK, MONTH = (timedelta(days=days) for days in (1, 7, 30))
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 OUTBOX = "!outbox:tests"
 ANN, BOB = b"a" * 16, b"b" * 16

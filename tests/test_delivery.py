@@ -210,6 +210,23 @@ def test_an_event_that_was_recorded_elsewhere_is_nobodys(start):
     assert "VotesDelivered" not in process.counts
 
 
+def test_a_vote_whose_number_was_given_before_is_not_delivered_with_the_older_one(start):
+    """As it is after the store went back in time: both are revision 1."""
+    process = start()
+    events = process.recorded
+    for rating in "bad", "good":
+        assert process.stash(message_id="m") == "m"
+        assert process.rate("m", rating).status_code == 202
+        process.votes._store.remove("fb:m")
+        wait_until(lambda: time.time() * 1000 > events[-1]["timestamp"] + 1, "a later time")
+    assert events[0]["feedback_id"] == events[1]["feedback_id"]
+    assert events[0]["revision"] == events[1]["revision"]
+    process.agent.harvest(events[0])
+    assert process.counts["VotesDelivered"] == 1
+    process.agent.harvest(events[1])
+    assert process.counts["VotesDelivered"] == 2
+
+
 def test_what_the_agent_keeps_for_its_next_harvest_is_not_recorded_again(start):
     process = start()
     process.rate(process.stash())

@@ -30,7 +30,7 @@ from feedback_blueprint.stores import (
 )
 from feedback_blueprint.stores.redis_layout import pack_time
 from feedback_blueprint.stores.redis_outboxes import near, node_of, shares
-from feedback_blueprint.stores.sqlite_layout import RENEW, SCHEMA, TAKE, TAKEN, UNMARK
+from feedback_blueprint.stores.sqlite_layout import MARGIN, RENEW, SCHEMA, TAKE, TAKEN, UNMARK
 
 SHORT = timedelta(milliseconds=200)
 
@@ -283,6 +283,8 @@ def test_a_file_keeps_an_expired_message_until_it_is_known_that_its_vote_was_not
         store.stash(key, Message(TRACE_ID), SHORT)
     mark = cast(store, lease=0, ttl=SHORT).mark
     wait_until(lambda: store.read(["m", "x"], [ANYONE]) == [None, None], "expired")
+    clock = SimpleNamespace(time=lambda: time.time() + MARGIN)
+    monkeypatch.setattr("feedback_blueprint.stores.sqlite.time", clock)
     store.stash("n", Message(TRACE_ID), WEEK)
     assert "2 messages" in store.inspect(full=True)[0].seen, "nobody rated the other"
     assert take(store) == [(mark, None, 0, RETRACTED)]

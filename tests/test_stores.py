@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
-from contract import ANN, TRACE_ID, WEEK, cast
+from contract import ANN, DAY, TRACE_ID, WEEK, cast
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from processes import wait_until
@@ -97,16 +99,39 @@ def test_a_message_that_expired_is_unknown_and_its_key_free(store):
     assert cast(store, b"[2]", raters=(ANN,)).revision == 1
 
 
-def test_what_has_expired_makes_room_in_a_file(tmp_path, monkeypatch):
-    """A clean-up comes by chance: here with each message."""
+@pytest.fixture
+def ahead(monkeypatch):
+    """Set a file's clock so many seconds ahead; a clean-up comes with each message."""
     monkeypatch.setattr("feedback_blueprint.stores.sqlite.random.random", lambda: 0.0)
+
+    def ahead(seconds):
+        clock = SimpleNamespace(time=lambda: time.time() + seconds)
+        monkeypatch.setattr("feedback_blueprint.stores.sqlite.time", clock)
+
+    return ahead
+
+
+def test_what_expired_a_day_ago_makes_room_in_a_file(tmp_path, ahead):
     store = SQLiteStore(tmp_path / "feedback.sqlite3", timeout=2)
-    store.stash("m", Message(TRACE_ID), timedelta(milliseconds=1))
-    wait_until(lambda: store.read(["m"], [ANYONE]) == [None], "expired")
+    store.stash("m", Message(TRACE_ID), timedelta(minutes=5))
+    ahead(DAY.total_seconds() + 301)
     store.stash("n", Message(TRACE_ID), WEEK)
     size = (tmp_path / "feedback.sqlite3").stat().st_size
     seen = store.inspect(full=True)[0]
     assert seen[:3] == ("SQLite file", True, f"1 messages, {size:,} bytes, ok")
+
+
+@pytest.mark.parametrize("seconds", [600, DAY.total_seconds()])
+def test_a_clock_that_is_ahead_for_a_while_removes_no_message(tmp_path, ahead, seconds):
+    store = SQLiteStore(tmp_path / "feedback.sqlite3", timeout=2)
+    for key in "mn":
+        store.stash(key, Message(TRACE_ID), timedelta(minutes=5))
+    assert cast(store, ttl=timedelta(minutes=5)).status == "accepted"
+    ahead(seconds)
+    assert store.read(["m", "n"], [ANYONE]) == [None, None]
+    store.stash("o", Message(TRACE_ID), WEEK)
+    ahead(0)
+    assert [each.revision for each in store.read(["m", "n"], [ANYONE])] == [1, 0]
 
 
 def test_a_message_can_be_amended_before_and_after_its_first_vote(store):

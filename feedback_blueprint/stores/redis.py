@@ -11,7 +11,6 @@ import hashlib
 import itertools
 import math
 import re
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import timedelta
@@ -410,13 +409,14 @@ class RedisStore:
                 fields = client.hgetall(key)
             elif kind == b"string":
                 fields = {b"m": client.get(key) or b""}
-            expires_in = client.pttl(key) / 1000
+            expires_in, now = client.pttl(key) / 1000, client.time()
         head, rateable_for = fields.get(b"m", b""), expires_in
         if is_newer(head):
             raise of_newer_version("Redis: the message")
         if kind == b"hash":
             head, until = head[:-TIME], head[-TIME:]
-            rateable_for = unpack_time(until) / 1000 - time.time()
+            seconds, microseconds = now
+            rateable_for = unpack_time(until) / 1000 - seconds - microseconds / 1_000_000
         message = decode(head + fields.get(b"x", b""), fields.get(b"c"))
         if message is None:
             return None

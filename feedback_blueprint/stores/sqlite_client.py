@@ -15,6 +15,7 @@ from typing import Any
 
 from ..errors import StoreUnavailable
 from ..locks import OfProcess
+from ..logs import Complaints
 from .base import of_newer_version
 from .sqlite_layout import FIND_VERSION, SCHEMA, VERSION
 
@@ -33,13 +34,15 @@ class Client:
     """Lends this process's one connection to the file `path`, made when first used.
 
     More would not be faster: nearly all calls write, and SQLite writes for one at a time. A call
-    waits at most twice `timeout` seconds for others.
+    waits at most twice `timeout` seconds for others. If another file is at the path by now, or
+    none, each process opens that: else some would go on with one that new processes do not see.
     """
 
     def __init__(self, path: Path, timeout: float) -> None:
         self._path = path
         self._patience = 2 * timeout
         self._connection: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None
         self._pid = os.getpid()
         # Whoever can take the lock while this is true is its holder, and asks for a second turn.
         self._in_use = False
@@ -52,6 +55,9 @@ class Client:
         deadline = time.monotonic() + self._patience
         with self._turn():
             try:
+                if self._connection is not None and _file_at(self._path) != self._file:
+                    self._close()
+                    Complaints().tell(GONE, self._path)
                 if self._connection is None:
                     self._connection = self._open(deadline)
                 yield Execute(self._connection, deadline)
@@ -105,6 +111,7 @@ class Client:
     def _open(self, deadline: float) -> sqlite3.Connection:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         _create(self._path)
+        self._file = _file_at(self._path)  # before it is opened: one that comes between is noticed
         # Through sqlite3.connect() the agent would trace each statement, for more than it costs.
         connection = sqlite3.Connection(
             self._path, timeout=0, isolation_level=None, check_same_thread=False
@@ -133,16 +140,52 @@ class Client:
         return connection
 
 
+def _file_at(path: Path) -> tuple[int, int] | None:
+    """Return which file is at a path: its device and number there; `None` if there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def _create(path: Path) -> None:
     """Make the file for its owner alone, if there is none; by itself SQLite would ask the umask.
 
     SQLite would also make what a link leads to, which somebody else may have laid there: a file
     of theirs to read it in, or one that has another meaning for this user.
     """
-    with contextlib.suppress(FileExistsError):  # which a link is, too, wherever it leads
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, PRIVATE))
+    if not path.exists():
+        with _alone_in(path.parent), contextlib.suppress(FileExistsError):  # or a link, anywhere
+            if not os.path.lexists(path):
+                _remove_companions(path)
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, PRIVATE))
     if not path.exists() or any(map(os.path.islink, _companions(path))):
         raise OSError("a symbolic link that is not followed")
+
+
+def _remove_companions(path: Path) -> None:
+    """Remove what lay beside a file that is gone: SQLite would take it for the new one's."""
+    for each in _companions(path):
+        if not os.path.islink(each):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(each)
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Generator[None]:
+    """Keep other processes from doing the same in a folder, for a moment, where that is possible.
+
+    On Windows it is not: there, no file can be removed that is open.
+    """
+    with contextlib.ExitStack() as lock:
+        with contextlib.suppress(ImportError, OSError):
+            import fcntl
+
+            handle = os.open(folder, os.O_RDONLY)
+            lock.callback(os.close, handle)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
 
 
 def _close_to_others(path: Path) -> None:
@@ -180,6 +223,11 @@ class Execute:
                 # By chance, so that two do not meet again and again.
                 time.sleep(random.uniform(0.0005, 0.002))  # noqa: S311  # it keeps nothing secret
 
+
+GONE = (
+    "SQLite, %s: the file was removed or replaced while the app ran. Messages that are not in the "
+    "one that is there now cannot be rated: stop the app before you touch its file."
+)
 
 MOVE = "Move the file away, and start the app again."
 
