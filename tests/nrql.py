@@ -25,8 +25,9 @@ CLAUSES = ("FROM", "JOIN", "ON", "SELECT", "WHERE", "FACET", "ORDER BY", "LIMIT"
 WORDS = {"AND", "OR", "IS", "NOT", "NULL", "TRUE", "FALSE", "ASC", "DESC"}
 TOKEN = re.compile(
     r"\s*(?:(?P<word>(?:LEFT )?JOIN\b|ORDER BY\b|[A-Za-z_][A-Za-z0-9_.]*)"
-    r"|(?P<text>'[^']*')|(?P<number>\d+)|(?P<mark><=|>=|!=|[=<>(),:]))"
+    r"|(?P<text>'[^']*')|(?P<number>\d+)|(?P<mark><=|>=|!=|[-=<>(),:]))"
 )
+COMPARISONS = {"=", "!=", "<", "<=", ">", ">="}
 MAX = 5000
 SIX_HOURS = 6 * 3600 * 1000  # what TIMESERIES AUTO makes of a week
 
@@ -120,7 +121,7 @@ class Nrql:
         [(_, event)] = self.clauses["FROM"]
         if event not in EVENTS:
             raise NrqlError(f"no such event: {event}")
-        self.known = set(EVENTS[event])
+        self.known, self.joined = set(EVENTS[event]), set()
         if "JOIN" not in self.clauses:
             return event
         [(_, key)] = self.clauses.get("ON", [(None, None)])
@@ -131,6 +132,7 @@ class Nrql:
         if key not in self.known & joined.names:
             raise NrqlError(f"both sides of the JOIN need {key}")
         self.subqueries = joined.subqueries + 1
+        self.joined = joined.names - self.known
         self.known |= joined.names
         return f"{event} {'LEFT ' if self.left else ''}JOIN ({joined.sql}) USING ({key})"
 
@@ -152,25 +154,44 @@ class Nrql:
         return f"ORDER BY {by} LIMIT {limit}"
 
     def expression(self, tokens):
-        out, rest = [], list(tokens)
+        out, rest, before = [], list(tokens), None
         while rest:
             kind, value = rest.pop(0)
-            if kind != "word":
+            self.check(kind, value, before, rest)
+            if value == "(" and (default := self.default(rest)):
+                out.append(default)
+                del rest[:4]
+            elif kind != "word" or value in WORDS:
                 out.append(value)
-            elif rest and rest[0][1] == "(" and value not in WORDS:
+            elif rest and rest[0][1] == "(":
                 end = closing(rest)
                 out.append(self.call(value, split(rest[1:end])))
                 del rest[: end + 1]
-            elif value in WORDS:
-                out.append(value)
             elif value in self.known:
                 out.append(f'"{value}"')
             else:
                 raise NrqlError(f"no such attribute: {value}")
-        sql = " ".join(out)
-        if "IS NOT TRUE" in sql or "IS NOT FALSE" in sql:
+            before = value
+        return " ".join(out)
+
+    def check(self, kind, value, before, rest):
+        """Refuse what the reference does not show, though it might work."""
+        if before in COMPARISONS and kind not in ("number", "text"):
+            raise NrqlError("a comparison is with a value")
+        if value == "OR" and before in self.known:
+            raise NrqlError("the OR of an attribute is in parentheses, before a number")
+        if value in self.joined and ("word", "NULL") in rest[1:3]:
+            raise NrqlError("IS NULL is not documented for what a JOIN brings")
+        if value == "NOT" and rest[:1] in ([("word", "TRUE")], [("word", "FALSE")]):
             raise NrqlError("IS NOT TRUE is not documented")
-        return sql
+
+    def default(self, tokens):
+        """`x OR 1` in parentheses is the number where x is NULL, and else x, a zero too."""
+        match tokens[:4]:
+            case [("word", name), ("word", "OR"), ("number", number), ("mark", ")")]:
+                if name in self.known:
+                    return f'coalesce("{name}", {number})'
+        return None
 
     def call(self, name, arguments):
         if name == "concat":
@@ -191,7 +212,7 @@ class Nrql:
         [argument] = map(self.expression, arguments)
         if name == "latest":
             return f"latest({argument}, timestamp)"
-        if name in ("max", "average"):
+        if name in ("max", "min", "average"):
             return f"{'avg' if name == 'average' else name}({argument})"
         raise NrqlError(f"no such function: {name}")
 

@@ -104,6 +104,14 @@ def test_the_longest_comment_fits_the_parts_a_query_reads():
     assert "message_17\n" in QUERIES["Comments of the worst-rated"]
 
 
+def answers_of(*traces):
+    return [
+        {"trace_id": trace, "content": content, "is_response": response, "timestamp": 1}
+        for trace in traces
+        for content, response in ((f"question {trace}", None), (f"answer {trace}", True))
+    ]
+
+
 def test_answers_are_joined_to_the_standing_votes_of_their_trace():
     events = [
         event("a", 1, "good", trace_id="t1"),
@@ -113,15 +121,22 @@ def test_answers_are_joined_to_the_standing_votes_of_their_trace():
         event("c", 1, "good", trace_id="t3"),
         event("c", 2, "retracted", trace_id="t3"),
     ]
-    answers = [
-        {"trace_id": trace, "content": content, "is_response": response, "timestamp": 1}
-        for trace in ("t1", "t2", "t3", "t4")
-        for content, response in ((f"question {trace}", None), (f"answer {trace}", True))
+    rows = run(QUERIES["Answers behind the votes"], events, answers_of("t1", "t2", "t3", "t4"))
+    assert [(row["content"], row["votes"], row["vote"], row["comment"]) for row in rows] == [
+        ("answer t1", 1, "bad", "Wrong year"),
+        ("answer t2", 1, "good", None),
     ]
-    rows = run(QUERIES["Answers behind the votes"], events, answers)
-    assert [(row["content"], row["vote"], row["comment"]) for row in rows] == [
-        ("answer t1", "bad", "Wrong year"),
-        ("answer t2", "good", None),
+
+
+def test_an_answer_with_many_votes_is_one_row_at_the_place_of_its_worst():
+    """A key of a joined query that maps to over 100 rows may fail."""
+    events = [event(f"f{n}", 1, "good", trace_id="t1", timestamp=1_000_000 + n) for n in range(150)]
+    events[70] |= {"rating": "bad", "score": 0.0}
+    events.append(event("g", 1, "fair", trace_id="t2"))
+    rows = run(QUERIES["Answers behind the votes"], events, answers_of("t2", "t1"))
+    assert [(row["content"], row["worst_score"], row["votes"], row["vote"]) for row in rows] == [
+        ("answer t1", 0.0, 150, "good"),
+        ("answer t2", 0.5, 1, "fair"),
     ]
 
 

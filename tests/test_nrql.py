@@ -1,7 +1,12 @@
 """The reader of NRQL refuses what is wrong: its own tests."""
 
 import pytest
-from nrql import Nrql, NrqlError, lex
+from nrql import Nrql, NrqlError, lex, run
+
+LAST = (
+    "FROM LlmFeedbackMessage LEFT JOIN (FROM LlmFeedbackMessage SELECT max(revision) AS last"
+    " WHERE revision > 1 FACET feedback_id LIMIT MAX) ON feedback_id"
+)
 
 
 @pytest.mark.parametrize(
@@ -26,8 +31,21 @@ from nrql import Nrql, NrqlError, lex
             " FACET message_id SINCE 1 day ago) ON message_id SELECT rating",
             "outermost",
         ),
+        (f"{LAST} SELECT rating WHERE revision = last", "with a value"),
+        (f"{LAST} SELECT rating WHERE last IS NULL", "what a JOIN brings"),
+        (f"{LAST} SELECT rating WHERE last IS NOT NULL", "what a JOIN brings"),
+        (f"{LAST} SELECT rating WHERE revision - last OR 1 >= 0", "in parentheses"),
+        (f"{LAST} SELECT rating WHERE revision - (last OR revision) >= 0", "before a number"),
     ],
 )
 def test_the_reader_refuses_what_is_wrong(query, complaint):
     with pytest.raises(NrqlError, match=complaint):
         Nrql(lex(query))
+
+
+@pytest.mark.parametrize(("score", "shown"), [(None, 7), (0, 0), (3, 3)])
+def test_a_number_stands_in_for_what_is_missing_alone(score, shown):
+    """As New Relic's page on math says: `(zero) OR 1` is 0, `(NULL) OR 1` is 1."""
+    query = "FROM LlmFeedbackMessage SELECT rating WHERE (score OR 7) - {} = 0"
+    assert run(query.format(shown), [{"score": score}])
+    assert not run(query.format(shown + 1), [{"score": score}])

@@ -199,6 +199,15 @@ def test_the_example_of_a_tag(store_url):
         assert feedback.rater_tag
 
 
+def test_the_example_of_a_base_url(store_url):
+    [html] = re.findall(r"^```html\n(.*feedback-base-url.*)\n```$", README, re.MULTILINE)
+    app = Flask(__name__)
+    app.config["FEEDBACK_STORE_URL"] = store_url
+    app.register_blueprint(FeedbackBlueprint(), url_prefix="/llm")
+    with app.test_request_context():
+        assert ' content="/llm/feedback">' in render_template_string(html)
+
+
 @pytest.mark.parametrize("mark", ["session.get", "current_user.get_id"])
 def test_the_examples_of_raters(store_url, mark):
     feedback = example(mark, FeedbackBlueprint=FeedbackBlueprint).feedback
