@@ -19,6 +19,7 @@ from collector import Collector
 from conftest import needed
 from gunicorn_server import APPS, Gunicorn, StartServer
 from processes import ToolMissingError, environment, wait_until
+from redis_cluster import RedisCluster
 from redis_server import DURABLE, RedisServer
 from runbook import LINES, PATH, RUNBOOK, pattern_of
 from test_lossless import WORKERS, Traffic
@@ -195,15 +196,60 @@ def test_one_redis_takes_the_place_of_another_while_the_app_writes(
         traffic = Traffic(server, collector)
         with traffic.going_on():
             votes_go_on(traffic)
-            unrated = Kept(traffic)
+            kept = Kept(traffic)
             run("REPLICAOF", tmp_path, **said)
             wait_until(lambda: traffic.refused, "a vote that the old one refuses")
-    kept = Kept.__new__(Kept)
-    kept.unrated, kept.votes = unrated.unrated, traffic.accepted
-    assert len(kept.votes) > len(unrated.votes)
+    assert len(traffic.accepted) > len(kept.votes)
+    kept.votes = traffic.accepted
     old.kill()
     with chat_server(store_url=new.url) as server:
         kept.assert_in(server)
+
+
+def test_a_redis_is_copied_into_a_cluster(
+    chat_server: StartServer,
+    collector: Collector,
+    new_redis: Callable[[], RedisServer],
+    redis_cluster: RedisCluster,
+    tmp_path: Path,
+) -> None:
+    redis, url = new_redis(), redis_cluster.fresh_url()
+    redis.start()
+    collector.clear()
+    with chat_server(store_url=redis.url, **WORKERS) as server:
+        traffic = Traffic(server, collector)
+        with traffic.going_on():
+            votes_go_on(traffic)
+        kept = Kept(traffic)
+        server.kill()  # with votes that its agent did not send
+    env = collector.environ({"startup_timeout": 10})
+    env |= {"FLASK_APP": "chat", "FLASK_FEEDBACK_STORE_URL": redis.url}
+    assert run("deliver", APPS, env).endswith("\n0 undelivered\n")
+    traffic.assert_nothing_lost()
+    [copy] = [code for language, code in BLOCK.findall(RUNBOOK) if language == "python"]
+    copy = copy.replace("redis://old:6379/0", redis.url)
+    copy = copy.replace("redis://new:6379", f"redis://{redis_cluster.nodes[0].address}")
+    subprocess.run([sys.executable, "-c", copy], check=True, timeout=120)
+    left = redis.ask("PTTL", f"fb:{kept.unrated}")
+    assert 0 < redis_cluster.node_of(f"fb:{kept.unrated}").ask("PTTL", f"fb:{kept.unrated}") <= left
+    redis.kill()
+    with chat_server(store_url=url) as server:
+        kept.assert_in(server)
+
+
+def test_a_process_that_keeps_the_old_store_takes_votes_on_what_was_made_before(
+    chat_server: StartServer, collector: Collector, new_store_url: Callable[[str], str]
+) -> None:
+    collector.clear()
+    with (
+        chat_server(store_url=new_store_url("sqlite")) as old,
+        chat_server(store_url=new_store_url("redis")) as new,
+    ):
+        before, after = made(old), made(new)
+        assert rate(new, before).status == 404
+        assert {rate(old, before).status, rate(new, after).status} == {202}
+        for message_id in before, after:
+            collector.wait_for(message_id=message_id)
 
 
 # What it says
@@ -280,8 +326,8 @@ def test_each_command_and_example_in_the_package_is_run_by_a_test() -> None:
     marks += ["feedback check", "deliver"]
     assert READMES.keys() == {PATH}
     for language, code in BLOCK.findall(RUNBOOK):
-        assert language == "sh"
-        assert any(mark in code for mark in marks), code
+        assert language == "python" or any(mark in code for mark in marks), code
+    assert [language for language, _ in BLOCK.findall(RUNBOOK)].count("python") == 1
 
 
 def test_each_link_leads_somewhere() -> None:
