@@ -19,6 +19,7 @@ from processes import wait_until
 from proxy import Proxy
 from redis_cluster import RedisCluster
 from redis_server import DURABLE, RedisServer
+from runbook import is_quoted
 
 from feedback_blueprint import FeedbackBlueprint
 from feedback_blueprint.testing import capture_feedback
@@ -149,10 +150,15 @@ class Site:
 
 
 @pytest.fixture
-def complaints(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
-    """What the blueprint has logged."""
+def complaints(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[], list[str]]]:
+    """What the blueprint has logged; the runbook says of each line what to do."""
     caplog.set_level(logging.INFO)
-    return lambda: [r.getMessage() for r in caplog.records if "feedback" in r.name]
+
+    def logged() -> list[str]:
+        return [r.getMessage() for r in caplog.records if "feedback" in r.name]
+
+    yield logged
+    assert [line for line in logged() if not is_quoted(line)] == []
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from urllib.parse import quote
 import pytest
 from flask import Flask
 from processes import wait_until
+from runbook import is_quoted
 
 from feedback_blueprint import FeedbackBlueprint, cli
 from feedback_blueprint.errors import AgentNotRecording, StoreUnavailable
@@ -335,6 +336,7 @@ def test_an_agent_that_cannot_send_takes_nothing_over(start, caplog):
     process.agent.harvest(has_events=False)
     assert len(process.recorded) == 1
     assert "Votes that were not delivered wait. Custom events are off." in caplog.messages
+    assert all(map(is_quoted, caplog.messages))
 
 
 def test_a_rule_that_ignores_what_is_delivered_is_named_and_nothing_is_lost(start, caplog):
@@ -486,6 +488,7 @@ def test_a_vote_on_a_message_that_expired_is_named_and_counted(start, caplog):
     assert process.counts["VotesExpired"] == 2
     assert any("2 votes were never delivered" in text for text in caplog.messages)
     assert not any("cannot be recorded" in text for text in caplog.messages)
+    assert any(map(is_quoted, caplog.messages))
     assert process.undelivered == 0
 
 
@@ -558,6 +561,7 @@ def test_a_store_that_is_down_when_a_mark_should_go_is_told_later(start, monkeyp
         process.rate(process.stash())
         process.agent.harvest(process.recorded[1])
     assert "Votes were delivered, and may be once more. Gone. Start it." in caplog.messages
+    assert all(map(is_quoted, caplog.messages))
     assert process.undelivered == 2
     process.agent.harvest()
     assert process.undelivered == 0
@@ -663,6 +667,7 @@ def test_what_is_refused_for_the_agent_or_the_store_is_counted(start, monkeypatc
     process.agent.refusal = "Custom events are off."
     assert process.rate(message_id).status_code == 503
     assert caplog.messages[1:] == ["Feedback cannot be recorded. Custom events are off."]
+    assert is_quoted(caplog.messages[1])
     assert process.counts == {"VotesRefused": 2}
 
 
@@ -768,6 +773,7 @@ def test_processes_whose_secret_keys_differ_are_named(start, caplog):
         process.votes.harvested(Harvest(APPLICATION))
     [warning] = [text for text in caplog.messages if "SECRET_KEY" in text]
     assert "1 other keys within an hour. Give all processes the same SECRET_KEY" in warning
+    assert is_quoted(warning)
     finding = next(each for each in process.votes.inspect() if each.what == "SECRET_KEY")
     assert not finding.ok
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from runbook import is_quoted
 
 from feedback_blueprint.errors import StoreUnavailable
 from feedback_blueprint.logs import Complaints
@@ -233,6 +234,7 @@ def test_a_call_that_takes_over_half_its_timeout_is_logged_with_what_to_do(
     assert line.startswith("The store is slow: a call took 0.20 s, and fails at 0.50 s.")
     assert "network" in line
     assert "FEEDBACK_STORE_TIMEOUT" in line
+    assert is_quoted(line)
 
 
 def test_a_store_that_is_back_is_logged_with_what_was_missed(store, guard, clock, caplog):
@@ -257,6 +259,7 @@ def test_a_store_that_is_back_is_logged_with_what_was_missed(store, guard, clock
     assert caplog.messages[1:] == [
         "The store is back. In 30 s, 3 messages were not kept, and 2 votes refused."
     ]
+    assert is_quoted(caplog.messages[1])
 
 
 def test_of_a_store_that_comes_and_goes_the_log_says_so_once_a_minute(
@@ -285,6 +288,7 @@ def test_a_part_of_the_store_is_back_when_it_keeps_something(store, guard, stash
     assert not any(" is back" in line for line in caplog.messages)
     stash("a")
     assert caplog.messages[-1].startswith("The part a of the store is back. In 2 s, 1 messages")
+    assert is_quoted(caplog.messages[-1])
 
 
 def test_another_cause_of_the_same_remedy_is_logged_too(store, guard, caplog):

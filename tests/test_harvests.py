@@ -20,6 +20,7 @@ from newrelic.core.data_collector import DeveloperModeSession, ServerlessModeSes
 from newrelic.core.stats_engine import StatsEngine
 from newrelic.network.exceptions import DiscardDataForRequest, RetryDataForRequest
 from processes import environment
+from runbook import is_quoted
 
 from feedback_blueprint import harvests
 from feedback_blueprint.harvests import Harvest
@@ -336,6 +337,7 @@ def test_what_a_missing_function_means_is_said(monkeypatch, caplog):
     harvests.listen(Listener())
     assert "This version of the agent has no newrelic.core.data_collector:Session" in caplog.text
     assert "use another version of newrelic" in caplog.text
+    assert all(map(is_quoted, caplog.messages))
 
 
 def agent_like(*, pid=None, has_ended=False, is_alive=True):

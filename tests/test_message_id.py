@@ -12,6 +12,7 @@ from uuid import UUID
 import pytest
 from decorated import KINDS, ids, plain, run
 from flask import Response, jsonify
+from runbook import is_quoted
 
 
 @pytest.fixture
@@ -239,6 +240,7 @@ def test_the_first_write_of_an_id_stands(feedback, call, kept, caplog):
     assert ids(call(traced)) == []
     assert kept("a") == first
     assert "stashed before" in caplog.text
+    assert all(map(is_quoted, caplog.messages))
 
 
 def test_every_message_of_a_request_is_announced(feedback, call):

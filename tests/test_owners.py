@@ -9,6 +9,7 @@ import pytest
 from decorated import KINDS, run
 from flask import Response, request
 from host_app import make_app
+from runbook import is_quoted
 
 from feedback_blueprint import FeedbackBlueprint
 from feedback_blueprint.errors import UnknownMessage
@@ -55,6 +56,7 @@ def raters(get):
 def assert_not_kept(message_id, caplog):
     assert message_id is None
     assert any("stash(rater=...)" in text and "capture()" in text for text in caplog.messages)
+    assert all(map(is_quoted, caplog.messages))
     caplog.clear()
 
 

@@ -9,6 +9,7 @@ import pytest
 from decorated import KINDS, collect, ids, run
 from flask import request
 from host_app import make_app
+from runbook import is_quoted
 
 from feedback_blueprint import FeedbackBlueprint
 from feedback_blueprint.testing import capture_feedback
@@ -155,6 +156,7 @@ def test_the_log_says_how_an_answer_is_made_again(feedback, call, caplog):
     call(lambda: str(feedback.stash("m")))
     [warning] = caplog.messages
     assert "stashed before" in warning
+    assert is_quoted(warning)
     assert "replace=True" in warning
 
 

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from flask import Blueprint, Flask
 from host_app import make_app
+from runbook import is_quoted
 from werkzeug.routing import BaseConverter, Rule
 
 from feedback_blueprint import ConfigurationError, FeedbackBlueprint
@@ -76,6 +77,7 @@ def test_a_later_route_in_the_way_is_told_at_the_first_request_and_by_the_check(
         assert f"{rule} (endpoint 'old')" in said
         assert "url_prefix, or remove it" in said
     assert "'feedback'" in complaint
+    assert is_quoted(complaint)
 
 
 @pytest.mark.parametrize(

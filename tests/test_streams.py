@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from decorated import generator, ids
 from flask import Response, stream_with_context
+from runbook import is_quoted
 
 
 @pytest.fixture
@@ -164,6 +165,7 @@ def test_a_stream_that_was_not_kept_is_asked_for_nothing(app, feedback, caplog):
         assert len(list(stream())) == 2
     assert [record.args for record in caplog.records if record.exc_info] == []
     assert "message_id" not in caplog.text
+    assert all(map(is_quoted, caplog.messages))
 
 
 def test_a_stream_that_was_kept_when_called_is_not_followed(feedback, call):

@@ -11,6 +11,7 @@ import hashlib
 import itertools
 import math
 import re
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import timedelta

@@ -1,0 +1,27 @@
+"""What the runbook beside the stores says of the log, and of the check."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from feedback_blueprint import stores
+
+PATH = Path(stores.__file__).with_name("README.md")
+RUNBOOK = PATH.read_text(encoding="utf-8")
+
+#: Alone in a line, or first in a row: what is quoted of the log, with `...` for what is left out.
+LINES = re.findall(r"^(?:\| |   )?`((?!Custom/)[A-Z0-9][^`]+)`(?:$| \|)", RUNBOOK, re.MULTILINE)
+
+NUMBER = r"\d+(?:\.\d+)?"
+
+
+def is_quoted(said: str) -> bool:
+    """Whether the runbook has a line of the log, with any numbers in place of its own."""
+    return any(re.fullmatch(pattern_of(line), said, re.DOTALL) for line in LINES)
+
+
+def pattern_of(line: str) -> str:
+    """What a line that is quoted stands for."""
+    parts = [re.escape(part).replace(r"\.\.\.", ".*") for part in re.split(NUMBER, line)]
+    return NUMBER.join(parts)
