@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from types import EllipsisType, TracebackType
 from typing import Any
 from uuid import UUID
@@ -189,7 +190,11 @@ class Capture:
 
 
 class _Work:
-    """What is done in the captured trace: nothing that the agent does wrong disturbs it."""
+    """What is done in the captured trace: nothing that the agent does wrong disturbs it.
+
+    Each `with` has its own transaction to end: threads may share one of these, and it may be used
+    in itself.
+    """
 
     def __init__(
         self, votes: Votes, name: str, headers: Headers, trace_id: str | None, why_blind: str
@@ -200,14 +205,16 @@ class _Work:
         self._trace_id = trace_id
         self._why = why_blind if trace_id is None else None
         self._quietly = votes.complaints.quietly("LLM events of %r do not join the feedback.", name)
-        self._running: AbstractContextManager[Any] | None = None
+        self._of_thread = threading.local()
 
     def __enter__(self) -> None:
         agent = self._votes.agent
         with self._quietly:
+            running: list[AbstractContextManager[Any]] = self._running()
+            running.append(nullcontext())
             transaction = agent.resume(self._name, self._headers)
             transaction.__enter__()
-            self._running = transaction
+            running[-1] = transaction
             if why := self._why or agent.why_apart(self._trace_id):
                 text = "LLM events of %r do not join the feedback. %s"
                 self._votes.complaints.warn(why, text, self._name, why)
@@ -219,5 +226,8 @@ class _Work:
         traceback: TracebackType | None,
     ) -> None:
         with self._quietly:
-            if self._running is not None:
-                self._running.__exit__(kind, error, traceback)
+            if running := self._running():  # a generator may be closed by another thread
+                running.pop().__exit__(kind, error, traceback)
+
+    def _running(self) -> list[AbstractContextManager[Any]]:
+        return vars(self._of_thread).setdefault("running", [])  # type: ignore[no-any-return]

@@ -155,6 +155,21 @@ def test_work_that_cannot_join_the_trace_is_done_and_the_log_says_why(
     assert done in {"in the trace", "not in it"}
 
 
+def test_threads_can_share_one_transaction_to_run_and_it_can_be_nested(
+    collector: Collector, env: dict[str, str]
+) -> None:
+    right = [True] * 4
+    assert resumed(collector, env, "shared") == f"{right} {right}\n"
+    assert collector.metrics()["OtherTransaction/Function/work"] == 2
+
+
+def test_a_stream_that_another_thread_closes_leaves_no_transaction_behind(
+    collector: Collector, env: dict[str, str]
+) -> None:
+    assert resumed(collector, env, "closed_elsewhere") == "in the trace\nNone\n"
+    assert collector.metrics()["OtherTransaction/Function/work"] == 1
+
+
 def test_without_an_agent_the_work_is_done_and_nothing_is_started(env: dict[str, str]) -> None:
     code = """
 import threading, resumed

@@ -81,6 +81,24 @@ def test_another_raters_message_takes_as_many_commands_as_none(redis_server, rat
     assert took[1] == took[2] == 8, "a script, the time, the type and the beginning; twice"
 
 
+def test_an_answer_made_again_takes_no_more_commands_if_votes_on_many_before_wait(redis_server):
+    """While New Relic is out, one client could else make all others wait for Redis."""
+    store = store_from_url(redis_server.fresh_url(), timeout=2, instance_path="", key="KEY")
+
+    def make_again_and_vote(number: int) -> None:
+        message = Message("t", ANYONE, nonce=b"%8d" % number)
+        assert store.stash("m", message, timedelta(days=1), instead_of=[ANYONE])
+        store.vote("m", [ANYONE], Ballot(b"[1]", 20, OUTBOX, 60))
+
+    took = []
+    for number in range(50):
+        with watched(redis_server, scripts=True) as seen:
+            make_again_and_vote(number)
+            took.append(len([name for name in seen() if name not in BESIDE]))
+    assert took[2:] == [took[2]] * 48
+    assert store.backlog(OUTBOX).votes == 50
+
+
 def test_marks_are_taken_off_in_one_round_trip(redis_server):
     store = store_from_url(redis_server.fresh_url(), timeout=2, instance_path="", key="KEY")
     marks = [Mark(OUTBOX, f"m{number}", b"", number) for number in range(20)]

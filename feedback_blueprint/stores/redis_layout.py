@@ -111,17 +111,15 @@ STASH = (
     CLOCK
     + """
 local life, first = tonumber(ARGV[1]), #ARGV + 1
-local kept = {}
-local function stash()
-  redis.call('DEL', KEYS[1])
-  if ARGV[4] == '' and next(kept) == nil then
+local function stash(after)
+  if ARGV[4] == '' and not after then
     redis.call('SET', KEYS[1], ARGV[2] .. ARGV[3], 'PX', ARGV[1])
     return 1
   end
   redis.call('HSET', KEYS[1], 'm', ARGV[2] .. packed(now + ARGV[1]))
   if ARGV[3] ~= '' then redis.call('HSET', KEYS[1], 'x', ARGV[3]) end
   if ARGV[4] ~= '' then redis.call('HSET', KEYS[1], 'c', ARGV[5]) end
-  for name, value in pairs(kept) do redis.call('HSET', KEYS[1], name, value) end
+  if after then redis.call('HSET', KEYS[1], 'f', packed(after)) end
   redis.call('PEXPIRE', KEYS[1], life)
   return 1
 end
@@ -136,29 +134,33 @@ local is_raters = false
 for i = 6, #ARGV do is_raters = is_raters or ARGV[i] == (owner or '') end
 if not is_raters then return end
 
-local fields = kind == 'hash' and redis.call('HGETALL', KEYS[1]) or {}
-local old = {}
-for i = 1, #fields, 2 do old[fields[i]] = fields[i + 1] end
-for name, value in pairs(old) do
+local names, left = {}, redis.call('PTTL', KEYS[1])
+if kind == 'hash' then names = redis.call('HKEYS', KEYS[1]) else redis.call('DEL', KEYS[1]) end
+local after
+for _, name in ipairs(names) do
   local what, of = name:sub(1, 1), name:sub(2)
   if what == 'v' or what == 'f' then
-    kept.f = packed(math.max(unpacked(value), kept.f and unpacked(kept.f) or 0))
+    local value = redis.call('HGET', KEYS[1], name)
+    after = math.max(unpacked(value), after or 0)
+    if what == 'v' and redis.call('HEXISTS', KEYS[1], 'p' .. of) == 1 then
+      local vote = struct.pack('>I4', #message) .. message .. value:sub(7)
+      redis.call('HSET', KEYS[1], 'o' .. value:sub(1, 6) .. of, vote)
+    end
   end
-  if what == 'v' and old['p' .. of] then
-    local vote = struct.pack('>I4', #message) .. message .. value:sub(7)
-    kept['o' .. value:sub(1, 6) .. of] = vote
-  elseif what == 'o' then kept[name] = value
-  end
-  if what == 'p' or what == 'o' then life = math.max(life, redis.call('PTTL', KEYS[1])) end
+  if what == 'p' or what == 'o' then life = math.max(life, left) end
 end
-return stash()
+for _, name in ipairs(names) do
+  if name:sub(1, 1) ~= 'o' then redis.call('HDEL', KEYS[1], name) end
+end
+return stash(after)
 """
 )
 """Keeps a message, if there is none, or one of a rater who may have it replaced.
 
 ARGV: milliseconds to live, how it begins, what else there is, 'c' and the text or two empty ones,
 and the hashes of the rater. Returns 1 if it is kept, or is already. What a vote on the older one
-needs that is not yet delivered stays as long as that would have.
+needs that is not yet delivered stays as long as that would have. Votes on those before that are not
+read or written: a client can have many of them wait.
 """
 
 PEEK = "local first = 1" + CLOCK + FOUND + WHOLE + "return message"

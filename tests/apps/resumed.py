@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import newrelic.agent
 from flask import Flask
@@ -68,6 +71,40 @@ def failing() -> None:
             raise StopIteration("of the work")
     except StopIteration as error:
         print(error)
+
+
+def shared() -> None:
+    captured, trace_id = captured_in_a_transaction()
+    transaction, together = captured.transaction("work"), Barrier(2)
+
+    def half(_: int) -> list[bool]:
+        seen = []
+        with transaction:
+            together.wait(10)
+            seen.append(newrelic.agent.current_trace_id() == trace_id)
+            with transaction:
+                seen.append(newrelic.agent.current_trace_id() == trace_id)
+            together.wait(10)
+            seen.append(newrelic.agent.current_trace_id() == trace_id)
+        return [*seen, newrelic.agent.current_trace_id() is None]
+
+    with ThreadPoolExecutor(2) as pool:
+        print(*pool.map(half, range(2)))
+
+
+def closed_elsewhere() -> None:
+    captured, trace_id = captured_in_a_transaction()
+
+    def stream() -> Iterator[str]:
+        with captured.transaction("work"):
+            yield "in the trace" if newrelic.agent.current_trace_id() == trace_id else "not in it"
+
+    items = stream()
+    print(next(items))
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(items.close).result()
+    del items
+    print(newrelic.agent.current_trace_id())
 
 
 if __name__ == "__main__":
