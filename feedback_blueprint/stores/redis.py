@@ -207,8 +207,7 @@ class RedisStore:
                 some = list(itertools.islice(keys, SCANNED))
             if not some:
                 return
-            texts = [(key, key.decode(errors="replace")) for key in some]
-            yield [text for key, text in texts if text.encode() == key]
+            yield [key.decode(errors="replace") for key in some]  # of ours, each can be decoded
 
     def clean_up(self) -> None:
         """Do nothing: Redis removes what has expired."""
