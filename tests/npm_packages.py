@@ -29,9 +29,10 @@ class Packages:
         else:
             raise ToolMissingError("no npm: install Node.js")
         shutil.copytree(BUNDLES, directory, dirs_exist_ok=True)
-        installed = self.run(*npm, *INSTALL)
-        if installed.returncode:
-            raise ToolMissingError(f"no npm packages: {installed.stdout[-500:]}")
+        try:
+            self.check(*npm, *INSTALL)
+        except (AssertionError, subprocess.TimeoutExpired) as error:
+            raise ToolMissingError(f"no npm packages: {str(error)[-500:]}") from error
 
     def run(self, *command: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -156,24 +156,6 @@ def test_a_vote_of_before_shows_its_thumb_and_no_open_box(visitor: Visitor, new_
     expect(button(page, "Say more")).to_be_hidden()
 
 
-def test_stars(visitor: Visitor, collector: Collector, new_id: str) -> None:
-    page = visitor.open(new_id, attributes="ratings=1-5 no-comment")
-    button(page, "4 of 5").click()
-    says(page, RECORDED)
-    [event] = collector.wait_for(message_id=new_id)
-    assert event["rating"] == 4
-    page.reload()
-    pressed(button(page, "4 of 5"))
-    pressed(button(page, "3 of 5"), False)
-    expect(button(page, "Send comment")).to_have_count(0)
-    fills = (
-        element(page).locator("svg").evaluate_all("all => all.map(s => getComputedStyle(s).fill)")
-    )
-    assert [fill != "none" for fill in fills] == [True] * 4 + [False]
-    button(page, "4 of 5").click()
-    says(page, RETRACTED)
-
-
 def test_other_labels_and_metadata(visitor: Visitor, collector: Collector, new_id: str) -> None:
     page = visitor.open(new_id, attributes="ratings='yes,no'")
     element(page).evaluate("element => { element.metadata = {screen: 'small', n: 2} }")
