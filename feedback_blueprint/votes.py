@@ -69,8 +69,8 @@ KEYS = "!keys:"
 class Votes:
     """What one app holds for one blueprint: settings, store, agent, and the rules over them.
 
-    `raters` are the caller's hashes, the current one first: see `Message.voter`. `chosen_by` says
-    what chose the store, for an operator.
+    `raters` are the caller's hashes, the current one first: see `Store`. `chosen_by` says what
+    chose the store, for an operator.
     """
 
     def __init__(
@@ -139,11 +139,10 @@ class Votes:
             rateable.append(message_id)
             if (vote := Vote.unpack(standing.vote)) is None:
                 continue
-            voter = standing.message.voter(raters) or b""
             feedback.append(
                 {
                     "message_id": message_id,
-                    "feedback_id": feedback_id(message_id, standing.message, voter),
+                    "feedback_id": feedback_id(message_id, standing.message, standing.voter),
                     "revision": standing.revision,
                     "rating": vote.rating,
                     "category": vote.category,
@@ -357,7 +356,7 @@ class Votes:
             raise self._unknown()
         if outcome.status == "too-many":
             raise TooManyRevisions(self.settings.max_revisions)
-        identity = feedback_id(message_id, message, message.voter(raters) or b"")
+        identity = feedback_id(message_id, message, outcome.voter)
         if outcome.status == "unchanged":
             return Receipt(message_id, identity, revision, "unchanged")
         receipt = Receipt(message_id, identity, revision, "accepted" if vote else "retracted")

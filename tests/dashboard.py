@@ -5,9 +5,13 @@ from importlib import resources
 
 FILE = resources.files("feedback_blueprint").joinpath("dashboard.json").read_text(encoding="utf-8")
 DASHBOARD = json.loads(FILE)
-WIDGETS = DASHBOARD["pages"][0]["widgets"]
-QUERIES = {
-    widget["title"]: query["query"]
-    for widget in WIDGETS
-    for query in widget["rawConfiguration"]["nrqlQueries"]
-}
+PAGES = [page["widgets"] for page in DASHBOARD["pages"]]
+FEEDBACK, DELIVERY = (
+    {
+        widget["title"]: query["query"]
+        for widget in widgets
+        for query in widget["rawConfiguration"]["nrqlQueries"]
+    }
+    for widgets in PAGES
+)
+QUERIES = FEEDBACK | DELIVERY

@@ -18,11 +18,12 @@ ANSWER = {
     "timestamp", "id", "request_id", "span_id", "trace_id", "completion_id", "sequence", "role",
     "content", "is_response", "response.model", "vendor", "token_count", "ingest_source",
 }  # fmt: skip
-EVENTS = {"LlmFeedbackMessage": FEEDBACK, "LlmChatCompletionMessage": ANSWER}
+METRIC = {"timestamp", "appName", "metricTimesliceName", "newrelic.timeslice.value"}
+EVENTS = {"LlmFeedbackMessage": FEEDBACK, "LlmChatCompletionMessage": ANSWER, "Metric": METRIC}
 
 CLAUSES = ("FROM", "JOIN", "ON", "SELECT", "WHERE", "FACET", "ORDER BY", "LIMIT", "TIMESERIES",
            "SINCE")  # fmt: skip
-WORDS = {"AND", "OR", "IS", "NOT", "NULL", "TRUE", "FALSE", "ASC", "DESC"}
+WORDS = {"AND", "OR", "IN", "IS", "NOT", "NULL", "TRUE", "FALSE", "ASC", "DESC"}
 TOKEN = re.compile(
     r"\s*(?:(?P<word>(?:LEFT )?JOIN\b|ORDER BY\b|[A-Za-z_][A-Za-z0-9_.]*)"
     r"|(?P<text>'[^']*')|(?P<number>\d+)|(?P<mark><=|>=|!=|[-=<>(),:]))"
@@ -212,7 +213,7 @@ class Nrql:
         [argument] = map(self.expression, arguments)
         if name == "latest":
             return f"latest({argument}, timestamp)"
-        if name in ("max", "min", "average"):
+        if name in ("max", "min", "sum", "average"):
             return f"{'avg' if name == 'average' else name}({argument})"
         raise NrqlError(f"no such function: {name}")
 
@@ -232,12 +233,12 @@ class Latest:
         return self.best and self.best[1]
 
 
-def run(query, feedback, answers=()):
+def run(query, feedback=(), answers=(), metrics=()):
     db = sqlite3.connect(":memory:")
     db.row_factory = sqlite3.Row
     db.create_aggregate("latest", 2, Latest)
     db.create_function("concat_", -1, lambda *parts: "".join(p for p in parts if p is not None))
-    for event, rows in (("LlmFeedbackMessage", feedback), ("LlmChatCompletionMessage", answers)):
+    for event, rows in zip(EVENTS, (feedback, answers, metrics), strict=True):
         columns = sorted(EVENTS[event])
         db.execute(f"CREATE TABLE {event} ({', '.join(map(json.dumps, columns))})")
         marks = ", ".join("?" * len(columns))

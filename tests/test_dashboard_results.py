@@ -1,10 +1,13 @@
 """The dashboard's queries are right about revisions, however events arrive."""
 
 import random
+import re
 
 import pytest
-from dashboard import QUERIES
+from dashboard import DELIVERY, QUERIES
 from nrql import MAX, run
+
+PREFIX, VALUE = "Custom/Feedback/", "newrelic.timeslice.value"
 
 
 def event(feedback_id, revision, rating, **more):
@@ -162,3 +165,28 @@ def test_votes_are_right_beyond_the_limit_of_a_subquery():
     events += [event(f"f{n}", 2, "bad") for n in range(MAX)]
     rows = run(QUERIES["Standing votes by rating"], events)
     assert {row["rating"]: row["votes"] for row in rows} == {"good": 1_000, "bad": MAX}
+
+
+def test_metrics_are_added_up_or_averaged_by_their_name():
+    values = {
+        "VotesAccepted": [1, 1, 1], "VotesDelivered": [1, 1], "VotesDeliveredAgain": [1],
+        "VotesExpired": [1], "VotesRefused": [1], "VotesUnknown": [1, 1], "StashesMissed": [1],
+        "Undelivered": [10, 20], "OldestUndelivered": [30, 60], "StoreSeconds": [0.1, 0.3],
+    }  # fmt: skip
+    metrics = [
+        {"timestamp": 1, "appName": app, "metricTimesliceName": PREFIX + name, VALUE: value}
+        for app in ("YOUR_APP_NAME", "another")
+        for name, of in values.items()
+        for value in of
+    ]
+    shown = {}
+    for query in DELIVERY.values():
+        [column] = re.findall(r" AS '(\w+)'", query)
+        [*alone] = re.findall(r"metricTimesliceName = '(.*)'", query)
+        for row in run(query, metrics=metrics):
+            name = row.get("metricTimesliceName") or alone[0]
+            shown[name.removeprefix(PREFIX)] = row[column]
+    assert shown == {
+        name: sum(of) if name.startswith(("Votes", "Stashes")) else pytest.approx(sum(of) / len(of))
+        for name, of in values.items()
+    }

@@ -15,7 +15,7 @@ LAST = (
         ("SELECT stars FROM LlmFeedbackMessage", "out of order"),
         ("FROM LlmFeedbackMessage SELECT stars", "attribute: stars"),
         ("FROM LlmFeedback SELECT rating", "event: LlmFeedback"),
-        ("FROM LlmFeedbackMessage SELECT sum(score)", "function: sum"),
+        ("FROM LlmFeedbackMessage SELECT stddev(score)", "function: stddev"),
         ("FROM LlmFeedbackMessage SELECT rating WHERE retracted IS NOT TRUE", "not documented"),
         ("FROM LlmFeedbackMessage SELECT rating WHERE (retracted IS TRUE", "open parenthesis"),
         ("FROM LlmFeedbackMessage SELECT rating LIMIT 5001", "over 5000"),

@@ -160,6 +160,30 @@ def test_a_rotated_secret_costs_no_vote(store_url):
     assert second.json == first.json | {"revision": 2}
 
 
+def test_a_rotated_secret_costs_no_vote_on_a_message_that_was_made_for_nobody(store_url):
+    old, new = (
+        make_app(store_url, session_rater, **config)
+        for config in ({"SECRET_KEY": "old"}, {"SECRET_KEY_FALLBACKS": ["older", "old"]})
+    )
+    old_ann, new_ann = old.test_client(), new.test_client()
+    for client in old_ann, new_ann:
+        client.get("/login/ann")
+    with capture_feedback(old) as before, capture_feedback(new) as after:
+        message_id = old.test_client().get("/chat").text
+        body = {"message_id": message_id, "rating": "good"}
+        first = old_ann.post("/feedback", json=body)
+        again = new_ann.post("/feedback", json=body)
+        read = new_ann.get(f"/feedback?message_id={message_id}")
+        second = new_ann.post("/feedback", json=body | {"rating": "bad"})
+        third = new_ann.delete(f"/feedback?message_id={message_id}")
+    assert [each.status_code for each in (again, second, third)] == [200, 202, 202]
+    assert second.json == first.json | {"revision": 2}
+    assert third.json == first.json | {"revision": 3, "status": "retracted"}
+    [feedback] = read.json["feedback"]
+    assert feedback["feedback_id"] == first.json["feedback_id"]
+    assert {each["feedback_id"] for each in before + after} == {first.json["feedback_id"]}
+
+
 @pytest.mark.parametrize("rater", [lambda: 1 / 0, lambda: 5])
 def test_a_rater_that_fails_is_a_bug_in_the_feedback_route_and_a_missed_stash(
     store_url, rater, monkeypatch

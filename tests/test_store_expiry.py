@@ -8,7 +8,14 @@ import pytest
 from contract import ANN, BOB, MONTH, TRACE_ID, WEEK, cast
 from processes import wait_until
 
-from feedback_blueprint.stores import ANYONE, RETRACTED, Message, Standing, store_from_url
+from feedback_blueprint.stores import (
+    ANYONE,
+    RETRACTED,
+    Message,
+    Outcome,
+    Standing,
+    store_from_url,
+)
 
 SHORT = timedelta(milliseconds=500)
 
@@ -28,12 +35,12 @@ def test_after_its_time_a_message_is_there_for_who_has_a_vote_on_it_alone(store,
     for stranger in BOB, ANYONE:
         assert store.read(["m"], [stranger]) == [None]
         for vote in b"[1]", RETRACTED:
-            assert cast(store, vote, raters=(stranger,)) == ("unknown", 0, None, 0, None)
+            assert cast(store, vote, raters=(stranger,)) == Outcome("unknown")
     known = message._replace(content=None)
-    assert store.read(["m"], [ANN]) == [Standing(known, 1, b'["good"]')]
+    assert store.read(["m"], [ANN]) == [Standing(known, 1, b'["good"]', voter=ANN)]
     assert cast(store, b"[2]", raters=(ANN,))[:3] == ("accepted", 2, known)
     assert cast(store, RETRACTED, raters=(ANN,))[:2] == ("accepted", 3)
-    assert store.read(["m"], [ANN]) == [Standing(known, 3, RETRACTED)]
+    assert store.read(["m"], [ANN]) == [Standing(known, 3, RETRACTED, voter=ANN)]
     assert cast(store, b"[2]", raters=(ANN,))[:2] == ("accepted", 4)
     assert store.read(["m"], [BOB]) == [None]
     assert store.show("m").rateable_for < 0
@@ -69,6 +76,15 @@ def test_a_vote_that_is_too_old_is_as_if_it_were_not_there(store):
     assert store.read(["m"], [ANN])[0].revision == 2, "by another's time it is there"
     assert cast(store, b"[2]", raters=(ANN,), ttl=SHORT, limit=1)[:2] == ("accepted", 1)
     assert store.read(["m"], [ANN], SHORT)[0].vote == b"[2]"
+
+
+def test_a_vote_that_is_too_old_holds_no_newer_one_under_its_hash(store):
+    store.stash("m", Message(TRACE_ID), WEEK)
+    cast(store, raters=(ANN,))
+    raters = BOB, ANN
+    wait_until(lambda: store.read(["m"], raters, SHORT) == [Standing(Message(TRACE_ID))], "too old")
+    assert cast(store, raters=raters, ttl=SHORT)[:2] == ("accepted", 1)
+    assert store.read(["m"], raters)[0].voter == BOB
 
 
 def test_a_vote_that_is_too_old_is_gone_if_another_keeps_the_message(store):

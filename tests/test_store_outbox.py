@@ -173,7 +173,7 @@ def test_what_leaves_nothing_to_deliver_leaves_no_mark(store, message):
 def test_a_vote_without_a_mark_takes_the_older_ones_place(store, message):
     cast(store, b"[1]", lease=0)
     outcome = cast(store, b"[2]", outbox=None)
-    assert outcome == ("accepted", 2, message, outcome.cast_at, None)
+    assert outcome == ("accepted", 2, message, outcome.cast_at, None, ANYONE)
     assert store.show("m").votes[ANYONE].undelivered_since is None
     assert take(store) == []
 

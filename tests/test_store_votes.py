@@ -12,6 +12,8 @@ from feedback_blueprint.stores import (
     ANYONE,
     RETRACTED,
     Message,
+    Outcome,
+    Standing,
 )
 
 
@@ -24,7 +26,7 @@ def test_a_vote_on_an_unknown_message_leaves_no_trace(store):
 def test_a_message_is_its_owners_alone(store):
     store.stash("m", Message(TRACE_ID, ANN), WEEK)
     for stranger in ANYONE, BOB:
-        assert cast(store, raters=(stranger,)) == ("unknown", 0, None, 0, None)
+        assert cast(store, raters=(stranger,)) == Outcome("unknown")
         assert store.read(["m"], [stranger]) == [None]
     assert cast(store, raters=(ANN,)).status == "accepted"
 
@@ -34,6 +36,36 @@ def test_an_owner_is_known_by_an_earlier_hash_too(store):
     assert cast(store, raters=(BOB, ANN)).revision == 1
     assert cast(store, raters=(ANN,)).status == "unchanged"
     assert store.read(["m"], [BOB, ANN])[0].vote == b'["good"]'
+
+
+def test_a_vote_on_an_anonymous_message_is_changed_under_the_hash_that_has_it(store):
+    """The app's key has been changed since."""
+    store.stash("m", Message(TRACE_ID), WEEK)
+    cast(store, raters=(ANN,))
+    assert store.read(["m"], [BOB, ANN]) == [Standing(Message(TRACE_ID), 1, b'["good"]', voter=ANN)]
+    assert cast(store, raters=(BOB, ANN)).status == "unchanged"
+    changed = cast(store, b"[2]", raters=(BOB, ANN))
+    assert (changed.status, changed.revision, changed.voter) == ("accepted", 2, ANN)
+    assert changed.mark.voter == ANN
+    assert cast(store, b"[3]", raters=(BOB, ANN), limit=2).voter == ANN
+    assert cast(store, RETRACTED, raters=(BOB, ANN))[:2] == ("accepted", 3)
+    assert cast(store, b"[4]", raters=(BOB, ANN)).voter == ANN
+    assert set(store.show("m").votes) == {ANN}
+
+
+def test_a_first_vote_on_an_anonymous_message_is_kept_under_the_current_hash(store):
+    store.stash("m", Message(TRACE_ID), WEEK)
+    assert cast(store, raters=(BOB, ANN)).voter == BOB
+    assert set(store.show("m").votes) == {BOB}
+
+
+def test_of_votes_under_two_hashes_the_first_ones_counts(store):
+    store.stash("m", Message(TRACE_ID), WEEK)
+    for rater, vote in ((ANN, b"[1]"), (BOB, b"[2]")):
+        cast(store, vote, raters=(rater,))
+    assert store.read(["m"], [BOB, ANN])[0].vote == b"[2]"
+    assert store.read(["m"], [ANN, BOB])[0].vote == b"[1]"
+    assert cast(store, b"[3]", raters=(ANN, BOB)).voter == ANN
 
 
 def test_each_rater_of_an_anonymous_message_has_a_vote(store):
@@ -126,6 +158,6 @@ def test_all_that_is_kept_is_shown(store):
     assert WEEK.total_seconds() - 60 < rateable_for <= WEEK.total_seconds()
     assert MONTH.total_seconds() - 60 < expires_in <= MONTH.total_seconds()
     assert {rater: standing[1:] for rater, standing in votes.items()} == {
-        ANN: (1, b'["very good"]', None),
-        BOB: (1, b"[2]", marked.cast_at),
+        ANN: (1, b'["very good"]', None, ANN),
+        BOB: (1, b"[2]", marked.cast_at, BOB),
     }

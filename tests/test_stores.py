@@ -143,7 +143,7 @@ def test_a_message_can_be_amended_before_and_after_its_first_vote(store):
     cast(store, raters=(ANN,))
     store.amend("m", amended._replace(content="text"))
     assert store.read(["m", "n"], [ANN]) == [
-        Standing(amended, 1, b'["good"]'),
+        Standing(amended, 1, b'["good"]', voter=ANN),
         Standing(Message(TRACE_ID)),
     ]
     assert store.show("m").message == amended._replace(content="text")

@@ -35,15 +35,6 @@ class Message(NamedTuple):
     content: str | None = None
     nonce: bytes = b""
 
-    def voter(self, raters: Sequence[bytes]) -> bytes | None:
-        """Return under which hash the caller votes on this message, `None` if not at all.
-
-        `raters` are the caller's hashes under each of the app's secret keys, the current first.
-        """
-        if self.owner == ANYONE:
-            return raters[0]
-        return self.owner if self.owner in raters else None
-
 
 class Mark(NamedTuple):
     """What a vote bears until New Relic has its event: which vote it is, and of which outbox.
@@ -80,7 +71,7 @@ class Outcome(NamedTuple):
 
     `accepted`: it stands now, and is marked; `unchanged`: it stood already; `too-many`: it would
     be a revision over the limit; `unknown`: no message for this rater. `cast_at` is when, in
-    milliseconds since the epoch by the store's clock.
+    milliseconds since the epoch by the store's clock. `voter` is under which hash it is kept.
     """
 
     status: Status
@@ -88,18 +79,21 @@ class Outcome(NamedTuple):
     message: Message | None = None
     cast_at: int = 0
     mark: Mark | None = None
+    voter: bytes = ANYONE
 
 
 class Standing(NamedTuple):
     """One message as one rater sees it, and the rater's vote on it, if there is one.
 
-    `undelivered_since`: the vote is still marked; when it was cast, as a mark says it.
+    `undelivered_since`: the vote is still marked; when it was cast, as a mark says it. `voter` is
+    under which of the rater's hashes the vote is kept.
     """
 
     message: Message
     revision: int = 0
     vote: bytes | None = None
     undelivered_since: int | None = None
+    voter: bytes = ANYONE
 
 
 class Undelivered(NamedTuple):
@@ -166,6 +160,9 @@ class Store(Protocol):
 
     A message can be rated until it expires, and is kept until its last vote does, for those who
     have one that has not. For all others it is unknown then, and its key is taken all the same.
+    `raters` are the caller's hashes under each of the app's secret keys, the current first. A vote
+    on a message that was made for one of them is kept under that; on a message that was made for
+    anyone, under the first that has a vote there, or else the current one.
     Every method raises `StoreUnavailable` where the store fails, and takes a bounded time.
     """
 

@@ -230,16 +230,15 @@ class RedisStore:
             return Outcome("unknown")
         if reply == NEWER:
             raise of_newer_version("Redis: a message")
-        said, revision, at, packed = reply.split(b" ", 3)
+        said, revision, at, packed, voter = reply
         status, cast_at = cast("Status", said.decode()), int(at)
         message = decode(packed)
         mark = None
         if message and outbox and cast_at:
-            voter = message.voter(raters) or b""
             mark = Mark(near(self._client, outbox, key) if spread else outbox, key, voter, cast_at)
             if spread:
                 self._index(mark, lease)
-        return Outcome(status, int(revision), message, cast_at, mark)
+        return Outcome(status, revision, message, cast_at, mark, voter)
 
     def _index(self, mark: Mark, lease: int) -> None:
         with ERRORS:
@@ -424,7 +423,8 @@ class RedisStore:
         for name, value in fields.items():
             if name.startswith(b"v"):
                 since = unpack_time(value) if b"p" + name[1:] in fields else None
-                votes[name[1:]] = Standing(message, *unpack_vote(value[TIME:]), since)
+                vote = unpack_vote(value[TIME:])
+                votes[name[1:]] = Standing(message, *vote, since, name[1:])
         return Shown(message, rateable_for, expires_in, votes)
 
     def inspect(self, prefix: str = "", *, full: bool = False) -> list[Finding]:  # noqa: ARG002  # no question takes long
@@ -492,14 +492,14 @@ def _kept(key: str, reply: Any) -> list[Kept]:
     return unpack_kept(key, reply, time.time()) if reply else []
 
 
-def _standing(reply: tuple[bytes, bytes | None] | None) -> Standing | None:
+def _standing(reply: tuple[bytes, bytes | None, bytes] | None) -> Standing | None:
     """Tell what one rater sees of a message, and of the vote kept with it."""
     message = decode(reply[0]) if reply else None
     if reply is None or message is None:
         return None
     if reply[1] is None:
         return Standing(message)
-    return Standing(message, *unpack_vote(reply[1]))
+    return Standing(message, *unpack_vote(reply[1]), voter=reply[2])
 
 
 def _milliseconds(ttl: timedelta) -> int:

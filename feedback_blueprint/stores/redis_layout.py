@@ -61,13 +61,18 @@ NEWER = b"newer"
 VOTER = """
 local voter, held
 for i = first, #ARGV do
-  if not owner or ARGV[i] == owner then voter, held = ARGV[i], found[i - first + 2] break end
+  if not held and (not owner or ARGV[i] == owner) then
+    held = found[i - first + 2]
+    held = held and unpacked(held) + life > now and held
+    if held or not voter then voter = ARGV[i] end
+  end
 end
 if not voter then return end
-held = held and unpacked(held) + life > now and held
 if until_when and until_when <= now and not held then return end
 """
 """Says under which of the rater's hashes the caller votes, and finds the vote that is held.
+
+That is the owner's or, of a message that is anybody's, the first that has a vote, else the first.
 
 Ends if the message is another's, or can no longer be rated by who has no vote of the last `life`
 milliseconds.
@@ -172,9 +177,9 @@ READ = (
     + FOUND
     + VOTER
     + WHOLE
-    + "return {message, held and held:sub(7) or false}"
+    + "return {message, held and held:sub(7) or false, voter}"
 )
-"""Returns a message without its text, and the caller's vote.
+"""Returns a message without its text, the caller's vote, and under which hash that is kept.
 
 ARGV: for how many milliseconds a vote can be read, and the hashes of the rater.
 """
@@ -201,9 +206,9 @@ if kind == 'hash' then
 end
 
 if standing == vote or (not standing and vote == 'null') then
-  return 'unchanged ' .. revision .. ' ' .. (mark or 0) .. ' ' .. message
+  return {'unchanged', revision, mark or '0', message, voter}
 end
-if revision >= limit and vote ~= 'null' then return 'too-many ' .. revision .. ' 0 ' .. message end
+if revision >= limit and vote ~= 'null' then return {'too-many', revision, '0', message, voter} end
 
 local cast = math.max(now, after + 1)
 local fields = {'v' .. voter, packed(cast) .. (revision + 1) .. ' ' .. vote}
@@ -216,14 +221,14 @@ if KEYS[2] then
   if mark then redis.call('ZREM', KEYS[2], mark .. member) end
   redis.call('ZADD', KEYS[2], cast + lease, at .. member)
 end
-return 'accepted ' .. (revision + 1) .. ' ' .. at .. ' ' .. message
+return {'accepted', revision + 1, at, message, voter}
 """
 )
 """Casts a vote. KEYS: the message and, if one server keeps both, the outbox.
 
 ARGV: the vote, the most revisions, the lease in milliseconds ('' for a vote without a mark), for
 how many it can be read and changed, and the hashes of the rater. Returns the status, the revision,
-when it was cast and the message.
+when it was cast, the message, and under which of the hashes the vote is kept.
 """
 
 TAKE = """

@@ -16,7 +16,6 @@ from typing import Any
 from ..errors import StoreUnavailable
 from ..findings import Finding
 from .base import (
-    ANYONE,
     MONTH,
     RETRACTED,
     Backlog,
@@ -186,12 +185,11 @@ class SQLiteStore:
         """Look, decide, and write if nobody else has in between; else look again."""
         with self._connected() as execute:
             while (seen := _look(execute, key, raters, ballot.ttl)) is not None:
-                message, revision, standing, before = seen
-                voter = message.voter(raters) or ANYONE
+                message, revision, standing, voter, before = seen
                 if standing == ballot.vote or (standing is None and ballot.vote == RETRACTED):
-                    return Outcome("unchanged", revision, message)
+                    return Outcome("unchanged", revision, message, voter=voter)
                 if revision >= ballot.max_revisions and ballot.vote != RETRACTED:
-                    return Outcome("too-many", revision, message)
+                    return Outcome("too-many", revision, message, voter=voter)
                 now = time.time()
                 cast_at = max(int(now * 1000), before + 1)
                 row = {
@@ -209,7 +207,7 @@ class SQLiteStore:
                 }
                 if execute(VOTE, row).rowcount == 1:
                     mark = Mark(ballot.outbox, key, voter, cast_at) if ballot.outbox else None
-                    return Outcome("accepted", revision + 1, message, cast_at, mark)
+                    return Outcome("accepted", revision + 1, message, cast_at, mark, voter)
             return Outcome("unknown")
 
     def take(
@@ -263,7 +261,7 @@ class SQLiteStore:
         """Read each message and the caller's vote."""
         with self._connected() as execute:
             looks = [_look(execute, key, raters, ttl) for key in keys]
-        return [look and Standing(*look[:3]) for look in looks]
+        return [look and _standing(look) for look in looks]
 
     def show(self, key: str) -> Shown | None:
         """Read all that is kept of one message."""
@@ -279,7 +277,10 @@ class SQLiteStore:
                 message,
                 rateable - now,
                 expires - now,
-                {voter: Standing(message, n, vote, marked) for voter, n, vote, marked in votes},
+                {
+                    voter: Standing(message, n, vote, marked, voter)
+                    for voter, n, vote, marked in votes
+                },
             )
 
     def inspect(self, prefix: str = "", *, full: bool = False) -> list[Finding]:  # noqa: ARG002  # the protocol has it
@@ -299,18 +300,27 @@ class SQLiteStore:
 
 def _look(
     execute: Execute, key: str, raters: Sequence[bytes], ttl: timedelta
-) -> tuple[Message, int, bytes | None, int] | None:
-    """Return a message as one rater sees it: with the vote's revision, the vote, and its time.
+) -> tuple[Message, int, bytes | None, bytes, int] | None:
+    """Return a message as one rater sees it: with the revision, the vote, its voter and time.
 
-    The time is that of the last vote on an older message, if that is later.
+    The voter is under which of the rater's hashes it is kept, or will be. The time is that of the
+    last vote on an older message, if that is later.
     """
     statement, named = _for_raters(LOOK, raters)
-    row = {"key": key, "now": time.time(), "since": _since(ttl), "current": raters[0]}
+    row = {"key": key, "now": time.time(), "since": _since(ttl), "all": b"".join(raters)}
     found = execute(statement, row | named).fetchone()
     if found is None:
         return None
-    *message, revision, vote, cast_at = found
-    return message_of(*message), revision or 0, vote, cast_at
+    *row, revision, vote, voter, cast_at = found
+    message = message_of(*row)
+    return message, revision or 0, vote, voter or message.owner or raters[0], cast_at
+
+
+def _standing(look: tuple[Message, int, bytes | None, bytes, int]) -> Standing:
+    message, revision, vote, voter, _ = look
+    if vote is None:
+        return Standing(message)
+    return Standing(message, revision, vote, voter=voter)
 
 
 def _kept(execute: Execute, key: str, raters: Sequence[bytes] | None) -> list[Kept]:

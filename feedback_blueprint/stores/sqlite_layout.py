@@ -170,14 +170,18 @@ WHERE key = ? AND older = 0 AND expires > ?
 """
 
 LOOK = """
-SELECT trace_id, owner, context, nonce, revision, vote, max(coalesce(cast_at, 0), after)
+SELECT trace_id, owner, context, nonce, revision, vote, voter, max(coalesce(cast_at, 0), after)
 FROM messages LEFT JOIN votes ON votes.key = messages.key AND votes.older = 0
-    AND voter = CASE WHEN owner = x'' THEN :current ELSE owner END AND cast_at > :since
+    AND voter IN ({raters}) AND (owner = x'' OR voter = owner) AND cast_at > :since
 WHERE messages.key = :key AND messages.older = 0 AND messages.expires > :now
     AND (owner = x'' OR owner IN ({raters}))
     AND (revision IS NOT NULL OR coalesce(rateable, messages.expires) > :now)
+ORDER BY instr(:all, voter) LIMIT 1
 """
-"""Finds what a rater may see, and no text: of another's message not more than of none."""
+"""Finds what a rater may see, and no text: of another's message not more than of none.
+
+Of votes under several of the rater's hashes, `:all` together, it finds that of the first.
+"""
 
 FIND_VOTES = """
 SELECT voter, revision, vote, CASE WHEN outbox IS NOT NULL THEN cast_at END FROM votes
