@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
-from types import EllipsisType, TracebackType
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from types import EllipsisType
 from typing import Any
 from uuid import UUID
 
@@ -81,14 +80,33 @@ class Capture:
         with self.votes.complaints.quietly("What is captured here has no trace to go on with."):
             self._headers = self.votes.agent.headers()
 
-    def transaction(self, name: str) -> AbstractContextManager[None]:
+    @contextmanager
+    def transaction(self, name: str) -> Generator[None, None, None]:
         """Run the work of a `with` block in a New Relic transaction of the captured trace.
 
         LLM events of a thread, a task or another process so join the feedback. It is a background
         transaction of this name, unless one runs already: that one joins the trace if it has none
-        yet. If they cannot join, the log says why, and the work is done all the same.
+        yet. If they cannot join, the log says why, and the work is done all the same. It decorates
+        a function, too.
         """
-        return _Work(self.votes, name, self._headers, self._trace_id, self._why_blind)
+        text = "LLM events of %r do not join the feedback."
+        agent, complaints = self.votes.agent, self.votes.complaints
+        end: Callable[..., object] = _nothing
+        with complaints.quietly(text, name):
+            transaction = agent.resume(name, self._headers)
+            transaction.__enter__()
+            end = transaction.__exit__
+            why = self._why_blind if self._trace_id is None else agent.why_apart(self._trace_id)
+            if why:
+                complaints.warn(why, f"{text} %s", name, why)
+        try:
+            yield
+        except BaseException as error:
+            with complaints.quietly(text, name):
+                end(type(error), error, error.__traceback__)
+            raise
+        with complaints.quietly(text, name):
+            end(None, None, None)
 
     def stash(
         self,
@@ -189,45 +207,5 @@ class Capture:
         return None
 
 
-class _Work:
-    """What is done in the captured trace: nothing that the agent does wrong disturbs it.
-
-    Each `with` has its own transaction to end: threads may share one of these, and it may be used
-    in itself.
-    """
-
-    def __init__(
-        self, votes: Votes, name: str, headers: Headers, trace_id: str | None, why_blind: str
-    ) -> None:
-        self._votes = votes
-        self._name = name
-        self._headers = headers
-        self._trace_id = trace_id
-        self._why = why_blind if trace_id is None else None
-        self._quietly = votes.complaints.quietly("LLM events of %r do not join the feedback.", name)
-        self._of_thread = threading.local()
-
-    def __enter__(self) -> None:
-        agent = self._votes.agent
-        with self._quietly:
-            running: list[AbstractContextManager[Any]] = self._running()
-            running.append(nullcontext())
-            transaction = agent.resume(self._name, self._headers)
-            transaction.__enter__()
-            running[-1] = transaction
-            if why := self._why or agent.why_apart(self._trace_id):
-                text = "LLM events of %r do not join the feedback. %s"
-                self._votes.complaints.warn(why, text, self._name, why)
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        with self._quietly:
-            if running := self._running():  # a generator may be closed by another thread
-                running.pop().__exit__(kind, error, traceback)
-
-    def _running(self) -> list[AbstractContextManager[Any]]:
-        return vars(self._of_thread).setdefault("running", [])  # type: ignore[no-any-return]
+def _nothing(*_: object) -> None:
+    """End nothing: the agent began nothing."""

@@ -87,7 +87,12 @@ def test_where_it_was_captured_it_needs_no_app_context_and_no_pickle_changes_tha
         assert can_rate(app, "m", ANN) == ["m"]
 
 
-@pytest.mark.parametrize("use", [Capture.stash, lambda captured: captured.transaction("answer")])
+def begin(captured):
+    with captured.transaction("answer"):
+        pass
+
+
+@pytest.mark.parametrize("use", [Capture.stash, begin])
 def test_without_the_app_of_the_blueprint_it_says_what_it_needs(new_site, use):
     feedback = new_blueprint()
     with new_site(feedback) as app:

@@ -73,23 +73,26 @@ def failing() -> None:
         print(error)
 
 
-def shared() -> None:
+def decorated() -> None:
     captured, trace_id = captured_in_a_transaction()
-    transaction, together = captured.transaction("work"), Barrier(2)
+    together = Barrier(2)
 
-    def half(_: int) -> list[bool]:
-        seen = []
-        with transaction:
-            together.wait(10)
-            seen.append(newrelic.agent.current_trace_id() == trace_id)
-            with transaction:
-                seen.append(newrelic.agent.current_trace_id() == trace_id)
-            together.wait(10)
-            seen.append(newrelic.agent.current_trace_id() == trace_id)
-        return [*seen, newrelic.agent.current_trace_id() is None]
+    def in_the_trace() -> bool:
+        return newrelic.agent.current_trace_id() == trace_id
+
+    @captured.transaction("work")
+    def half() -> list[bool]:
+        together.wait(10)
+        with captured.transaction("work"):
+            seen = [in_the_trace()]
+        together.wait(10)
+        return [*seen, in_the_trace()]
+
+    def all_of_it(_: int) -> list[bool]:
+        return [*half(), newrelic.agent.current_trace_id() is None]
 
     with ThreadPoolExecutor(2) as pool:
-        print(*pool.map(half, range(2)))
+        print(*pool.map(all_of_it, range(2)))
 
 
 def closed_elsewhere() -> None:
