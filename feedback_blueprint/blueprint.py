@@ -50,7 +50,7 @@ class FeedbackBlueprint(Blueprint):
     - `FEEDBACK_VOTE_TTL` (30 days): how long a vote, from its last change, can be read back,
       changed and retracted; at least `FEEDBACK_TTL`
     - `FEEDBACK_KEY_PREFIX` (`"fb:"`): put before every key in the store
-    - `FEEDBACK_STORE_TIMEOUT` (0.25): seconds of one attempt to reach the store, of at most two
+    - `FEEDBACK_STORE_TIMEOUT` (0.25): seconds of one attempt to reach the store; a call has two
     - `FEEDBACK_RATINGS` (any): a mapping of rating to score, or a `range`, scored from 0 to 1
     - `FEEDBACK_CATEGORIES` (any): a list of those allowed
     - `FEEDBACK_STORE_MESSAGE` (off): also keep the message's text next to its trace ID

@@ -43,7 +43,7 @@ class Capture:
     Made by `FeedbackBlueprint.capture()`. Its methods work anywhere.
 
     It can be pickled, and then has no secret: the trace ID, New Relic's headers for other processes
-    of the trace, a keyed hash of the rater, and the blueprint's name. Where it is loaded, its
+    of the trace, keyed hashes of the rater, and the blueprint's name. Where it is loaded, its
     methods need an app context of an app that has the blueprint under that name, and raise
     `RuntimeError` without one.
     """

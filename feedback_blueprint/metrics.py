@@ -41,7 +41,9 @@ class Metrics:
         with self._lock():
             if self._pid != os.getpid():
                 self._pid, self._kept = os.getpid(), {}
-            kept = self._kept.setdefault(name, Sum(0, 0, value, value, 0))
+            kept = self._kept.get(name)
+            if kept is None:
+                kept = self._kept[name] = Sum(0, 0, value, value, 0)
             kept.count += times
             kept.total += times * value
             kept.min = min(kept.min, value)

@@ -88,9 +88,8 @@ def _takes_votes_of(ours: Map, theirs: Rule, app: App) -> bool:
     )
     if kin or "<" in theirs.rule or not _answers(theirs, ["POST"]):
         return False
-    subdomain = None if ours.host_matching else theirs.subdomain
     with suppress(Exception):  # it is none of ours; or what a converter of the app's raises
-        ours.bind(theirs.host or "", subdomain=subdomain).match(theirs.rule.rstrip("/"), "POST")
+        ours.bind("", subdomain=theirs.subdomain).match(theirs.rule.rstrip("/"), "POST")
         return True
     return False
 

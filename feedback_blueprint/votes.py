@@ -86,7 +86,12 @@ class Votes:
         self.agent: Agent = NewRelic()
         self.complaints: Complaints = Complaints()
         self._store = store
-        self._guard = Guard(store, self.complaints, settings.store_timeout, self._measure)
+        self._guard = Guard(
+            store,
+            self.complaints,
+            settings.store_timeout,
+            lambda seconds: self.agent.measure("StoreSeconds", seconds),
+        )
         self._namespace = f"{quote(namespace, safe='')}:" if namespace else ""
         self._schema = feedback_schema(settings.ratings, settings.categories)
         outboxes = f"{settings.key_prefix}{MARK}{self._namespace}"
@@ -176,9 +181,6 @@ class Votes:
                 if not finding.ok:
                     self.complaints.warn("key", "SECRET_KEY: %s. %s", finding.seen, finding.remedy)
             self._is_announced = True
-
-    def _measure(self, seconds: float) -> None:
-        self.agent.measure("StoreSeconds", seconds)
 
     def _announce(self) -> list[bytes]:
         fingerprints = self.raters.fingerprints

@@ -28,8 +28,8 @@ FLAGS = [
 WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 
-def need(package: str) -> None:
-    if not importlib.util.find_spec(package.replace("-", "_")):
+def need(package: str, module: str = "") -> None:
+    if not importlib.util.find_spec(module or package.replace("-", "_")):
         raise ToolMissingError(f"no {package}: pip install {package}")
 
 

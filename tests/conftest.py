@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 #: Fixtures that one family of tests needs are beside what that family is made of.
-pytest_plugins = ["chatting", "contract", "decorated", "element_page", "outage"]
+pytest_plugins = ["chatting", "contract", "decorated", "element_page", "engine_page", "outage"]
 
 #: The kinds of store that every promise is tested on.
 STORES = ("sqlite", "redis")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 LOADS = re.compile(r"/llm/feedback\?")
 RECORDED, RETRACTED, WAITING = "Recorded. Thank you.", "Taken back.", "Not sent yet"
+COMMENTED = "Comment sent. Thank you."
 
 
 def expect(locator: Locator) -> Any:

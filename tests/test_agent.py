@@ -179,6 +179,19 @@ def test_a_new_process_acknowledges_nothing_before_its_agent_is_connected(
         assert_recorded(fresh, collector, message_id)
 
 
+def test_a_key_that_new_relic_refuses_is_named_and_no_setting_that_is_set(
+    collector: Collector, chat_server: StartServer
+) -> None:
+    env = {"NEW_RELIC_STARTUP_TIMEOUT": "0.5"}
+    with (
+        collector.failing("preconnect", 401),
+        chat_server(connected=False, env=env) as outcast,
+    ):
+        assert_untouched(chat(outcast))
+        assert_not_recording(outcast, rate(outcast, "any"), "refused it", "licence key")
+        assert "startup_timeout" not in outcast.log.read_text()
+
+
 def test_an_agent_that_came_after_flask_is_told_to_come_first(collector: Collector) -> None:
     code = """
 import flask, newrelic.agent

@@ -19,6 +19,7 @@ from conftest import needed
 from gunicorn_server import APPS
 from outage import Chat
 from processes import environment, wait_until
+from proxy import Proxy
 from redis_server import RedisServer
 
 from feedback_blueprint.findings import Finding
@@ -46,11 +47,17 @@ def good_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer
 COMMAND = "-m", "flask", "--app", "chat", "feedback", "check"
 
 
-def run(collector: Collector, store_url: str, *command: str, **settings: Any) -> Any:
+def run(
+    collector: Collector,
+    store_url: str,
+    *command: str,
+    store_timeout: float = 5,  # a busy machine is no finding
+    **settings: Any,
+) -> Any:
     """Run a Python program under the agent, and return how it ended."""
     environ = collector.environ({"startup_timeout": 10} | settings)
     environ["FLASK_FEEDBACK_STORE_URL"] = store_url
-    environ["FLASK_FEEDBACK_STORE_TIMEOUT"] = "5"  # a busy machine is no finding
+    environ["FLASK_FEEDBACK_STORE_TIMEOUT"] = str(store_timeout)
     return subprocess.run(
         [sys.executable, "-m", "newrelic.admin", "run-program", sys.executable, *command],
         cwd=APPS,
@@ -140,6 +147,18 @@ def test_what_is_only_worth_changing_is_no_failure(collector: Collector, tmp_pat
     assert minor == {"startup_timeout", "size of a harvest"}
     assert "record_content.enabled = false" in found["size of a harvest"]["remedy"]
     assert status == 0
+
+
+def test_a_store_that_takes_over_half_its_timeout_is_not_well(
+    collector: Collector, good_redis: RedisServer
+) -> None:
+    with Proxy(good_redis.port) as proxy, proxy.slow(delay=0.3):
+        url = f"redis://127.0.0.1:{proxy.port}/0"
+        status, found = check(collector, url, store_timeout=1)
+        assert (status, found["store"]["severity"]) == (1, "wrong")
+        assert "FEEDBACK_STORE_TIMEOUT" in found["store"]["remedy"]
+        status, found = check(collector, url, store_timeout=10)
+        assert (status, found["store"]["severity"]) == (0, "well")
 
 
 def test_a_new_relic_that_does_not_answer(collector: Collector, tmp_path: Path) -> None:

@@ -1,35 +1,39 @@
-"""docker-compose.yml, without an engine to try it: its schema, its promises, its command."""
+"""docker-compose.yml, without an engine: its schema, its promises, its image, its demo.
+
+What an engine makes of it was only read: a root that is read-only, capabilities, limits of memory,
+networks, the order of the start, and that `up` builds.
+"""
 
 from __future__ import annotations
 
 import importlib.util
 import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
-import redis
-import yaml
 from chatting import at_once
+from composed import COMPOSE, FILE, SERVICES, Container, Loopback, interpolated, words
 from conftest import needed
 from http_client import Client
 from processes import Group, ToolMissingError, environment, free_port, tail, wait_until
-from redis_server import RedisServer, redis_binary
+from test_readme import PIP
 
 from feedback_blueprint.stores import store_from_url
 
-ROOT = Path(__file__).parent.parent
-FILE = ROOT / "docker-compose.yml"
-
-
-@pytest.fixture(scope="module")
-def compose() -> Any:
-    return yaml.safe_load(FILE.read_text())
+ROOT = FILE.parent
+TEXT = FILE.read_text()
+DEMOS = [name for name in SERVICES if name.startswith("demo")]
+SERVERS = [name for name in SERVICES if name not in DEMOS]
+DOCKERFILE = SERVICES["demo"]["build"]["dockerfile_inline"].replace("\\\n", "")
+INSTRUCTIONS = [line.split(" ", 1) for line in DOCKERFILE.splitlines()]
+CHECK = re.search("docker compose exec demo (.+ check)`", TEXT)[1]  # type: ignore[index]  # it is there
 
 
 def test_it_is_what_the_compose_schema_allows() -> None:
@@ -41,126 +45,236 @@ def test_it_is_what_the_compose_schema_allows() -> None:
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
-def test_every_image_is_pinned_to_one_version(compose: Any) -> None:
-    base = re.findall(
-        r"^FROM (.+)$", compose["services"]["demo"]["build"]["dockerfile_inline"], re.M
-    )
-    images = [*base, *(s["image"] for s in compose["services"].values() if "image" in s)]
+def test_every_image_is_pinned_to_one_version() -> None:
+    bases = [base for instruction, base in INSTRUCTIONS if instruction == "FROM"]
+    images = [*bases, *(SERVICES[name]["image"] for name in SERVERS)]
     assert len(set(images)) == 2
     for image in images:
         assert re.fullmatch(r"[a-z]+:\d+\.\d+\.\d+(-[a-z]+)*", image), image
 
 
-def test_the_image_is_built_from_files_that_exist(compose: Any) -> None:
-    dockerfile = compose["services"]["demo"]["build"]["dockerfile_inline"]
-    for sources in re.findall(r"^COPY (.+) \S+$", dockerfile, re.M):
-        for source in sources.split():
-            assert (ROOT / source).exists(), source
-
-
-def test_nothing_secret_is_in_it(compose: Any) -> None:
+def test_nothing_secret_is_in_it() -> None:
     """What is secret has no value here: compose passes it on from the caller's environment."""
-    environ = compose["services"]["demo"]["environment"]
-    secret = {name for name in environ if re.search("KEY|TOKEN|SECRET|PASSWORD", name)}
-    assert secret == {"NEW_RELIC_LICENSE_KEY", "OPENAI_API_KEY"}
-    assert {environ[name] for name in secret} == {None}
-    assert not re.search(r"[0-9a-f]{32}|sk-\w{8}|NRAL", FILE.read_text())
+    for name in DEMOS:
+        environ = SERVICES[name]["environment"]
+        secret = {key for key in environ if re.search("KEY|TOKEN|SECRET|PASSWORD", key)}
+        assert secret == {"NEW_RELIC_LICENSE_KEY", "OPENAI_API_KEY"}
+        assert {environ[key] for key in secret} == {None}
+    assert not re.search(r"[0-9a-f]{40}|sk-\w{8}|NRAL", re.sub("0{39}[123]", "", TEXT))
 
 
-def test_only_this_machine_reaches_it(compose: Any) -> None:
-    ports = [port for service in compose["services"].values() for port in service.get("ports", ())]
-    assert ports == ["127.0.0.1:8000:8000"]
+def test_only_this_machine_reaches_it() -> None:
+    ports = [port for service in SERVICES.values() for port in service.get("ports", ())]
+    assert [interpolated(port, {}) for port in ports] == [
+        "127.0.0.1:8000:8000",
+        "127.0.0.1:8001:8000",
+        "127.0.0.1:8002:8000",
+    ]
 
 
-@pytest.mark.parametrize("name", ["redis", "redis-replica", "cluster-1", "cluster-2", "cluster-3"])
-def test_redis_keeps_what_it_should(compose: Any, name: str) -> None:
-    command = compose["services"][name]["command"]
-    assert command.startswith("redis-server ")
-    assert "--appendonly yes" in command
-    assert "--maxmemory-policy volatile-ttl" in command
-    assert re.search(r"--maxmemory \d+mb", command)
-
-
-def test_the_demo_waits_for_a_healthy_redis_with_a_volume(compose: Any) -> None:
-    redis = compose["services"]["redis"]
-    assert "redis:/data" in redis["volumes"]
-    assert redis["healthcheck"]["test"] == ["CMD", "redis-cli", "ping"]
-    assert compose["services"]["demo"]["depends_on"] == {"redis": {"condition": "service_healthy"}}
-
-
-def test_the_stores_of_the_profiles_are_in_the_profiles(compose: Any) -> None:
-    """The URLs that the file's head names are understood, and their hosts are services."""
-    urls = re.findall(r"FLASK_FEEDBACK_STORE_URL=(\S+)", FILE.read_text())
-    assert len(urls) == 2
-    for url, profile in zip(urls, ("sentinel", "cluster"), strict=True):
-        store_from_url(url, timeout=1, instance_path="", key="FEEDBACK_STORE_URL")
-        for host in re.findall(r"\w+-\d", url):
-            assert compose["services"][host]["profiles"] == [profile]
-
-
-def test_sentinels_configuration_is_what_a_sentinel_takes(
-    compose: Any, redis_server: RedisServer, tmp_path: Path
-) -> None:
-    script = compose["services"]["sentinel-1"]["command"][-1]
-    script = script.replace("/data", str(tmp_path)).replace("redis 6379", "127.0.0.1 6379")
-    port = free_port()
-    script = script.replace("exec redis-sentinel", f"exec {redis_binary()}")
-    process = subprocess.Popen(
-        ["sh", "-c", script.rstrip() + f" --sentinel --port {port}"], stdout=subprocess.DEVNULL
+def test_a_second_copy_has_a_port_of_its_own_and_nothing_fixed() -> None:
+    assert interpolated(SERVICES["demo"]["ports"][0], {"PORT": "8010"}) == "127.0.0.1:8010:8000"
+    assert not any(
+        "networks" in service or "container_name" in service
+        for service in SERVICES.values()
+        if "profiles" not in service
     )
-    try:
-        with closing(redis.Redis(port=port)) as client:
-            masters = wait_until(lambda: answered(client.sentinel_masters), "Sentinel to answer")
-        assert masters["feedback"]["quorum"] == 2
-    finally:
-        process.kill()
-        process.wait()
+    assert "default" not in COMPOSE["networks"]
 
 
-def answered(ask: Any) -> Any:
-    with suppress(redis.ConnectionError):
-        return ask()
+@pytest.mark.parametrize("name", SERVERS)
+def test_a_server_keeps_what_it_should(name: str) -> None:
+    service = SERVICES[name]
+    assert service["volumes"] == [f"{name}:/data"]
+    assert name in COMPOSE["volumes"]
+    assert service["user"] == "redis"
+    assert "-e" in " ".join(service["healthcheck"]["test"]).split()
+    assert service["healthcheck"]["start_period"]
+    if not name.startswith("sentinel"):
+        command = " ".join(words(service["command"]))
+        assert "--appendonly yes" in command
+        assert "--maxmemory-policy volatile-ttl" in command
+        assert "--maxmemory 256mb" in command
+        assert service["mem_limit"] == "1g"
 
 
-@contextmanager
-def demo(service: Any, store_url: str, directory: Path) -> Iterator[tuple[Client, Path]]:
-    """Run the very command and environment on this machine; a client, and the log."""
-    client, log = Client(free_port()), directory / "log"
-    command = [word.replace("$$", "$") for word in service["command"]]
-    assert "-b 0.0.0.0:8000" in command[-1]
-    command[-1] = command[-1].replace("0.0.0.0:8000", f"127.0.0.1:{client.port}")
-    environ = {name: value for name, value in service["environment"].items() if value is not None}
-    assert environ["FLASK_FEEDBACK_STORE_URL"].endswith(":-redis://redis:6379/0}")
-    environ |= {
-        "FLASK_FEEDBACK_STORE_URL": store_url,
-        "HOME": str(directory),
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+@pytest.mark.parametrize("name", DEMOS)
+def test_a_demo_has_a_store_of_its_own_profile_and_waits_for_all_of_it(name: str) -> None:
+    service = SERVICES[name]
+    url = service["environment"]["FLASK_FEEDBACK_STORE_URL"]
+    store_from_url(url, timeout=1, instance_path="", key="FEEDBACK_STORE_URL")
+    of_the_profile = {
+        other for other in SERVERS if SERVICES[other].get("profiles") == service.get("profiles")
     }
-    with log.open("wb") as output:
-        process = Group(command, cwd=ROOT, env=environment(environ), stdout=output, stderr=output)
+    assert set(re.findall(r"[a-z]+-\d|(?<=//)redis", url)) <= of_the_profile
+    assert set(service["depends_on"]) == of_the_profile
+    assert all(each == {"condition": "service_healthy"} for each in service["depends_on"].values())
+    assert {tuple(SERVICES[each].get("networks", ())) for each in of_the_profile} == {
+        tuple(service.get("networks", ()))
+    }
 
-    def up() -> bool:
-        assert process.poll() is None, tail(log)
+
+@pytest.mark.parametrize("name", DEMOS)
+def test_a_demo_may_do_little(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"] is service["init"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert [each.split(":")[0] for each in service["tmpfs"]] == ["/tmp", "/home/demo"]
+    assert service["pull_policy"] == "build"
+
+
+# The image
+
+
+def test_the_image_is_built_from_files_that_exist() -> None:
+    for instruction, what in INSTRUCTIONS:
+        if instruction == "COPY":
+            for source in what.split()[:-1]:
+                assert (ROOT / source).exists(), source
+
+
+def test_an_edit_of_the_readme_or_the_sources_installs_nothing_anew() -> None:
+    copies = [n for n, each in enumerate(INSTRUCTIONS) if each[0] == "COPY"]
+    assert INSTRUCTIONS[copies[0]][1] == "pyproject.toml ./"
+    later = [what for instruction, what in INSTRUCTIONS[copies[1] :] if instruction == "RUN"]
+    assert [what.split()[-3:] for what in later] == [["--no-deps", "--no-build-isolation", "."]]
+
+
+@pytest.mark.skipif(
+    os.environ.get("TEST_INSTALLATION") != "true",
+    reason="installs from the network: set TEST_INSTALLATION=true",
+)
+def test_the_image_s_instructions_install_the_demo(tmp_path: Path) -> None:
+    """They are run here, in an environment in place of the image's Python."""
+    with needed():
+        if not importlib.util.find_spec("tomllib"):
+            raise ToolMissingError("no tomllib: use Python 3.11 or newer, as the image does")
+    python, source = tmp_path / "python", tmp_path / "src"
+    subprocess.run([sys.executable, "-m", "venv", python], check=True)
+    source.mkdir()
+    environ = environment(PIP | {"PATH": f"{python / 'bin'}:/usr/bin:/bin"})
+    for instruction, what in INSTRUCTIONS:
+        if instruction == "COPY":
+            *names, target = what.split()
+            for name in names:
+                if (ROOT / name).is_dir():
+                    shutil.copytree(ROOT / name, source / target)
+                else:
+                    shutil.copy(ROOT / name, source / target)
+        elif instruction == "RUN" and not what.startswith("useradd"):
+            subprocess.run(["/bin/sh", "-c", what], cwd=source, env=environ, check=True)
+    shutil.rmtree(source)
+    shown = subprocess.run(
+        ["flask", "feedback", "dashboard"],
+        env=environ | {"FLASK_APP": SERVICES["demo"]["environment"]["FLASK_APP"]},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "LlmFeedbackMessage" in shown.stdout, shown.stderr
+    assert (python / "bin" / "gunicorn").exists()
+
+
+# The demo
+
+
+class Demo(Client):
+    """The demo's command and environment on this machine, on a port of its own."""
+
+    def __init__(self, store_url: str, directory: Path, caller: Mapping[str, str]) -> None:
+        super().__init__(free_port())
+        self._service = SERVICES["demo"]
+        self.log = directory / "log"
+        self._environ = {
+            name: interpolated(value, caller)
+            for name, value in self._service["environment"].items()
+            if value is not None
+        } | {
+            "FLASK_FEEDBACK_STORE_URL": store_url,
+            "HOME": str(directory),
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        }
+
+    def run(self, command: list[str]) -> subprocess.CompletedProcess[str]:
+        """Run a command, as `docker compose exec` and the health check do."""
+        return subprocess.run(
+            self._here(command),
+            env=environment(self._environ),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def _here(self, command: list[str]) -> list[str]:
+        addresses = "0.0.0.0:8000", "127.0.0.1:8000"
+        for address in addresses:
+            command = [word.replace(address, f"127.0.0.1:{self.port}") for word in command]
+        return command
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        command = self._here(words(self._service["command"]))
+        with self.log.open("wb") as output:
+            process = Group(
+                command, cwd=ROOT, env=environment(self._environ), stdout=output, stderr=output
+            )
+
+        def healthy() -> bool:
+            assert process.poll() is None, tail(self.log)
+            return self.is_healthy()
+
         try:
-            return client.get("/").status == 200
-        except ConnectionError:
-            return False
+            wait_until(healthy, "the demo to be healthy")
+            yield
+        finally:
+            process.end()
 
+    def is_healthy(self) -> bool:
+        kind, *test = self._service["healthcheck"]["test"]
+        assert kind == "CMD"
+        return self.run(test).returncode == 0
+
+
+@pytest.fixture
+def store_url(tmp_path: Path) -> Iterator[str]:
+    """The demo's Redis, as the file has it."""
+    with needed():
+        loopback = Loopback()
+        server = Container("redis", tmp_path, loopback)
+        server.launch()
     try:
-        wait_until(up, "the demo to answer")
-        yield client, log
+        server.wait_up()
+        url = SERVICES["demo"]["environment"]["FLASK_FEEDBACK_STORE_URL"]
+        yield url.replace("//redis:", f"//{server.address}:")
     finally:
-        process.end()
+        server.kill()
 
 
-def test_the_demos_command_runs_on_several_workers(
-    compose: Any, redis_server: RedisServer, tmp_path: Path
+def test_the_demo_runs_on_several_workers_and_nothing_is_found_wrong(
+    store_url: str, tmp_path: Path
 ) -> None:
     """No key is set, so it runs in developer mode."""
-    with demo(compose["services"]["demo"], redis_server.fresh_url(), tmp_path) as (client, log):
+    demo = Demo(store_url, tmp_path, {})
+    assert not demo.is_healthy()
+    with demo.running():
         conversation = {"messages": [{"role": "user", "content": "hi"}]}
-        for reply in at_once(lambda _: client.post("/chat", conversation), range(8)):
+        for reply in at_once(lambda _: demo.post("/chat", conversation), range(8)):
             vote = {"message_id": reply.headers["X-Message-ID"], "rating": "good"}
-            answer = client.post("/feedback", vote)
-            assert answer.status == 202, answer.text + tail(log)
-        assert log.read_text().count("Booting worker") == 4
+            answer = demo.post("/feedback", vote)
+            assert answer.status == 202, answer.text + tail(demo.log)
+        assert demo.log.read_text().count("Booting worker") == 4
+        checked = demo.run(shlex.split(CHECK))
+        assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_a_license_key_turns_the_developer_mode_off(tmp_path: Path) -> None:
+    asked = "import newrelic.agent as a; print(a.global_settings().developer_mode)"
+    for caller, mode in (
+        ({}, "True"),
+        ({"NEW_RELIC_LICENSE_KEY": ""}, "True"),
+        ({"NEW_RELIC_LICENSE_KEY": "1" * 40}, "False"),
+    ):
+        said = Demo("", tmp_path, caller).run(["python", "-c", asked])
+        assert said.stdout.strip() == mode

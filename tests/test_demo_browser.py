@@ -51,20 +51,33 @@ def test_chat_vote_see_the_event(page: Page) -> None:
     expect(fact(page, "category")).to_have_text("to the point")
     comment = page.get_by_label("Comment on this reply")
     comment.fill("It is this one.")
-    page.locator("message-feedback").get_by_role("button", name="Send").click()
+    page.get_by_role("button", name="Send comment").click()
     expect(fact(page, "message")).to_have_text("It is this one.")
     expect(fact(page, "category")).to_have_text("to the point")
     expect(fact(page, "revision")).to_have_text("3")
 
+    offered = page.locator("#log .questions").get_by_role("button")
+    expect(offered).to_have_count(3)
     page.reload()
+    expect(offered).to_have_count(3)
     expect(page.get_by_text("You said “Which trace is this?”.")).to_be_visible()
     expect(thumb).to_have_attribute("aria-pressed", "true")
+    page.get_by_role("button", name="Say more").click()
     expect(comment).to_have_value("It is this one.")
 
     thumb.click()
     expect(page.get_by_text("Taken back.")).to_be_visible()
     expect(thumb).to_have_attribute("aria-pressed", "false")
+    page.locator(".event summary").click()  # it is folded since the page was loaded
     expect(fact(page, "retracted")).to_have_text("true")
+
+    offered.first.click()
+    expect(offered).to_have_count(0)
+    expect(page.locator("message-feedback")).to_have_count(2)
+    page.get_by_role("button", name="Good reply").last.click()
+    expect(page.locator("#log").get_by_text("Recorded. Thank you.")).to_be_visible()
+    expect(page.locator(".event").last).to_be_visible()
+    expect(fact(page, "trace_id").last).to_be_hidden()
 
 
 def test_without_a_network_nothing_is_claimed(page: Page) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collector import Collector
 from element_page import (
+    COMMENTED,
     RECORDED,
     RETRACTED,
     Visitor,
@@ -13,36 +14,12 @@ from element_page import (
     expect,
     good,
     hold,
-    kept,
     pressed,
-    reload,
     says,
     wait,
 )
 
-
-def test_vote_change_reload_retract(visitor: Visitor, collector: Collector, new_id: str) -> None:
-    page = visitor.open(new_id)
-    good(page).click()
-    says(page, RECORDED)
-    pressed(good(page))
-    bad(page).click()
-    pressed(bad(page))
-    pressed(good(page), False)
-    [_, second] = collector.wait_for(2, message_id=new_id)
-    assert (second["rating"], second["revision"]) == ("bad", 2)
-    says(page, RECORDED)
-    assert kept(page) == 0
-
-    page.reload()
-    pressed(bad(page))
-    bad(page).click()
-    says(page, RETRACTED)
-    pressed(bad(page), False)
-    [retraction] = collector.wait_for(message_id=new_id, retracted=True)
-    assert retraction["revision"] == 3
-    reload(page)
-    pressed(bad(page), False)
+FAMILY = "\N{MAN}\u200d\N{WOMAN}\u200d\N{GIRL}"  # to a person one character, of 18 bytes
 
 
 def test_a_double_click_and_a_held_key_are_one_vote(
@@ -79,7 +56,7 @@ def test_only_the_last_of_quick_changes_follows_the_first(
 def test_reasons_and_a_comment(visitor: Visitor, collector: Collector, new_id: str) -> None:
     attributes = "categories='wrong, too long=Too long' categories-good=helpful"
     page = visitor.open(new_id, attributes=attributes)
-    expect(button(page, "Send")).to_be_hidden()
+    expect(button(page, "Send comment")).to_be_hidden()
     good(page).click()
     expect(button(page, "helpful")).to_be_visible()
     bad(page).click()
@@ -90,13 +67,13 @@ def test_reasons_and_a_comment(visitor: Visitor, collector: Collector, new_id: s
     pressed(button(page, "Too long"))
     expect(comment).to_have_value("half a thou")
     comment.fill("half a thousand lines é")
-    expect(element(page).get_by_text("24 / 4095", exact=True)).to_be_visible()
-    expect(comment).to_have_accessible_description("24 / 4095")
-    button(page, "Send").click()
+    expect(element(page).locator("[part=count]")).to_be_hidden()
+    button(page, "Send comment").click()
     [event] = collector.wait_for(message_id=new_id, message="half a thousand lines é")
     assert (event["rating"], event["category"]) == ("bad", "too long")
 
     page.reload()
+    button(page, "Say more").click()
     expect(comment).to_have_value("half a thousand lines é")
     pressed(button(page, "Too long"))
     button(page, "Too long").click()
@@ -119,33 +96,64 @@ def test_a_comment_over_the_limit_is_not_sent(visitor: Visitor, new_id: str) -> 
     good(page).click()
     says(page, RECORDED)
     comment = element(page).get_by_label("Comment on this reply")
-    comment.fill("é" * 2048)
-    expect(element(page).get_by_text("4096 / 4095")).to_be_visible()
+    comment.fill("é" * 2047 + FAMILY)
+    expect(element(page).get_by_text("Characters too many: 1", exact=True)).to_be_visible()
+    expect(comment).to_have_accessible_description("Characters too many: 1")
     says(page, "too long")
     expect(comment).to_have_attribute("aria-invalid", "true")
-    expect(button(page, "Send")).to_be_disabled()
-    comment.fill("é" * 2047)
-    expect(button(page, "Send")).to_be_enabled()
-    button(page, "Send").click()
-    says(page, RECORDED)
+    expect(button(page, "Send comment")).to_be_disabled()
+    button(page, "Send comment").click(force=True)
+    comment.fill("é" * 2000)
+    expect(element(page).get_by_text("Characters left: 47", exact=True)).to_be_visible()
+    expect(button(page, "Send comment")).to_be_enabled()
+    button(page, "Send comment").click()
+    says(page, COMMENTED)
+    assert visitor.methods() == ["GET", "POST", "POST"]
 
 
-def test_stars(visitor: Visitor, collector: Collector, new_id: str) -> None:
-    page = visitor.open(new_id, attributes="ratings=1-5 no-comment")
-    button(page, "4 of 5").click()
+def test_there_is_nothing_to_send_until_a_comment_is_new(visitor: Visitor, new_id: str) -> None:
+    page = visitor.open(new_id)
+    good(page).click()
     says(page, RECORDED)
-    [event] = collector.wait_for(message_id=new_id)
-    assert event["rating"] == 4
+    send, comment = button(page, "Send comment"), element(page).get_by_role("textbox")
+    expect(send).to_be_disabled()
+    comment.fill("New")
+    expect(send).to_be_enabled()
+    send.press("Enter")
+    says(page, COMMENTED)
+    expect(send).to_be_disabled()
+    expect(send).to_be_focused()
+    send.press("Enter")
+    comment.fill("Newer")
+    page.route("**/llm/feedback", lambda route: route.fulfill(status=401), times=1)
+    send.click()
+    says(page, "Cannot be sent now.")
+    send.click()  # it can be tried again
+    says(page, COMMENTED)
+    assert visitor.methods() == ["GET", "POST", "POST", "POST", "POST"]
+
+
+def test_a_vote_of_before_shows_its_thumb_and_no_open_box(visitor: Visitor, new_id: str) -> None:
+    page = visitor.open(new_id)
+    expect(button(page, "Say more")).to_be_hidden()
+    good(page).click()
+    says(page, RECORDED)
+    comment = element(page).get_by_role("textbox")
+    comment.fill("Words")
+    button(page, "Send comment").click()
+    says(page, COMMENTED)
     page.reload()
-    pressed(button(page, "4 of 5"))
-    pressed(button(page, "3 of 5"), False)
-    expect(button(page, "Send")).to_have_count(0)
-    fills = (
-        element(page).locator("svg").evaluate_all("all => all.map(s => getComputedStyle(s).fill)")
-    )
-    assert [fill != "none" for fill in fills] == [True] * 4 + [False]
-    button(page, "4 of 5").click()
+    pressed(good(page))
+    expect(comment).to_be_hidden()
+    expect(button(page, "Say more")).to_have_attribute("aria-expanded", "false")
+    button(page, "Say more").press("Enter")
+    expect(comment).to_be_focused()
+    expect(comment).to_have_value("Words")
+    expect(button(page, "Say more")).to_be_hidden()
+    good(page).click()
     says(page, RETRACTED)
+    expect(comment).to_be_hidden()
+    expect(button(page, "Say more")).to_be_hidden()
 
 
 def test_other_labels_and_metadata(visitor: Visitor, collector: Collector, new_id: str) -> None:
@@ -154,10 +162,3 @@ def test_other_labels_and_metadata(visitor: Visitor, collector: Collector, new_i
     bad(page).click()
     [event] = collector.wait_for(message_id=new_id)
     assert (event["rating"], event["screen"], event["n"]) == ("no", "small", 2)
-
-
-def test_a_message_that_cannot_be_rated(visitor: Visitor) -> None:
-    page = visitor.open(unknown="gone")
-    expect(good(page)).to_be_disabled()
-    group = element(page).get_by_role("group", name="Rate this reply")
-    expect(group).to_have_attribute("title", "This reply can no longer be rated.")

@@ -6,6 +6,7 @@ import re
 import uuid
 from urllib.parse import parse_qs, urlsplit
 
+import pytest
 from collector import Collector
 from element_page import (
     RECORDED,
@@ -21,6 +22,8 @@ from element_page import (
     says,
     wait,
 )
+
+from feedback_blueprint.assets import FOLDER
 
 
 def test_the_votes_of_many_elements_are_loaded_at_once(visitor: Visitor) -> None:
@@ -142,6 +145,86 @@ def test_credentials_and_base_url(visitor: Visitor, new_id: str) -> None:
     says(page, RECORDED)
 
 
+@pytest.mark.parametrize(
+    ("base", "place"), [({}, "/feedback"), ({"base": "/llm/feedback"}, "/llm/feedback")]
+)
+def test_a_copy_among_the_apps_own_files_takes_its_place_for_nothing(
+    visitor: Visitor, new_id: str, base: dict[str, str], place: str
+) -> None:
+    page = visitor.context.new_page()
+    page.route(
+        re.compile(r"/static/(feedback|element|queue)\.js"),
+        lambda route: route.fulfill(
+            body=(FOLDER / route.request.url.rpartition("/")[2]).read_text(),
+            content_type="text/javascript",
+        ),
+    )
+    page.goto(visitor.url([new_id], script="feedback.js", **base))
+    good(page).click()
+    says(page, RECORDED if base else "HTTP 404")
+    assert {urlsplit(request.url).path for request in visitor.sent} == {place}
+
+
+def test_an_attribute_or_a_move_leaves_the_draft_and_the_focus(
+    visitor: Visitor, new_id: str
+) -> None:
+    page = visitor.open(new_id, attributes="categories='wrong, rude'")
+    good(page).click()
+    says(page, RECORDED)
+    comment = element(page).get_by_role("textbox")
+    comment.type("Half a")
+    for name, value in (
+        *(("text-comment", "Your words"), ("text-up", "Fine"), ("categories", "rude, new")),
+        *(("ratings", "bad,good"), ("no-comment", ""), ("ratings", "good,bad")),
+    ):
+        element(page).evaluate("(element, [n, v]) => element.setAttribute(n, v)", [name, value])
+    element(page).evaluate("element => element.removeAttribute('no-comment')")
+    expect(comment).to_have_attribute("placeholder", "Your words")
+    expect(comment).to_have_value("Half a")
+    comment.focus()
+    page.evaluate("""() => {
+        const main = document.querySelector("main");
+        main.append(document.createElement("p"), document.querySelector("message-feedback"));
+        main.prepend(document.querySelector("message-feedback"));
+    }""")
+    expect(comment).to_be_focused()
+    page.keyboard.type(" thought")
+    expect(comment).to_have_value("Half a thought")
+    says(page, RECORDED)
+
+    button(page, "rude").focus()
+    element(page).evaluate("element => element.setAttribute('categories', 'odd, rude')")
+    expect(button(page, "rude")).to_be_focused()
+
+    page.evaluate("""() => {
+        const element = document.querySelector("message-feedback");
+        element.remove();
+        window.later = () => document.querySelector("main").append(element);
+    }""")
+    page.evaluate("later()")
+    expect(comment).to_have_value("Half a thought")
+    expect(button(page, "rude")).not_to_be_focused()  # too late to be a move
+
+
+def test_properties_set_before_the_script_came(
+    visitor: Visitor, collector: Collector, new_id: str
+) -> None:
+    visitor.context.add_init_script(
+        f"""document.addEventListener("readystatechange", () => {{
+            const element = document.querySelector("message-feedback");
+            if (!element || element.metadata) return;
+            Object.assign(element, {{messageId: "{new_id}", metadata: {{early: true}}}});
+        }})"""
+    )
+    page = visitor.open(new_id + "-other")
+    page = visitor.open(new_id)
+    element(page).evaluate("element => { element.messageId = null }")
+    expect(element(page)).to_be_hidden()
+    element(page).evaluate("(element, id) => { element.messageId = id }", new_id)
+    good(page).click()
+    assert collector.wait_for(message_id=new_id)[0]["early"] is True
+
+
 def test_the_plain_client(visitor: Visitor, collector: Collector, new_id: str) -> None:
     page = visitor.open(new_id)
     result = page.evaluate(
@@ -194,7 +277,7 @@ def test_slots_parts_and_no_leaks(visitor: Visitor, new_id: str) -> None:
     }""")
     expect(element(page).get_by_text("+1")).to_be_visible()
     good(page).click()  # it is there, though the page hides all of its buttons
-    send = button(page, "Send")
+    send = button(page, "Send comment")
     assert send.evaluate("send => getComputedStyle(send).textTransform") == "uppercase"
     textarea = element(page).get_by_role("textbox")
     assert textarea.evaluate("area => getComputedStyle(area).color") != "rgb(255, 0, 0)"

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-
 import pytest
 from collector import Collector
 from element_page import (
@@ -22,37 +19,6 @@ from element_page import (
     wait,
 )
 from gunicorn_server import Gunicorn
-
-
-def test_a_frozen_server(
-    visitor: Visitor, collector: Collector, element_server: Gunicorn, new_id: str
-) -> None:
-    visitor.context.add_init_script(
-        "const {timeout} = AbortSignal;"
-        "AbortSignal.timeout = (ms) => timeout.call(AbortSignal, ms / 10);"
-    )
-    page = visitor.open(new_id)
-    with frozen(element_server):
-        good(page).click()
-        pressed(good(page))
-        says(page, "Sending…")
-        says(page, WAITING)  # it gave up one attempt
-    says(page, RECORDED)
-    assert len(collector.wait_for(message_id=new_id)) == 1
-    standing = element_server.get(f"/llm/feedback?message_id={new_id}").json["feedback"]
-    assert [vote["revision"] for vote in standing] == [1]
-
-
-def test_a_server_that_is_restarted(
-    visitor: Visitor, collector: Collector, element_server: Gunicorn, new_id: str
-) -> None:
-    page = visitor.open(new_id)
-    with frozen(element_server) as pid:
-        good(page).click()
-        wait(page, lambda: "POST" in visitor.methods(), "the vote")
-        os.kill(pid, signal.SIGKILL)  # gunicorn starts another one
-        says(page, RECORDED)
-    assert len(collector.wait_for(message_id=new_id)) == 1
 
 
 def test_the_network_is_cut(visitor: Visitor, collector: Collector, new_id: str) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from collector import Collector
 from element_page import (
+    COMMENTED,
     RECORDED,
     WAITING,
     Visitor,
@@ -41,7 +42,7 @@ def leave(visitor: Visitor, page: Page, words: str) -> None:
     page.route("**/llm/feedback", lambda route: route.fulfill(status=401))
     good(page).click()
     comment(page).fill(words)
-    button(page, "Send").click()
+    button(page, "Send comment").click()
     says(page, "Cannot be sent now. HTTP 401")
     page.close()
 
@@ -194,9 +195,9 @@ def test_a_page_without_reloads_tells_of_the_login(
     good(page).click()
     says(page, RECORDED)
     comment(page).fill("Words of Ann")
-    button(page, "Send").click()
+    button(page, "Send comment").click()
     collector.wait_for(message_id=new_id, message="Words of Ann")
-    says(page, RECORDED)
+    says(page, COMMENTED)
     comment(page).fill("More words of Ann")
 
     tag = visitor.log_in("bob")

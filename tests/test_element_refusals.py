@@ -56,7 +56,7 @@ def test_a_refused_comment_is_not_lost(visitor: Visitor, new_id: str) -> None:
     )
     comment = element(page).get_by_label("Comment on this reply")
     comment.fill("What I think of it")
-    button(page, "Send").click()
+    button(page, "Send comment").click()
     says(page, "There is no such message.")
     expect(comment).to_have_value("What I think of it")
     pressed(good(page))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from collector import Collector
 from element_page import (
+    COMMENTED,
     RECORDED,
     WAITING,
     Visitor,
@@ -81,11 +82,11 @@ def test_a_storage_that_is_full(visitor: Visitor, collector: Collector, new_id: 
     }""")
     visitor.context.set_offline(True)
     element(page).get_by_role("textbox").fill("There is no room for this. " * 40)
-    element(page).get_by_role("button", name="Send").click()
+    element(page).get_by_role("button", name="Send comment").click()
     says(page, WAITING)
     assert kept(page) == 0, "what it takes the place of has gone"
     visitor.context.set_offline(False)
-    says(page, RECORDED)
+    says(page, COMMENTED)
     assert len(collector.wait_for(message_id=new_id)) == 1
     visitor.sent.clear()
     tab = visitor.open(new_id)

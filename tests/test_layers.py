@@ -10,9 +10,9 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "feedback_blueprint"
 
 LAYERS = [
-    {"errors", "attributes", "findings", "locks", "logs", "signals"},
+    {"errors", "attributes", "findings", "locks", "logs", "signals", "stores.deadline"},
     {"announcing", "config", "metrics", "routes", "schemas", "stores.base", "stores.redis_errors"},
-    {"harvests", "stores.deadline", "stores.mounts"},
+    {"harvests", "stores.mounts"},
     {"stores.redis_connections", "stores.redis_layout", "stores.redis_outboxes"},
     {"telemetry", "stores.sqlite_layout"},
     {"stores.redis_client", "stores.redis_findings", "stores.sqlite_client", "stores.guard"},

@@ -136,7 +136,7 @@ def test_nothing_secret_is_pickled(new_site):
         [votes] = app.extensions["feedback_blueprint"].values()
         [owner] = votes.raters.hashes(ANN)
         state = vars(pickle.loads(pickled))
-    known = [None, [], (), "feedback", owner, [owner], state["_trace_id"], "The agent failed."]
+    known = [None, [], (), "feedback", [owner], state["_trace_id"], "The agent failed."]
     assert all(value in known for value in state.values())
     for secret in ANN, app.config["SECRET_KEY"], app.config["FEEDBACK_STORE_URL"]:
         assert secret.encode() not in pickled

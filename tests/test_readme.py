@@ -107,6 +107,17 @@ def test_the_example_with_a_database(app, feedback, events, client):
     assert (events[0]["model"], events[0]["prompt_version"]) == ("small-1", 7)
 
 
+def test_the_example_of_an_answer_that_is_made_again(app, feedback, events, client):
+    readme = example("def regenerate", feedback=feedback, llm=str.upper)
+    row = SimpleNamespace(id=5, prompt="hi", reply="")
+    for _ in range(2):
+        with app.test_request_context():
+            assert readme.regenerate(row).reply == "HI"
+        body = {"message_id": 5, "rating": "good"}
+        assert client.post("/feedback", json=body).json["revision"] == 1
+    assert events[0]["feedback_id"] != events[1]["feedback_id"]
+
+
 def test_the_example_that_streams(app, feedback, events, client):
     example(
         "def stream_view",
@@ -197,6 +208,15 @@ def test_the_example_of_a_tag(store_url):
     with app.test_request_context():
         assert f' content="{feedback.rater_tag}">' in render_template_string(html)
         assert feedback.rater_tag
+
+
+def test_the_example_of_a_base_url(store_url):
+    [html] = re.findall(r"^```html\n(.*feedback-base-url.*)\n```$", README, re.MULTILINE)
+    app = Flask(__name__)
+    app.config["FEEDBACK_STORE_URL"] = store_url
+    app.register_blueprint(FeedbackBlueprint(), url_prefix="/llm")
+    with app.test_request_context():
+        assert ' content="/llm/feedback">' in render_template_string(html)
 
 
 @pytest.mark.parametrize("mark", ["session.get", "current_user.get_id"])

@@ -95,6 +95,7 @@ def test_a_later_route_in_the_way_is_told_at_the_first_request_and_by_the_check(
         ("/<lang>", "/admin/feedback", {"build_only": True, "methods": ["POST"]}),
         ("/<int:tenant>", "/admin/feedback", {"methods": ["POST"]}),
         ("/<int:tenant>", "/<name>/feedback", {"methods": ["POST"]}),
+        ("/<lang>", "/<path:more>/feedback", {"methods": ["POST"]}),
         ("/<unavailable:lang>", "/admin/feedback", {"methods": ["POST"]}),
     ],
 )
@@ -182,6 +183,29 @@ def test_a_log_that_fails_does_not_reach_the_request(make, monkeypatch):
     app.get("/page")(own_page)
     monkeypatch.setattr(log, "handlers", [Broken()])
     assert app.test_client().get("/page").text == own_page()
+
+
+@pytest.mark.parametrize(
+    ("rule", "theirs", "ours", "is_taken"),
+    [
+        ("/feedback/static/<path:name>", None, None, True),
+        ("/feedback/static/feedback.js", None, None, False),
+        ("/feedback", "api", "api", True),
+        ("/feedback", "api", "www", False),
+        ("/feedback", "www", None, True),
+        ("/feedback", None, "api", False),
+        ("/<name>", None, None, False),
+    ],
+)
+def test_a_place_is_taken_on_its_subdomain_alone(rule, theirs, ours, is_taken):
+    app = Flask(__name__, subdomain_matching=True, static_folder=None)
+    app.url_map.default_subdomain = "www"
+    app.add_url_rule(rule, "old", own_page, subdomain=theirs)
+    if is_taken:
+        with pytest.raises(ConfigurationError, match="url_prefix"):
+            app.register_blueprint(FeedbackBlueprint(), subdomain=ours)
+    else:
+        app.register_blueprint(FeedbackBlueprint(), subdomain=ours)
 
 
 # What a refused registration leaves

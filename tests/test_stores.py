@@ -154,13 +154,14 @@ def test_a_message_can_be_amended_before_and_after_its_first_vote(store):
 
 @pytest.mark.parametrize("content", [None, "text"])
 @pytest.mark.parametrize("rated", [False, True])
-def test_a_message_that_is_another_is_not_amended(store, content, rated):
+@pytest.mark.parametrize("trace_id", ["f" * 32, "not hex either"])
+def test_a_message_that_is_another_is_not_amended(store, content, rated, trace_id):
     """As its ID was free again, or it has been replaced."""
-    kept = Message("f" * 32, ANYONE, {"n": 1}, content)
+    kept = Message(trace_id, ANYONE, {"n": 1}, content)
     store.stash("m", kept, WEEK)
     if rated:
         cast(store)
-    for other in Message(TRACE_ID), Message("not hex"), Message("f" * 32, nonce=b"12345678"):
+    for other in Message(TRACE_ID), Message("not hex"), Message(trace_id, nonce=b"12345678"):
         store.amend("m", other._replace(context={"n": 2}, content="other"))
     assert store.show("m").message == kept
 

@@ -95,3 +95,25 @@ def test_the_error_names_the_keys_by_the_prefix_that_they_have():
 
 def test_a_vote_may_be_kept_as_long_as_a_message_can_be_rated():
     make_app(FeedbackBlueprint(), FEEDBACK_TTL=10, FEEDBACK_VOTE_TTL=timedelta(seconds=10))
+
+
+def test_a_vote_that_is_older_is_as_if_it_were_not_there(app):
+    """By the settings of today: they may have been others when it was cast."""
+    feedback = FeedbackBlueprint(rater=lambda: request.headers.get("User"))
+    config = {"FEEDBACK_STORE_URL": app.config["FEEDBACK_STORE_URL"], "SECRET_KEY": "k"}
+    before, today = (
+        make_app(feedback, **config, FEEDBACK_STORE_TIMEOUT=2.0, **ttls)
+        for ttls in ({}, {"FEEDBACK_TTL": 0.5, "FEEDBACK_VOTE_TTL": 0.5})
+    )
+    before.get("/chat")(lambda: str(feedback.stash("n")))
+    ann, url = {"User": "ann"}, "/feedback?message_id=n"
+    body = {"message_id": "n", "rating": "good"}
+    with capture_feedback(before), capture_feedback(today):
+        before.test_client().get("/chat", headers=ann)
+        assert before.test_client().post("/feedback", json=body, headers=ann).status_code == 202
+        client = today.test_client()
+        wait_until(lambda: not client.get(url, headers=ann).json["feedback"], "too old")
+        assert client.get(url, headers=ann).json["rateable"] == ["n"]
+        assert "no vote of yours" in client.delete(url, headers=ann).json["detail"]
+        again = client.post("/feedback", json=body, headers=ann)
+        assert (again.status_code, again.json["revision"]) == (202, 1)

@@ -48,7 +48,12 @@ def create_app() -> Flask:
 
     @app.get("/")
     def page() -> str:
-        return render_template("chat.html", model=responder.MODEL, questions=responder.ANSWERS)
+        return render_template(
+            "chat.html",
+            model=responder.MODEL,
+            questions=responder.ANSWERS,
+            built_in=not responder.USES_OPENAI,
+        )
 
     @app.post("/chat")
     def chat() -> Response:

@@ -1,6 +1,9 @@
 /** Where and how a call goes. */
 export interface Options {
-  /** The URL of the blueprint's `/feedback`; by default beside this module. */
+  /**
+   * The URL of the blueprint's `/feedback`; by default the content of
+   * `<meta name="feedback-base-url">`, without that `defaults.baseUrl`.
+   */
   baseUrl?: string;
   /** As `fetch` takes it, by default "same-origin"; "include" for cookies of another origin. */
   credentials?: RequestCredentials;
@@ -41,12 +44,25 @@ export interface StandingVote {
   message: string | null;
 }
 
+export type ProblemCode =
+  | "malformed-json"
+  | "unknown-message"
+  | "method-not-allowed"
+  | "other-rater"
+  | "too-large"
+  | "not-json"
+  | "invalid"
+  | "too-many-revisions"
+  | "store-unavailable"
+  | "agent-not-recording"
+  | "unreachable";
+
 /** A refusal, or no answer of ours; `message` says why, in words. Its `name` is "FeedbackError". */
 export interface FeedbackError extends Error {
   /** 0 where no answer came at all. */
   status: number;
-  /** Of the problem document: "unknown-message", "invalid", …; or "unreachable". */
-  code?: string;
+  /** Of the problem document; or "unreachable"; or that of another than the blueprint. */
+  code?: ProblemCode | (string & {});
   /** For "invalid": what is wrong, by field. */
   errors?: Record<string, unknown>;
   response?: Response;
@@ -78,32 +94,43 @@ export function loadFeedback(
 export function messageIdOf(response: Response): string | null;
 
 /**
- * What the elements say. A module that imports this one can change it for the page, at its top
- * level; load this one by that import alone then, as another URL would be another module.
+ * What holds for the page, where neither an option nor a `<meta>` says otherwise. `baseUrl` is
+ * where the module was served from; "/feedback" in a bundle, which can set it.
  */
-export const texts: Record<
-  | "rate"
-  | "up"
-  | "down"
-  | "star"
-  | "reason"
-  | "comment"
-  | "send"
-  | "sending"
-  | "accepted"
-  | "retracted"
-  | "refused"
-  | "waiting"
-  | "kept"
-  | "unreachable"
-  | "expired"
-  | "long",
-  string
->;
+export const defaults: {baseUrl: string};
+
+/** What the elements say, and of a problem's code, if they should not say what the server does. */
+export interface Texts extends Partial<Record<ProblemCode, string>> {
+  rate: string;
+  up: string;
+  down: string;
+  star: string;
+  reason: string;
+  comment: string;
+  more: string;
+  send: string;
+  sending: string;
+  accepted: string;
+  commented: string;
+  retracted: string;
+  refused: string;
+  waiting: string;
+  kept: string;
+  unreachable: string;
+  expired: string;
+  long: string;
+  left: string;
+  over: string;
+  "agent-not-recording": string;
+}
+
+/** A module that imports this one can change them for the page, at its top level. */
+export const texts: Texts;
 
 /** `<message-feedback message-id="…">`: two thumbs or a row of stars, reasons and a comment. */
 export class MessageFeedback extends HTMLElement {
-  readonly messageId: string | null;
+  get messageId(): string | null;
+  set messageId(id: string | number | null | undefined);
   /** Goes along with each vote. */
   metadata?: Record<string, string | number | boolean>;
   /** Read the standing vote again. */
@@ -126,4 +153,34 @@ declare global {
   }
   interface HTMLElementEventMap extends FeedbackEventMap {}
   interface DocumentEventMap extends FeedbackEventMap {}
+  interface WindowEventMap extends FeedbackEventMap {}
+}
+
+/** The attributes of the element, and what React and others set as properties. */
+export interface MessageFeedbackAttributes {
+  "message-id"?: string | number | null;
+  messageId?: string | number | null;
+  metadata?: Vote["metadata"];
+  ratings?: string;
+  categories?: string;
+  [of: `categories-${string}`]: string | undefined;
+  [text: `text-${string}`]: string | undefined;
+  "no-comment"?: boolean;
+  "csrf-token"?: string;
+  rater?: string;
+  "base-url"?: string;
+  credentials?: RequestCredentials;
+  "onfeedback-accepted"?: (event: FeedbackEventMap["feedback-accepted"]) => void;
+  "onfeedback-refused"?: (event: FeedbackEventMap["feedback-refused"]) => void;
+}
+
+// React 19 has its JSX in its own module, which is not everywhere.
+// @ts-ignore
+declare module "react" {
+  namespace JSX {
+    interface IntrinsicElements {
+      // @ts-ignore
+      "message-feedback": MessageFeedbackAttributes & DetailedHTMLProps<HTMLAttributes<MessageFeedback>, MessageFeedback>;
+    }
+  }
 }

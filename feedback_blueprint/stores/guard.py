@@ -53,7 +53,7 @@ class Outage:
 class Missed:
     """What was not kept of a part of the store, and since when."""
 
-    since: float = field(default_factory=time.monotonic)
+    since: float
     number: Counter[What] = field(default_factory=Counter)
 
 
@@ -171,7 +171,7 @@ class Guard:
     def _miss(self, part: str, what: What | None) -> None:
         if what:
             with self._lock():
-                self._missed.setdefault(part, Missed()).number[what] += 1
+                self._missed.setdefault(part, Missed(time.monotonic())).number[what] += 1
 
     def _tell_what_was_missed(self, parts: set[str]) -> None:
         """Say that a part of the store is back; once a minute at most, if it comes and goes."""

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import functools
 import math
+import sys
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import redis
@@ -47,17 +49,17 @@ class Socket:
 
     def __init__(self, sock: Any) -> None:
         self._sock = sock
+        self._timeout = sock.gettimeout()
         self._until = math.inf
+        self.settimeout = sock.settimeout  # as each command needs it
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sock, name)
 
     def sendall(self, data: bytes) -> None:
-        """Send a part at a time: through TLS, each would have a timeout of its own."""
-        self._until = time.monotonic() + 2 * self._sock.gettimeout()
-        rest = memoryview(data)
-        while rest:
-            rest = rest[self._in_time(self._sock.send, rest) :]
+        """Send it all; what is sent before its answer comes begins its two timeouts."""
+        self._until = time.monotonic() + 2 * self._timeout
+        self._in_time(self._sock.sendall, data)
 
     def recv(self, *args: Any) -> bytes:
         """Receive what is there."""
@@ -70,9 +72,8 @@ class Socket:
         return received
 
     def _in_time(self, call: Callable[..., Any], *args: Any) -> Any:
-        timeout = self._sock.gettimeout()
         seconds = min(UNTIL.get(), self._until) - time.monotonic()
-        if timeout <= seconds or not timeout:  # redis-py looks whether there is something, with 0
+        if seconds >= self._timeout or not self._sock.gettimeout():  # 0 is to look what is there
             return call(*args)
         if seconds <= 0:
             raise TimeoutError("its time is up")
@@ -80,7 +81,7 @@ class Socket:
         try:
             return call(*args)
         finally:
-            self._sock.settimeout(timeout)
+            self._sock.settimeout(self._timeout)
 
 
 class Timed:
@@ -96,10 +97,19 @@ class Timed:
 
     def _wrap_socket_with_ssl(self, sock: Any) -> Any:
         timeout = sock.gettimeout()
-        sock.settimeout(min(timeout, left()))  # that of a handshake is for the whole of it
-        wrapped = super()._wrap_socket_with_ssl(sock)  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]  # see above
+        seconds = min(timeout, left())
+        sock.settimeout(seconds)
+        with _greenlet_limit(sock, seconds):
+            wrapped = super()._wrap_socket_with_ssl(sock)  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]  # see above
         wrapped.settimeout(timeout)
         return wrapped
+
+
+def _greenlet_limit(sock: Any, seconds: float) -> AbstractContextManager[Any]:
+    """Limit a handshake as a whole on a socket of gevent's, which has a timeout for each step."""
+    gevent: Any = sys.modules.get("gevent")
+    of_gevent = type(sock).__module__.startswith("gevent.")
+    return gevent.Timeout(seconds, TimeoutError("timed out")) if of_gevent else nullcontext()
 
 
 @functools.cache

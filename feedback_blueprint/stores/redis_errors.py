@@ -27,6 +27,8 @@ PERHAPS = f"One that resets connections may be {IN_PROTECTED_MODE}"
 
 ONE_NODE = "It is one node of a cluster: use redis+cluster:// in the URL."
 
+NO_SLOTS = "Check the cluster: not all of its slots are served."
+
 SLOW = (
     "Check that it is not overloaded, the network, and TLS in its URL, or raise "
     "FEEDBACK_STORE_TIMEOUT."
@@ -43,6 +45,9 @@ SAID: tuple[tuple[str, str], ...] = (
     ("no permissions to run", GRANT),  # and in Valkey
     ("DB index is out of range", "Name a database in its URL that it has, or raise its databases."),
     ("SELECT is not allowed", ONE_NODE),
+    ("MOVED ", ONE_NODE),  # as redis-py 5 hands on what a cluster says
+    ("CROSSSLOT ", ONE_NODE),
+    ("CLUSTERDOWN ", NO_SLOTS),
     ("max number of clients", "Raise its maxclients, or let fewer processes connect to it."),
     (
         "CERTIFICATE_VERIFY_FAILED",
@@ -75,7 +80,7 @@ REMEDIES: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] 
     (errors.ClusterCrossSlotError, ONE_NODE),
     (errors.ReadOnlyError, "Give the URL of the primary, or of the Sentinels."),
     (errors.MasterDownError, "Its primary is down: give the URL of the Sentinels."),
-    (errors.ClusterDownError, "Check the cluster: not all of its slots are served."),
+    (errors.ClusterDownError, NO_SLOTS),
     (
         errors.RedisClusterException,
         f"Check that its nodes run, its URL, and its user: {RIGHTS}. {PERHAPS}",

@@ -10,8 +10,8 @@ from flask_wtf.csrf import CSRFProtect
 from feedback_blueprint import FeedbackBlueprint
 
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
-    "base-uri 'none'; require-trusted-types-for 'script'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src 'self' data:; base-uri 'none'; require-trusted-types-for 'script'"
 )
 
 feedback = FeedbackBlueprint(url_prefix="/llm", rater=lambda: session.get("user"))
@@ -25,6 +25,36 @@ CSRFProtect(app)
 @app.get("/")
 def home() -> dict[str, int]:
     return {"pid": os.getpid()}
+
+
+asked: list[str] = []
+instead: list[tuple[int, str]] = []
+
+
+@app.before_request
+def answer_instead() -> tuple[str, int] | None:
+    """Note what is asked of the blueprint, and answer a vote as `/instead` has said."""
+    if request.path == "/llm/feedback":
+        asked.append(request.method)
+        if instead and request.method == "POST":
+            status, body = instead.pop()
+            return body, status
+    return None
+
+
+@app.get("/asked")
+def asked_so_far() -> list[str]:
+    """Tell the methods by which the blueprint was asked since the last time."""
+    told = asked.copy()
+    asked.clear()
+    return told
+
+
+@app.get("/instead")
+def say_instead() -> str:
+    """Have the next vote answered with `status` and `body`."""
+    instead.append((int(request.args["status"]), request.args["body"]))
+    return ""
 
 
 @app.get("/login")

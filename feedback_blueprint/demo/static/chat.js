@@ -40,28 +40,38 @@ function showFeedback(article, turn) {
 
 // What the agent took, attribute by attribute.
 function showEvent(article, event) {
-  if (!event) return null;
+  if (!event) return;
   const {trace_id, rating, ...others} = event;
   const rows = Object.entries({trace_id, rating, ...others}).flatMap(([name, value]) =>
     [element("dt", "", name), element("dd", "", value === "" ? '""' : value)]);
   const details = article.querySelector("details");
   details.querySelector("dl").replaceChildren(...rows);
   details.hidden = false;
-  return details;
+}
+
+// The built-in responder has an answer to these alone.
+function offerQuestions(article, asked) {
+  const questions = document.querySelector("#welcome .questions");
+  const isAnswered = [...questions.children].some((button) => button.textContent === asked);
+  if ("builtIn" in log.dataset && !isAnswered) article.append(questions.cloneNode(true));
 }
 
 log.addEventListener("feedback-accepted", ({target, detail}) => {
   const {event} = detail.receipt;
   const turn = turns.find((turn) => turn.messageId === detail.messageId);
   if (!event || !turn) return;
+  const article = target.closest("article"), details = article.querySelector("details");
+  const isFirst = !turns.some((turn) => turn.event);
   turn.event = event;
   save();
-  const details = showEvent(target.closest("article"), turn.event);
+  showEvent(article, event);
+  if (!isFirst) return; // from then on whoever reads it opens it
   details.open = true;
   details.scrollIntoView({block: "nearest"});
 });
 
 async function ask(content) {
+  log.querySelector(".questions")?.remove();
   turns.push({role: "user", content});
   show(turns.at(-1));
   const turn = {role: "assistant", content: ""};
@@ -96,6 +106,7 @@ async function ask(content) {
   turns.push(turn);
   save();
   showFeedback(article, turn);
+  offerQuestions(article, content);
   log.removeAttribute("aria-busy");
   stream = null;
   $("send").hidden = !($("stop").hidden = true);
@@ -120,12 +131,14 @@ $("clear").addEventListener("click", () => {
   sessionStorage.removeItem("turns");
   location.reload();
 });
-for (const button of document.querySelectorAll(".questions button")) {
-  button.addEventListener("click", () => ask(button.textContent));
-}
+document.addEventListener("click", ({target}) => {
+  if (target.matches(".questions button") && !stream) ask(target.textContent);
+});
 
-for (const turn of turns) {
+for (const [i, turn] of turns.entries()) {
   const article = show(turn);
-  if (turn.role === "assistant") showFeedback(article, turn);
+  if (turn.role !== "assistant") continue;
+  showFeedback(article, turn);
+  if (turn === turns.at(-1)) offerQuestions(article, turns[i - 1].content);
 }
 if (turns.length) toEnd();
