@@ -72,7 +72,7 @@ def test_a_later_route_in_the_way_is_told_at_the_first_request_and_by_the_check(
     app.add_url_rule(rule, "old", own_page, methods=methods)
     [complaint] = complaints_at_first(app, caplog)
     [finding] = found_by_check(app)
-    assert not finding["ok"]
+    assert finding["severity"] == "wrong"
     for said in complaint, finding["seen"] + finding["remedy"]:
         assert f"{rule} (endpoint 'old')" in said
         assert "url_prefix, or remove it" in said
