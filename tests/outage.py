@@ -155,7 +155,8 @@ def complaints(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[], list[s
     caplog.set_level(logging.INFO)
 
     def logged() -> list[str]:
-        return [r.getMessage() for r in caplog.records if "feedback" in r.name]
+        records = caplog.get_records("call")  # at the end of the test, too
+        return [r.getMessage() for r in records if "feedback" in r.name]
 
     yield logged
     assert [line for line in logged() if not is_quoted(line)] == []
