@@ -6,9 +6,10 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from importlib.resources import files
+from typing import Any
 
 import click
 from flask import Blueprint, current_app
@@ -41,6 +42,7 @@ def add_commands(blueprint: Blueprint, votes: Callable[[], Votes]) -> None:
     blueprint.cli.help = "See how feedback is doing."
     _add_looks(blueprint, votes)
     _add_deliver(blueprint.cli, votes)
+    _add_answers(blueprint.cli, votes)
     _add_documents(blueprint, votes)
 
 
@@ -124,6 +126,87 @@ def _add_deliver(group: click.Group, votes: Callable[[], Votes]) -> None:
                 oldest, since = backlog.oldest, time.monotonic()
             time.sleep(POLL)  # the agent's harvests do the work, and tell nobody else
         raise click.ClickException(f"{left} votes do not arrive: see the agent's log.")
+
+
+def _add_answers(group: click.Group, votes: Callable[[], Votes]) -> None:
+    """Add what answers a person who asks for what is kept of them."""
+
+    @group.command()
+    @click.option("--rater", metavar="X", help="What this app's rater returns for the person.")
+    @click.option("--message", metavar="ID", help="One message, with all votes on it.")
+    @with_appcontext
+    def forget(rater: str | None, message: str | None) -> None:
+        """Remove what is kept of a person, or of a message, for good.
+
+        That is votes and comments, and the messages that were made for the person, under all of the
+        app's keys. With both options it is this person's on this message alone.
+
+        Prints what to ask New Relic to delete, a line of JSON for each message: its message_id and
+        trace_id, and the feedback_ids of its votes.
+        """
+        if rater is None and message is None:
+            raise click.UsageError("Give --rater X or --message ID.")
+        if rater is not None:
+            refuse_without_rater(votes())
+        try:
+            message_id = None if message is None else message_id_text(message)
+        except ValueError as error:
+            raise click.BadParameter(str(error), param_hint="--message") from error
+        progress = Progress()
+        answer(votes().forget(rater, message_id, progress), progress, "removed")
+
+    @group.command()
+    @click.option(
+        "--rater", metavar="X", required=True, help="What this app's rater returns for the person."
+    )
+    @with_appcontext
+    def export(rater: str) -> None:
+        """Print all that is kept of a person, a line of JSON for each message.
+
+        That is votes and comments, and the messages that were made for the person, under all of the
+        app's keys.
+        """
+        refuse_without_rater(votes())
+        progress = Progress()
+        answer(votes().kept(rater, progress), progress, "found")
+
+
+def refuse_without_rater(votes: Votes) -> None:
+    """Raise for an app that knows nobody."""
+    if not votes.raters.fingerprints:
+        raise click.UsageError(
+            "This app has no rater, so nothing that is kept says whose it is. Use flask feedback "
+            "forget --message ID, with the IDs that the app has of the person's messages."
+        )
+
+
+class Progress:
+    """Counts what was looked at, and says so every now and then beside the output."""
+
+    STEP = 100_000
+
+    def __init__(self) -> None:
+        self.number = 0
+
+    def __call__(self, more: int) -> None:
+        """Count so many more."""
+        before, self.number = self.number, self.number + more
+        if before // self.STEP < self.number // self.STEP:
+            click.echo(f"{self.number} messages looked at", err=True)
+
+
+def answer(found: Iterator[Mapping[str, Any]], progress: Progress, what: str) -> None:
+    """Print what is found, as it comes, a line each, and in the end how many there were."""
+    number = 0
+    try:
+        for each in found:
+            click.echo(json.dumps(each))
+            number += 1
+    except StoreUnavailable as error:
+        done = f"{number} messages {what} before it failed. Repeat it."
+        raise click.ClickException(f"{error} {done}") from error
+    looked_at = f" of {progress.number} looked at" if progress.number else ""
+    click.echo(f"{number} messages {what}{looked_at}", err=True)
 
 
 def _add_documents(blueprint: Blueprint, votes: Callable[[], Votes]) -> None:

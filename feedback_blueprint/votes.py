@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
@@ -44,6 +44,7 @@ from .stores import (
     Backlog,
     Ballot,
     Guard,
+    Kept,
     Message,
     Shown,
     Standing,
@@ -159,6 +160,62 @@ class Votes:
         """Return all that is kept of a message, for an operator."""
         return self._store.show(self._key(message_id))
 
+    def kept(self, rater: str, progress: Callable[[int], None]) -> Iterator[dict[str, Any]]:
+        """Yield all that is kept of a rater, as JSON has it, by message.
+
+        `progress` is told how many more messages were looked at. A text is there if the message was
+        made for the rater. Raises `StoreUnavailable`, and `ConfigurationError` without a rater.
+        """
+        for kept in self._kept(self.raters.of(rater), progress):
+            votes = [
+                {
+                    "feedback_id": identity,
+                    "revision": vote.revision,
+                    **_said(vote.vote),
+                    "cast_at": _time(vote.cast_at / 1000),
+                    "delivered": not vote.is_undelivered,
+                }
+                for identity, vote in zip(self._feedback_ids(kept), kept.votes, strict=True)
+            ]
+            yield {
+                "message_id": self._message_id(kept.key),
+                "trace_id": kept.message.trace_id,
+                "context": dict(kept.message.context),
+                "content": kept.message.content,
+                "kept_until": _time(kept.until),
+                "votes": votes,
+            }
+
+    def forget(
+        self, rater: str | None, message_id: str | None, progress: Callable[[int], None]
+    ) -> Iterator[dict[str, Any]]:
+        """Remove what is kept of a rater, or of one message, or of one rater on one message.
+
+        Yields the IDs by which New Relic knows what was removed, and raises as `kept` does.
+        """
+        raters = None if rater is None else self.raters.of(rater)
+        keys = iter([self._key(message_id)] if message_id is not None else [])
+        if raters and message_id is None:
+            keys = (kept.key for kept in self._kept(raters, progress))
+        outboxes = f"{self.settings.key_prefix}{MARK}{self._namespace}"
+        for removed in self._store.forget(keys, raters, outboxes):
+            for kept in removed:
+                yield {
+                    "message_id": self._message_id(kept.key),
+                    "trace_id": kept.message.trace_id,
+                    "feedback_ids": self._feedback_ids(kept),
+                }
+
+    def _kept(self, raters: Sequence[bytes], progress: Callable[[int], None]) -> Iterator[Kept]:
+        prefix = self.settings.key_prefix + self._namespace
+        for looked_at, found in self._store.kept(prefix, self._is_ours, raters):
+            progress(looked_at)
+            yield from found
+
+    def _feedback_ids(self, kept: Kept) -> list[str]:
+        message_id = self._message_id(kept.key)
+        return [feedback_id(message_id, kept.message, vote.voter) for vote in kept.votes]
+
     def backlog(self) -> Backlog | None:
         """Return what is undelivered of this process's New Relic application, if it has one.
 
@@ -171,13 +228,15 @@ class Votes:
         """Leave it to the delivery."""
 
     def harvested(self, _: Harvest) -> None:
-        """Announce this process's `SECRET_KEY`, once, and complain of others; the agent calls this.
+        """Let go of what has expired, and announce this process's `SECRET_KEY`, once.
 
-        A worker with a key of its own takes other workers' messages for nobody's.
+        The agent calls this. A worker with a key of its own takes other workers' messages for
+        nobody's: it complains of others.
         """
-        if self._is_announced:
-            return
         with suppress(StoreUnavailable):  # the delivery says so
+            self._store.clean_up()
+            if self._is_announced:
+                return
             for finding in self.raters.inspect(self._announce()):
                 if not finding.ok:
                     self.complaints.warn("key", "SECRET_KEY: %s. %s", finding.seen, finding.remedy)
@@ -332,6 +391,11 @@ class Votes:
         message_id = key.removeprefix(self.settings.key_prefix + self._namespace)
         return message_id if self._namespace else message_id.removeprefix(":")
 
+    def _is_ours(self, key: str) -> bool:
+        """Whether this blueprint keeps a message under a key that begins with its prefix."""
+        rest = key.removeprefix(self.settings.key_prefix)
+        return bool(self._namespace) or rest.startswith(":") or ":" not in rest
+
     def _key(self, message_id: str) -> str:
         """Return under what a message is kept.
 
@@ -340,3 +404,13 @@ class Votes:
         """
         namespace = self._namespace or (":" if ":" in message_id else "")
         return self.settings.key_prefix + namespace + message_id
+
+
+def _said(packed: bytes) -> dict[str, Any]:
+    """Return what a vote says, as it was sent, or that it was taken back."""
+    vote = Vote.unpack(packed)
+    return {"retracted": vote is None, **(vote or Vote("retracted"))._asdict()}
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="seconds")

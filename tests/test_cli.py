@@ -6,13 +6,16 @@ import json
 import os
 import re
 import time
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from types import SimpleNamespace
 
 import newrelic.agent
 import pytest
-from flask import Flask
+from flask import Flask, request
 
-from feedback_blueprint import FeedbackBlueprint
-from feedback_blueprint.cli import description, table
+from feedback_blueprint import FeedbackBlueprint, stores
+from feedback_blueprint.cli import Progress, description, table
 from feedback_blueprint.errors import StoreUnavailable
 from feedback_blueprint.findings import Finding
 from feedback_blueprint.stores import Message, Shown, Standing
@@ -253,3 +256,203 @@ def test_a_message_is_set_out_with_its_votes():
         "age        120 s, by today's TTL",
         "time left  0 s to be rated, 80 s to be kept",
     ]
+
+
+# Who asks for what is kept of them
+
+
+def lines(result):
+    assert result.exit_code == 0, result.output
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+@pytest.fixture
+def people(store_url):
+    """An app of which the rater is in a header, and what runs its commands."""
+    feedback = FeedbackBlueprint(rater=lambda: request.headers.get("X-User"))
+    reviews = FeedbackBlueprint("reviews", rater=lambda: request.headers.get("X-User"))
+
+    def start(key="new", *fallbacks, prefix="fb:", content=True):
+        app = Flask(__name__)
+        app.config.update(
+            SECRET_KEY=key,
+            SECRET_KEY_FALLBACKS=list(fallbacks),
+            FEEDBACK_STORE_URL=store_url,
+            FEEDBACK_KEY_PREFIX=prefix,
+            FEEDBACK_STORE_MESSAGE=content,
+        )
+        app.register_blueprint(feedback)
+        app.register_blueprint(reviews, url_prefix="/reviews")
+
+        def stash(message_id, rater, blueprint=feedback, **options):
+            with app.test_request_context():
+                assert blueprint.stash(message_id, rater=rater, **options)
+
+        def rate(message_id, rater, path="/feedback", **fields):
+            body = {"message_id": message_id, "rating": "good"} | fields
+            return app.test_client().post(path, json=body, headers={"X-User": rater}).json
+
+        def run(*args):
+            return app.test_cli_runner().invoke(args=args)
+
+        return SimpleNamespace(app=app, reviews=reviews, stash=stash, rate=rate, run=run)
+
+    return start
+
+
+def test_export_prints_all_that_is_kept_of_a_person(people):
+    people = people()
+    with capture_feedback(people.app) as events:
+        people.stash("mine", "ann", context={"model": "m-1"}, content="né")
+        people.stash("unrated", "ann")
+        people.stash("anyone's", None, content="for anyone")
+        people.stash("bob's", "bob", content="for Bob")
+        people.rate("bob's", "bob", message="Bob's")
+        people.rate("anyone's", "bob", message="Bob's")
+        people.rate("anyone's", "ann", message="Ann's", metadata={"n": 1})
+        people.rate("mine", "ann")
+        headers = {"X-User": "ann"}
+        people.app.test_client().delete("/feedback?message_id=mine", headers=headers)
+    result = people.run("feedback", "export", "--rater", "ann")
+    found = {each["message_id"]: each for each in lines(result)}
+    assert "Bob" not in result.stdout
+    assert result.stderr == "3 messages found of 4 looked at\n"
+    assert found.keys() == {"mine", "unrated", "anyone's"}
+    assert found["unrated"]["votes"] == []
+    mine, [retraction] = found["mine"], found["mine"]["votes"]
+    assert (mine["context"], mine["content"]) == ({"model": "m-1"}, "né")
+    sent = [event for event in events if event["message_id"] == "mine"][-1]
+    assert mine["trace_id"] == sent["trace_id"]
+    assert retraction["feedback_id"] == sent["feedback_id"]
+    assert (retraction["retracted"], retraction["revision"]) == (True, 2)
+    assert found["anyone's"]["content"] is None, "it was not made for her"
+    [vote] = found["anyone's"]["votes"]
+    assert (vote["rating"], vote["message"], vote["metadata"]) == ("good", "Ann's", {"n": 1})
+    assert (vote["retracted"], vote["delivered"]) == (False, True)
+    now = datetime.now(timezone.utc)
+    assert timedelta() <= now - datetime.fromisoformat(vote["cast_at"]) < timedelta(minutes=1)
+    until = datetime.fromisoformat(found["unrated"]["kept_until"])
+    assert timedelta(days=6.9) < until - now <= timedelta(days=7)
+
+
+def test_forget_removes_all_that_is_kept_of_a_person_under_each_of_the_apps_keys(people):
+    before, now = people("old"), people("new", "old")
+    with capture_feedback(before.app) as old, capture_feedback(now.app) as new:
+        before.stash("before", "ann")
+        before.rate("before", "ann")
+        before.stash("unrated", "ann")
+        before.stash("anyone's", None)
+        before.rate("anyone's", "ann")
+        now.stash("now", "ann")
+        now.rate("now", "ann")
+        now.stash("bob's", "bob")
+        now.rate("bob's", "bob")
+        events = {event["message_id"]: event for event in old + new}
+        removed = {each["message_id"]: each for each in lines(now.run(*FORGET_ANN))}
+        assert removed.keys() == {"before", "unrated", "anyone's", "now"}
+        for message_id in "before", "anyone's", "now":
+            assert removed[message_id]["feedback_ids"] == [events[message_id]["feedback_id"]]
+            assert removed[message_id]["trace_id"] == events[message_id]["trace_id"]
+        assert removed["unrated"]["feedback_ids"] == []
+        again = now.run(*FORGET_ANN)
+        assert (again.stdout, again.stderr) == ("", "0 messages removed of 2 looked at\n")
+        assert now.run("feedback", "export", "--rater", "ann").stdout == ""
+        [kept] = lines(now.run("feedback", "export", "--rater", "bob"))
+        assert kept["message_id"] == "bob's"
+        assert now.rate("anyone's", "ann")["revision"] == 1
+
+
+FORGET_ANN = ("feedback", "forget", "--rater", "ann")
+
+
+def test_forget_removes_one_message_or_what_one_person_has_on_it(people):
+    people = people()
+    with capture_feedback(people.app):
+        for message_id in "-a:1", "b":
+            people.stash(message_id, None)
+            for rater in "ann", "bob":
+                people.rate(message_id, rater)
+        [removed] = lines(people.run(*FORGET_ANN, "--message", "b"))
+        assert (removed["message_id"], len(removed["feedback_ids"])) == ("b", 1)
+        [removed] = lines(people.run("feedback", "forget", "--message", "-a:1"))
+        assert (removed["message_id"], len(removed["feedback_ids"])) == ("-a:1", 2)
+        [kept] = lines(people.run("feedback", "export", "--rater", "bob"))
+        assert kept["message_id"] == "b"
+    result = people.run("feedback", "forget", "--message", "nowhere")
+    assert (result.stdout, result.stderr) == ("", "0 messages removed\n")
+
+
+def test_each_blueprint_forgets_its_own_messages_alone(people):
+    ours, others = people(), people(prefix="fb:other:")
+    with capture_feedback(ours.app), capture_feedback(others.app):
+        for message_id in "m", "reviews:m", ":m":
+            ours.stash(message_id, "ann")
+            ours.stash(message_id, "ann", ours.reviews)
+            ours.rate(message_id, "ann", "/reviews/feedback")
+            others.stash(message_id, "ann")
+        for group in "feedback", "reviews":
+            removed = lines(ours.run(group, *FORGET_ANN[1:]))
+            assert sorted(each["message_id"] for each in removed) == [":m", "m", "reviews:m"]
+        assert len(lines(others.run("feedback", "export", "--rater", "ann"))) == 3
+
+
+@pytest.mark.parametrize("command", ["forget", "export"])
+def test_an_app_without_a_rater_says_what_can_be_forgotten(run, command):
+    result = run(command, "--rater", "ann")
+    assert result.exit_code == 2
+    assert "This app has no rater" in result.output
+    assert "forget --message ID" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "Give --rater X or --message ID."),
+        (["--message", " "], "Invalid value for --message"),
+    ],
+)
+def test_forget_asks_whom_or_what(run, arguments, said):
+    result = run("forget", *arguments)
+    assert result.exit_code == 2
+    assert said in result.output
+
+
+def test_forget_says_how_far_it_came_if_the_store_fails(people, monkeypatch):
+    people = people()
+    with capture_feedback(people.app):
+        for message_id in "a", "b":
+            people.stash(message_id, "ann")
+    [votes, _] = people.app.extensions["feedback_blueprint"].values()
+    kept = votes._store.kept
+
+    def fail_after_the_first(*args):
+        [(number, [first, _])] = kept(*args)
+        yield number, [first]
+        raise StoreUnavailable("Gone", "Start it.")
+
+    monkeypatch.setattr(votes._store, "kept", fail_after_the_first)
+    result = people.run(*FORGET_ANN)
+    assert result.exit_code == 1
+    assert len(result.stdout.splitlines()) == 1
+    assert "Gone. Start it. 1 messages removed before it failed. Repeat it." in result.stderr
+
+
+def test_the_commands_in_the_readme_beside_the_stores_are_run_as_they_are(people):
+    """Where they print to is a shell's."""
+    people = people()
+    readme = Path(stores.__file__).with_name("README.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^flask (feedback (?:export|forget) .*) > \w+\.jsonl$", readme, re.M)
+    assert len(commands) == 3
+    with capture_feedback(people.app):
+        people.stash("mine", "X")
+        people.stash("ID", None)
+        people.rate("ID", "Y")
+    kept = [lines(people.run(*command.split())) for command in commands]
+    assert [[each["message_id"] for each in found] for found in kept] == [["mine"]] * 2 + [["ID"]]
+
+
+def test_progress_is_told_beside_the_output(capsys):
+    progress = Progress()
+    for _ in range(250):
+        progress(1000)
+    assert capsys.readouterr() == ("", "100000 messages looked at\n200000 messages looked at\n")

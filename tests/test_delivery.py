@@ -776,6 +776,33 @@ def test_without_a_rater_no_key_is_announced(start):
     assert process.votes._store.announce("fb:!keys:", b"seen") == [b"seen"]
 
 
+def test_what_has_expired_goes_with_a_harvest(start):
+    process = start(app={"FEEDBACK_TTL": 0.3, "FEEDBACK_VOTE_TTL": 0.3})
+    message_id = process.stash()
+    store = process.votes._store
+    wait_until(lambda: store.show(f"fb:{message_id}") is None, "expired")
+    process.votes.harvested(Harvest(APPLICATION))
+    assert sum(number for number, _ in store.kept("fb:", str.isprintable, [b"a" * 16])) == 0
+
+
+def test_a_vote_that_is_forgotten_is_not_delivered_again_and_not_missed(start):
+    """The agent still holds its event, and then loses it."""
+    process = start()
+    process.agent.now = process.agent.now._replace(next_harvest=0)
+    message_id = process.stash()
+    process.rate(message_id)
+    [event] = process.recorded
+    [removed] = process.votes.forget(None, message_id, print)
+    assert removed["feedback_ids"] == [event["feedback_id"]]
+    for _ in range(4):
+        process.agent.harvest()
+    assert process.recorded == [event]
+    assert process.counts == {"VotesAccepted": 1}
+    assert process.undelivered == 0
+    process.agent.harvest(event)
+    assert process.undelivered == 0
+
+
 def test_a_store_that_is_down_is_told_the_key_later(start, monkeypatch):
     process = start(rater=str)
 

@@ -37,9 +37,14 @@ def test_with_the_rights_that_a_remedy_names_all_works(
         store = next(each for each in json.loads(found) if each["what"] == "store")
         assert store["severity"] == "well", store
         assert "no permissions" not in found
+        forgotten = chat.app.test_cli_runner().invoke(
+            args=["feedback", "forget", "--message", message_id]
+        )
+        assert (forgotten.exit_code, message_id in forgotten.stdout) == (0, True), forgotten.output
     store = RedisStore.from_url(chat.app.config["FEEDBACK_STORE_URL"], TIMEOUT)
     store.stash("fb:m", Message("t"), timedelta(days=1))
     mark = store.vote("fb:m", [ANYONE], Ballot(b"[1]", 20, "fb:!outbox:tests")).mark
     assert [each.mark for each in store.take("fb:!outbox:tests", 60, 10)] == [mark]
     store.unmark([mark])
     assert store.backlog("fb:!outbox:tests").votes == 0
+    assert sum(number for number, _ in store.kept("fb:", str.isprintable, [b"a" * 16])) > 9

@@ -114,3 +114,22 @@ def test_a_message_in_a_cluster_is_served_by_one_node(redis_cluster: RedisCluste
             serve(key)
             asked = {node for node, seen in nodes.items() if COMMANDS & {*seen()}}
             assert asked == {redis_cluster.node_of(key)}
+
+
+def test_a_cluster_is_not_asked_which_keys_a_script_has(redis_cluster: RedisCluster):
+    """redis-py asks a server for each script in a pipeline, unless it is told the node."""
+    store = store_from_url(redis_cluster.fresh_url(), timeout=2, instance_path="", key="KEY")
+    keys = [f"m{number}" for number in range(20)]
+    marks = []
+    for key in keys:
+        store.stash(key, Message("t"), timedelta(days=1))
+        marks.append(store.vote(key, [ANYONE], Ballot(b"[1]", 20, OUTBOX, 0)).mark)
+    with ExitStack() as stack:
+        nodes = [stack.enter_context(watched(node)) for node in redis_cluster.nodes]
+        store.read(keys, [ANYONE])
+        names = [name for seen in nodes for name in seen() if name not in BESIDE]
+        assert sorted(names) == ["EVAL"] * 20 + ["EXISTS"] * 3
+        store.take(OUTBOX, 60, 640)
+        store.unmark([mark for mark in marks if mark])
+        list(store.kept("", lambda key: "!" not in key, [b"a" * 16]))
+        assert "COMMAND" not in {name for seen in nodes for name in seen()}

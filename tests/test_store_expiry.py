@@ -8,7 +8,7 @@ import pytest
 from contract import ANN, BOB, MONTH, TRACE_ID, WEEK, cast
 from processes import wait_until
 
-from feedback_blueprint.stores import ANYONE, RETRACTED, Message, Standing
+from feedback_blueprint.stores import ANYONE, RETRACTED, Message, Standing, store_from_url
 
 SHORT = timedelta(milliseconds=500)
 
@@ -119,3 +119,30 @@ def test_a_mark_is_kept_as_long_as_its_vote(store):
     expire(store)
     [taken] = store.take("!outbox:tests", 60, 100)
     assert taken[1:] == (message, 1, b'["good"]')
+
+
+def test_what_has_expired_goes_without_traffic(new_store_url):
+    """From a file, a hundred messages at a time; a vote that was not delivered waits."""
+    store = store_from_url(new_store_url("sqlite"), timeout=2, instance_path="", key="KEY")
+    for number in range(150):
+        store.stash(f"m{number}", Message(TRACE_ID), SHORT)
+    store.stash("m", Message(TRACE_ID), SHORT)
+    cast(store, ttl=SHORT)
+    store.stash("lives", Message(TRACE_ID), WEEK)
+    wait_until(lambda: store.read(["m", "m149"], [BOB]) == [None, None], "expired")
+
+    def count():
+        with store._connected() as execute:
+            return execute("SELECT count(*) FROM messages").fetchone()[0]
+
+    before = count()  # with luck, a stash or two have removed some
+    store.clean_up()
+    assert count() == max(before - 100, 2)
+    store.clean_up()
+    assert count() == 2
+
+
+def test_to_clean_up_is_no_harm_to_what_lives(store):
+    store.stash("m", Message(TRACE_ID), WEEK)
+    store.clean_up()
+    assert store.read(["m"], [ANN]) == [Standing(Message(TRACE_ID))]

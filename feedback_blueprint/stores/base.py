@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, Protocol
@@ -130,6 +130,29 @@ class Shown(NamedTuple):
     votes: Mapping[bytes, Standing]
 
 
+class KeptVote(NamedTuple):
+    """One vote, by whom, and when it was cast, as a mark says it."""
+
+    voter: bytes
+    revision: int
+    vote: bytes
+    cast_at: int
+    is_undelivered: bool
+
+
+class Kept(NamedTuple):
+    """What is kept under a key of one rater: votes, and the message, with its text if it is theirs.
+
+    A message that another took the place of is one of its own. `until` is when all of it goes, in
+    seconds since the epoch.
+    """
+
+    key: str
+    message: Message
+    until: float
+    votes: Sequence[KeptVote]
+
+
 def of_newer_version(what: str) -> StoreUnavailable:
     """Say that a version of this package wrote something that keeps it in a way not known here."""
     return StoreUnavailable(
@@ -170,6 +193,30 @@ class Store(Protocol):
 
     def remove(self, key: str) -> None:
         """Remove a message with its votes, which must bear no marks."""
+        ...
+
+    def kept(
+        self, prefix: str, is_ours: Callable[[str], bool], raters: Sequence[bytes]
+    ) -> Iterator[tuple[int, Sequence[Kept]]]:
+        """Yield what is kept of a rater, whose hashes these are, under keys that begin so.
+
+        In batches, of which most are empty: each comes with the number of messages that were looked
+        at for it, those alone whose key `is_ours`. What is written meanwhile may be missed.
+        """
+        ...
+
+    def forget(
+        self, keys: Iterable[str], raters: Sequence[bytes] | None = None, outboxes: str = ""
+    ) -> Iterator[Sequence[Kept]]:
+        """Remove what is kept of a rater under each of the keys, in one step, and yield it.
+
+        That is as `kept` finds it, with the marks; without `raters` it is all there is. `outboxes`
+        is how the names of all outboxes begin. At its end nothing of it can be read in a file.
+        """
+        ...
+
+    def clean_up(self) -> None:
+        """Remove some of what has expired, if that does not go by itself."""
         ...
 
     def vote(self, key: str, raters: Sequence[bytes], ballot: Ballot) -> Outcome:

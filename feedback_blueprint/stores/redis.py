@@ -6,10 +6,13 @@ a tenth of a whole chat request, to tell the app's owner about calls that are no
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import itertools
 import math
+import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from operator import attrgetter, itemgetter
@@ -24,6 +27,7 @@ from .base import (
     MONTH,
     Backlog,
     Ballot,
+    Kept,
     Mark,
     Message,
     Outcome,
@@ -39,6 +43,8 @@ from .redis_findings import findings_of
 from .redis_layout import (
     AMEND,
     ANNOUNCE,
+    FORGET,
+    KEPT,
     NEWER,
     PEEK,
     READ,
@@ -53,6 +59,7 @@ from .redis_layout import (
     member_of,
     pack_time,
     parts_of,
+    unpack_kept,
     unpack_older,
     unpack_time,
     unpack_vote,
@@ -139,6 +146,72 @@ class RedisStore:
         with ERRORS:
             self._client.execute_command("DEL", key)
 
+    def kept(
+        self, prefix: str, is_ours: Callable[[str], bool], raters: Sequence[bytes]
+    ) -> Iterator[tuple[int, Sequence[Kept]]]:
+        """Scan the keys of each server, and ask for what is the rater's: little of it is sent."""
+        replies: dict[str, Any] = {}
+        seen: set[str] = set()
+
+        def look_at(keys: Sequence[str]) -> None:
+            pipeline: Any = self._client.pipeline(transaction=False)
+            at = self._at(keys[0]) if keys else {}
+            for number, key in enumerate(keys):  # a server knows the script from the first on
+                script = ("EVALSHA", HASHES[KEPT]) if number else ("EVAL", KEPT)
+                pipeline.execute_command(*script, 1, key, *raters, **at)
+            replies.update(zip(keys, pipeline.execute(), strict=True))
+
+        for some in self._scan(prefix):
+            keys = list(dict.fromkeys(key for key in some if is_ours(key) and key not in seen))
+            self._on_each_node(keys, str, look_at)
+            found = [each for key in keys for each in _kept(key, replies[key])]
+            seen.update(each.key for each in found)  # a scan may come by twice
+            replies.clear()
+            yield len(keys), found
+
+    def forget(
+        self, keys: Iterable[str], raters: Sequence[bytes] | None = None, outboxes: str = ""
+    ) -> Iterator[Sequence[Kept]]:
+        """Remove with one script, which takes the marks out of the outboxes of the same server.
+
+        In a cluster a second call does.
+        """
+        names = list(itertools.chain(*self._scan(outboxes, "zset"))) if outboxes else []
+        for key in keys:
+            both = [key] if self._is_cluster else [key, *names]
+            found = _kept(key, self._run(FORGET, both, *(raters or ())))
+            marks = [
+                Mark("", key, vote.voter, vote.cast_at)
+                for each in found
+                for vote in each.votes
+                if vote.is_undelivered
+            ]
+            if marks and self._is_cluster:
+                self._on_each_node(names, str, functools.partial(self._take_out, marks))
+            yield found
+
+    def _take_out(self, marks: Sequence[Mark], outboxes: Sequence[str]) -> None:
+        pipeline: Any = self._client.pipeline(transaction=False)
+        members = [member_of(mark) for mark in marks]
+        for name in outboxes:
+            pipeline.execute_command("ZREM", name, *members)
+        pipeline.execute()
+
+    def _scan(self, prefix: str, kind: str | None = None) -> Iterator[Sequence[str]]:
+        """Yield all keys that begin so, of each server, a thousand at a time."""
+        pattern = re.sub(r"([*?\[\]\\])", r"\\\1", prefix) + "*"
+        with ERRORS:
+            keys: Iterator[bytes] = self._client.scan_iter(pattern, SCANNED, kind)
+        while True:
+            with ERRORS:
+                some = list(itertools.islice(keys, SCANNED))
+            if not some:
+                return
+            yield [key.decode(errors="replace") for key in some]  # of ours, each can be decoded
+
+    def clean_up(self) -> None:
+        """Do nothing: Redis removes what has expired."""
+
     def amend(self, key: str, message: Message) -> None:
         """Replace what is kept of a message, with or without votes."""
         self._run(AMEND, [key], *parts_of(message))
@@ -191,7 +264,7 @@ class RedisStore:
                 ours = [member_of(mark) for mark in held if mark.outbox == name]
                 theirs = [member_of(mark) for mark in let_go if mark.outbox == name]
                 leases = int(lease * 1000), share, len(ours), *ours, *theirs
-                pipeline.execute_command("EVAL", TAKE, 1, name, *leases)
+                pipeline.execute_command("EVAL", TAKE, 1, name, *leases, **self._at(name))
             for (name, _), members in zip(outboxes, pipeline.execute(), strict=True):
                 marks.extend(mark_of(name, member) for member in members)
 
@@ -221,6 +294,10 @@ class RedisStore:
                     failed = error
             if failed is not None:
                 raise failed
+
+    def _at(self, key: str) -> dict[str, Any]:
+        """Name the node of a key to a pipeline: redis-py would ask a server for a script's keys."""
+        return {"target_nodes": self._client.get_node_from_key(key)} if self._is_cluster else {}
 
     def _votes_of(self, marks: Sequence[Mark], lease: int) -> list[Undelivered]:
         """Read the votes; take off the marks of those that were delivered or replaced.
@@ -280,7 +357,8 @@ class RedisStore:
             some = marks[first : first + together]
             keys = [mark.key for mark in some]
             values = [value for mark in some for value in (mark.voter, pack_time(mark.cast_at))]
-            pipeline.execute_command("EVAL", UNMARK, len(keys), *keys, *values)
+            what = UNMARK, len(keys), *keys, *values
+            pipeline.execute_command("EVAL", *what, **self._at(keys[0]))
         for outbox in {mark.outbox for mark in marks}:
             members = [member_of(mark) for mark in marks if mark.outbox == outbox]
             pipeline.execute_command("ZREM", outbox, *members)
@@ -314,7 +392,8 @@ class RedisStore:
         def read_from(some: Sequence[str]) -> None:
             pipeline: Any = self._client.pipeline(transaction=False)
             for key in some:
-                pipeline.execute_command("EVAL", READ, 1, key, _milliseconds(ttl), *raters)
+                what = READ, 1, key, _milliseconds(ttl), *raters
+                pipeline.execute_command("EVAL", *what, **self._at(key))
             for key, reply in zip(some, pipeline.execute(), strict=True):
                 replies[key] = None if reply == NEWER else reply
 
@@ -379,11 +458,14 @@ class _Errors:
 MAX_KEYS = 1000
 """Messages of which one script takes marks off: Redis serves nobody else meanwhile."""
 
+SCANNED = 1000
+"""Keys to ask for, and to look at, at once: a server serves nobody else meanwhile."""
+
 ERRORS = _Errors()
 """One for all, as each vote and each message passes through it."""
 
 
-SCRIPTS = ANNOUNCE, STASH, PEEK, VOTE, AMEND
+SCRIPTS = ANNOUNCE, STASH, PEEK, VOTE, AMEND, KEPT, FORGET
 
 HASHES = {script: hashlib.sha1(script.encode()).hexdigest() for script in SCRIPTS}  # noqa: S324  # EVALSHA names a script so
 
@@ -401,6 +483,12 @@ def _undelivered(
     if marked == pack_time(mark.cast_at):
         return Undelivered(mark, message, *unpack_vote(held[TIME:]))
     return Undelivered(mark, *unpack_older(older)) if older else None
+
+
+def _kept(key: str, reply: Any) -> list[Kept]:
+    if reply == NEWER:
+        raise of_newer_version("Redis: a message")
+    return unpack_kept(key, reply, time.time()) if reply else []
 
 
 def _standing(reply: tuple[bytes, bytes | None] | None) -> Standing | None:

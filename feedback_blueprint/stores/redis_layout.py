@@ -19,9 +19,10 @@ for each mark, by the time in milliseconds at which anybody may take the vote ov
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
-from .base import Mark, Message
+from .base import Kept, KeptVote, Mark, Message
 
 CLOCK = """
 local time = redis.call('TIME')
@@ -275,6 +276,79 @@ end
 )
 """Replaces what else there is of a message, if it is still the same one. ARGV: as `parts_of`."""
 
+THEIRS = """
+local is_whole = #ARGV == 0
+for i = 1, #ARGV do is_whole = is_whole or ARGV[i] == owner end
+local has_some = is_whole
+for i = 1, #ARGV do has_some = has_some or found[i + 1] end
+if not has_some and (kind ~= 'hash' or redis.call('HEXISTS', KEYS[1], 'f') == 0) then return end
+"""
+"""Ends if nothing is the rater's, whose hashes are the arguments, none of which mean everybody."""
+
+OF_RATER = (
+    "local first = 1"
+    + CLOCK
+    + FOUND
+    + THEIRS
+    + WHOLE
+    + """
+local function is_theirs(voter)
+  for i = 1, #ARGV do if ARGV[i] == voter then return true end end
+  return is_whole
+end
+local kept, names, marks, others = {'m', head, 'x', rest}, {}, {}, false
+local fields = kind == 'hash' and redis.call('HGETALL', KEYS[1]) or {}
+for i = 1, #fields, 2 do
+  local name, value, what = fields[i], fields[i + 1], fields[i]:sub(1, 1)
+  local voter = (what == 'v' or what == 'p') and name:sub(2) or what == 'o' and name:sub(8)
+  if voter and is_theirs(voter) then
+    names[#names + 1] = name
+    local cast = what == 'p' and value or what == 'o' and name:sub(2, 7)
+    if cast then
+      local at = string.format('%.0f', unpacked(cast))
+      marks[#marks + 1] = at .. ' ' .. #voter .. ' ' .. voter .. KEYS[1]
+    end
+  elseif voter then others = true
+  end
+  if (voter and is_theirs(voter)) or (what == 'c' and is_whole) then
+    kept[#kept + 1] = name
+    kept[#kept + 1] = value
+  end
+end
+if not is_whole and #names == 0 then return end
+local left = redis.call('PTTL', KEYS[1])
+local reply = {is_whole and 1 or 0, left, kept}
+"""
+)
+
+KEPT = OF_RATER + "return reply"
+"""Finds what is kept of a rater. KEYS: the message; ARGV: the rater's hashes.
+
+Returns whether all of it is the rater's, the milliseconds that are left, and fields: how the
+message begins, what else there is, its text if it is theirs, votes and marks.
+"""
+
+FORGET = (
+    OF_RATER
+    + """
+if is_whole then redis.call('DEL', KEYS[1])
+else
+  redis.call('HDEL', KEYS[1], unpack(names))
+  if not others and left >= 0 and until_when < now + left then
+    redis.call('PEXPIREAT', KEYS[1], string.format('%.0f', until_when))
+  end
+end
+for i = 2, #KEYS do
+  for _, member in ipairs(marks) do redis.call('ZREM', KEYS[i], member) end
+end
+return reply
+"""
+)
+"""Removes what `KEPT` finds. KEYS: the message, and the outboxes on the same server.
+
+A message that no vote keeps any more goes when it would have gone without one.
+"""
+
 TIME = 6
 """Bytes of a time."""
 
@@ -348,6 +422,28 @@ def unpack_older(kept: bytes) -> tuple[Message | None, int, bytes]:
     """Return a message that another took the place of, with the revision and the vote on it."""
     end = 4 + int.from_bytes(kept[:4], "big")
     return decode(kept[4:end]), *unpack_vote(kept[end:])
+
+
+def unpack_kept(key: str, reply: tuple[int, int, Sequence[bytes]], now: float) -> list[Kept]:
+    """Return what `KEPT` found, with the messages that were replaced after the one in their place.
+
+    `now` is in seconds since the epoch.
+    """
+    is_whole, left, pairs = reply
+    fields = dict(zip(pairs[::2], pairs[1::2], strict=True))
+    until = now + left / 1000
+    votes, replaced = [], []
+    for name, value in fields.items():
+        if name.startswith(b"v"):
+            vote = *unpack_vote(value[TIME:]), unpack_time(value), b"p" + name[1:] in fields
+            votes.append(KeptVote(name[1:], *vote))
+        elif name.startswith(b"o"):
+            older, revision, packed = unpack_older(value)
+            of = KeptVote(name[1 + TIME :], revision, packed, unpack_time(name[1:]), True)
+            replaced += [Kept(key, older, until, [of])] if older else []
+    message = decode(fields[b"m"] + fields[b"x"], fields.get(b"c"))
+    standing = [Kept(key, message, until, votes)] if message and (is_whole or votes) else []
+    return standing + replaced
 
 
 def is_newer(head: bytes) -> bool:

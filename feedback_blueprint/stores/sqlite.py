@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from ..errors import StoreUnavailable
 from ..findings import Finding
 from .base import (
     ANYONE,
@@ -20,6 +21,8 @@ from .base import (
     RETRACTED,
     Backlog,
     Ballot,
+    Kept,
+    KeptVote,
     Mark,
     Message,
     Outcome,
@@ -34,10 +37,16 @@ from .sqlite_layout import (
     ANNOUNCE,
     ANNOUNCED,
     BACKLOG,
+    CHECKPOINT,
     CLEAN_UP,
     FIND,
+    FIND_KEPT,
+    FIND_KEPT_VOTES,
+    FIND_KEYS,
+    FIND_THEIRS,
     FIND_VOTES,
     FORGET,
+    FORGET_THEIRS,
     LOOK,
     MARKS,
     REMOVE,
@@ -55,6 +64,10 @@ LOCAL = (
     "Move the file to a disk of this host, or use Redis: votes would be lost, or the file broken."
 )
 """What to do about a network file system (sqlite.org/wal.html)."""
+
+
+PATIENCE = 10.0
+"""Seconds to wait for others to end their reading, before what was removed is in no file."""
 
 
 class SQLiteStore:
@@ -96,6 +109,73 @@ class SQLiteStore:
         """Remove a message; its votes go with it."""
         with self._connected() as execute:
             execute(REMOVE, (key,))
+
+    def kept(
+        self, prefix: str, is_ours: Callable[[str], bool], raters: Sequence[bytes]
+    ) -> Iterator[tuple[int, Sequence[Kept]]]:
+        """Go through the keys in their order: others write between two batches."""
+        last = prefix
+        while True:
+            with self._connected() as execute:
+                keys = [key for (key,) in execute(FIND_KEYS, (last,))]
+                ours = [key for key in keys if key.startswith(prefix) and is_ours(key)]
+                if not keys:
+                    return
+                statement, named = _for_raters(FIND_THEIRS, raters)
+                theirs = execute(statement, {"first": keys[0], "last": keys[-1]} | named).fetchall()
+                found = [
+                    each
+                    for (key,) in theirs
+                    if key.startswith(prefix) and is_ours(key)
+                    for each in _kept(execute, key, raters)
+                ]
+            last = keys[-1]
+            yield len(ours), found
+            if not last.startswith(prefix):
+                return
+
+    def forget(
+        self,
+        keys: Iterable[str],
+        raters: Sequence[bytes] | None = None,
+        outboxes: str = "",  # noqa: ARG002  # a mark is in its vote
+    ) -> Iterator[Sequence[Kept]]:
+        """Remove in one transaction for each key, and at last from the WAL.
+
+        Raises `StoreUnavailable` as well if somebody's reading keeps it there.
+        """
+        for key in keys:
+            with self._connected() as execute:
+                execute("BEGIN IMMEDIATE")
+                found = _kept(execute, key, raters)
+                if raters is None:
+                    execute(REMOVE, (key,))
+                elif found:
+                    for statement in FORGET_THEIRS:
+                        theirs, named = _for_raters(statement, raters)
+                        execute(theirs, {"key": key} | named)
+                execute("COMMIT")
+            yield found
+        self._empty_wal()
+
+    def _empty_wal(self) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            with self._connected() as execute:
+                is_read, *_ = execute(CHECKPOINT).fetchone()
+            if not is_read:
+                return
+            if time.monotonic() > deadline:
+                raise StoreUnavailable(
+                    f"SQLite, {self._path}: all is removed, and can still be read in its WAL",
+                    "End what has been reading the file for so long, such as a backup, and repeat.",
+                )
+            time.sleep(0.05)
+
+    def clean_up(self) -> None:
+        """Remove a hundred messages, at most, that have expired."""
+        with self._connected() as execute:
+            execute(CLEAN_UP, (time.time(),))
 
     def amend(self, key: str, message: Message) -> None:
         """Replace what is kept of a message."""
@@ -231,6 +311,24 @@ def _look(
         return None
     *message, revision, vote, cast_at = found
     return message_of(*message), revision or 0, vote, cast_at
+
+
+def _kept(execute: Execute, key: str, raters: Sequence[bytes] | None) -> list[Kept]:
+    """Return what is kept of a rater under a key, or of everybody: the standing message first."""
+    votes: dict[int, list[KeptVote]] = {}
+    for older, voter, revision, vote, cast_at, is_undelivered in execute(FIND_KEPT_VOTES, (key,)):
+        if raters is None or voter in raters:
+            kept = KeptVote(voter, revision, vote, cast_at, bool(is_undelivered))
+            votes.setdefault(older, []).append(kept)
+    found = []
+    for older, until, *row in execute(FIND_KEPT, (key,)):
+        message = message_of(*row)
+        if raters is not None and message.owner not in raters:
+            if older not in votes:
+                continue
+            message = message._replace(content=None)
+        found.append(Kept(key, message, until, votes.get(older, [])))
+    return found
 
 
 def _for_raters(statement: str, raters: Sequence[bytes]) -> tuple[str, dict[str, bytes]]:

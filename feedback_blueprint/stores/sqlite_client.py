@@ -21,6 +21,10 @@ from .sqlite_layout import FIND_VERSION, SCHEMA, VERSION
 PRIVATE, SHARED = 0o600, 0o660
 """Modes of the file: its owner's alone, and what somebody must have chosen, to share it."""
 
+WAL_SIZE = 2**23
+"""Bytes to which the WAL shrinks again after somebody's long reading let it grow: twice as many as
+SQLite lets it have before it writes it to the file."""
+
 COMPANIONS = ("-wal", "-shm", "-journal")
 """What the names of the files end in that SQLite makes beside it, with its mode."""
 
@@ -118,6 +122,8 @@ class Client:
             execute("PRAGMA journal_mode = WAL")
             execute("PRAGMA synchronous = NORMAL")
             execute("PRAGMA foreign_keys = ON")
+            execute("PRAGMA secure_delete = ON")
+            execute(f"PRAGMA journal_size_limit = {WAL_SIZE}")
             if version != VERSION:
                 for statement in SCHEMA:
                     execute(statement)

@@ -118,6 +118,44 @@ DELETE FROM messages WHERE (key, older) IN (
 """
 """Leaves a vote that was never delivered to whoever takes it over, and says so in the log."""
 
+FIND_KEYS = "SELECT DISTINCT key FROM messages WHERE key > ? ORDER BY key LIMIT 1000"
+
+FIND_THEIRS = """
+SELECT key FROM messages WHERE key BETWEEN :first AND :last AND owner IN ({raters})
+UNION SELECT key FROM votes WHERE key BETWEEN :first AND :last AND voter IN ({raters})
+"""
+"""Finds the keys under which something is a rater's."""
+
+FIND_KEPT = """
+SELECT older, expires, trace_id, owner, context, nonce, content FROM messages
+WHERE key = ? ORDER BY older
+"""
+
+FIND_KEPT_VOTES = """
+SELECT older, voter, revision, vote, cast_at, outbox IS NOT NULL FROM votes WHERE key = ?
+"""
+
+FORGET_THEIRS = (
+    "DELETE FROM messages WHERE key = :key AND owner IN ({raters})",
+    "DELETE FROM votes WHERE key = :key AND voter IN ({raters})",
+    # That was kept for a vote alone.
+    """
+    DELETE FROM messages WHERE key = :key AND older AND NOT EXISTS (
+        SELECT 1 FROM votes WHERE votes.key = messages.key AND votes.older = messages.older
+    )
+    """,
+    # So was this, beyond its time.
+    """
+    UPDATE messages SET expires = max(rateable, coalesce(
+        (SELECT max(keeps) FROM votes WHERE votes.key = messages.key AND votes.older = 0), 0
+    )) WHERE key = :key AND older = 0 AND rateable IS NOT NULL
+    """,
+)
+"""Removes what is a rater's under a key, in one transaction."""
+
+CHECKPOINT = "PRAGMA wal_checkpoint(TRUNCATE)"
+"""Writes the WAL to the file and empties it; returns whether somebody's reading kept it from it."""
+
 AMEND = """
 UPDATE messages SET context = :context, content = :content
 WHERE key = :key AND older = 0 AND trace_id = :trace_id AND nonce = :nonce
