@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
+from runbook import is_quoted
 
 from feedback_blueprint.stores import Ballot, Message, SQLiteStore, sqlite_client
 
@@ -153,3 +154,4 @@ def test_the_log_says_once_that_a_file_is_gone(
     [line] = caplog.messages
     assert str(path) in line
     assert "removed or replaced" in line
+    assert is_quoted(line)
