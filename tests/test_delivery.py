@@ -297,9 +297,9 @@ def test_a_vote_of_a_process_that_died_is_taken_over_once_its_lease_has_ended(st
 
 def test_a_process_that_lives_keeps_its_votes(start):
     voter, other = start(), start()
-    voter.agent.now = voter.agent.now._replace(next_harvest=0.5)
+    voter.agent.now = voter.agent.now._replace(next_harvest=1.5)
     voter.rate(voter.stash())
-    end = time.monotonic() + 1.2
+    end = time.monotonic() + 3.5
 
     def harvests():
         voter.agent.harvest(has_events=False)
