@@ -285,7 +285,7 @@ def test_an_event_of_after_the_beginning_of_a_harvest_does_not_miss_it(start):
 
 def test_a_vote_of_a_process_that_died_is_taken_over_once_its_lease_has_ended(start):
     dead, living = start(), start()
-    dead.agent.now = dead.agent.now._replace(next_harvest=0.3)
+    dead.agent.now = dead.agent.now._replace(next_harvest=1.5)
     dead.rate(dead.stash())
     living.agent.harvest()
     assert living.recorded == []
