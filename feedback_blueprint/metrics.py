@@ -39,8 +39,7 @@ class Metrics:
     def add(self, name: str, value: float, times: int = 1) -> None:
         """Record a value, so many times."""
         with self._lock():
-            if self._pid != os.getpid():
-                self._pid, self._kept = os.getpid(), {}
+            self._leave_parents()
             kept = self._kept.get(name)
             if kept is None:
                 kept = self._kept[name] = Sum(0, 0, value, value, 0)
@@ -50,12 +49,17 @@ class Metrics:
             kept.max = max(kept.max, value)
             kept.sum_of_squares += times * value * value
 
+    def _leave_parents(self) -> None:
+        if self._pid != os.getpid():
+            self._pid, self._kept = os.getpid(), {}
+
     def hand_over(self) -> None:
         """Give the agent what is kept, if it has a session."""
         application = newrelic.agent.application(activate=False)
         if application is None or not application.active:
             return
         with self._lock():
+            self._leave_parents()
             kept, self._kept = self._kept, {}
         for name, values in kept.items():
             application.record_custom_metric(PREFIX + name, asdict(values))

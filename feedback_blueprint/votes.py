@@ -126,7 +126,7 @@ class Votes:
             raise self._unknown() from None
         receipt = self._take(key, None, raters)
         if receipt.status == "unchanged":
-            raise self._unknown("There is no vote of yours on this message to take back.")
+            raise UnknownMessage("There is no vote of yours on this message to take back.")
         return receipt
 
     def read(self, message_ids: Sequence[str], raters: Sequence[bytes]) -> dict[str, Any]:
@@ -319,10 +319,10 @@ class Votes:
                     self.complaints.warn(str(error), "Feedback cannot be recorded. %s", error)
                 raise
 
-    def _unknown(self, *detail: str) -> UnknownMessage:
+    def _unknown(self) -> UnknownMessage:
         """Count a vote that is on no message, and return its refusal: the log would fill up."""
         self.agent.count("VotesUnknown")
-        return UnknownMessage(*detail)
+        return UnknownMessage()
 
     def _refuse_what_would_be_cut(
         self, message_id: str, vote: Vote | None, raters: Sequence[bytes], limit: int

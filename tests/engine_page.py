@@ -48,7 +48,8 @@ class Person:
         center = """
             named?.scrollIntoView({block: "center"});
             const {x, y, width, height} = named?.getBoundingClientRect() ?? {};
-            return named && !named.disabled ? [x + width / 2, y + height / 2] : null;
+            const isReady = named && named.getAttribute('aria-disabled') !== 'true';
+            return isReady ? [x + width / 2, y + height / 2] : null;
         """
         x, y = wait_until(lambda: self._see(center, name, number), f"{name!r} to be there")
         down, up = ({"type": kind, "button": 0} for kind in ("pointerDown", "pointerUp"))
@@ -96,7 +97,7 @@ class Person:
         self.until(lambda: self._see("return !!named", name, number) == yes, name, number)
 
     def enabled(self, name: str, yes: bool = True) -> None:
-        body = "return named && !(named.disabled || named.getAttribute('aria-disabled') === 'true')"
+        body = "return named && named.getAttribute('aria-disabled') !== 'true'"
         self.until(lambda: self._see(body, name) is yes, name)
 
     def focused(self) -> str | None:

@@ -23,7 +23,7 @@ from redis_server import RedisServer
 
 from feedback_blueprint.errors import StoreUnavailable
 from feedback_blueprint.stores import ANYONE, Ballot, Message, RedisStore
-from feedback_blueprint.stores.deadline import UNTIL
+from feedback_blueprint.stores.deadline import UNTIL, waited
 from feedback_blueprint.stores.redis_client import Shared
 from feedback_blueprint.stores.redis_connections import Socket
 from feedback_blueprint.testing import capture_feedback
@@ -135,7 +135,7 @@ def test_an_answer_that_nobody_waits_for_takes_no_longer_for_ever(site: Site) ->
 @pytest.fixture
 def soon_over() -> Iterator[None]:
     """A call runs, which has half a second left."""
-    token = UNTIL.set(time.monotonic() + 0.5)
+    token = UNTIL.set(waited() + 0.5)
     yield
     UNTIL.reset(token)
 

@@ -35,7 +35,7 @@ def snippet(language: str, mark: str) -> str:
     return code
 
 
-SCRIPT = snippet("html", "url_for").splitlines()[0]
+SCRIPT = snippet("html", "<script").splitlines()[0]
 """The tag that loads feedback.js."""
 
 
@@ -255,6 +255,7 @@ def test_what_is_said_of_inner_html(
     page.evaluate('bubble.append("more")')
     expect(comment).to_have_value("half written")
     page.evaluate('bubble.innerHTML += "more"')
+    element(page).get_by_role("button", name="Say more").click()
     expect(comment).to_have_value("")
     assert not page.evaluate("element.isConnected")
     page.evaluate('bubble.textContent += "more"')

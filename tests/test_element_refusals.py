@@ -70,6 +70,7 @@ def test_a_refused_comment_is_not_lost(visitor: Visitor, new_id: str) -> None:
         (400, "<p>The CSRF token has expired.</p>"),
         (401, '{"code": "token-expired", "detail": "Log in."}'),
         (403, '{"errors": {"token": null}}'),
+        (403, '{"code": "too-many-logins"}'),
     ],
 )
 def test_what_another_than_the_blueprint_answers_keeps_the_vote_for_the_next_visit(
@@ -192,3 +193,22 @@ def test_a_vote_that_can_no_longer_be_taken_back_still_stands(
     good(page).click()
     says(page, "Not recorded. There is no such message.")
     pressed(good(page))
+
+
+@pytest.mark.parametrize("status", [301, 302, 303])
+def test_a_redirect_that_makes_a_get_of_a_vote_refuses_nothing(
+    visitor: Visitor, collector: Collector, new_id: str, status: int
+) -> None:
+    """As a login does that nobody sees: the blueprint then answers a GET that asks for nothing."""
+    page = visitor.open(new_id)
+    url = page.evaluate("new URL('/llm/feedback', document.baseURI).href")
+    page.route(
+        "**/llm/feedback",
+        lambda route: route.fulfill(status=status, headers={"Location": url}),
+        times=1,
+    )
+    good(page).click()
+    says(page, "Cannot be sent now.")
+    assert kept(page) == 1
+    visitor.open()
+    assert collector.wait_for(message_id=new_id)[0]["rating"] == "good"

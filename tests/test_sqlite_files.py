@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sqlite3
 import stat
@@ -41,7 +42,7 @@ def alike(mode: int) -> dict[str, int]:
 
 def test_the_files_are_their_owners_alone(tmp_path: Path) -> None:
     """From the first moment on, when SQLite has not been asked yet."""
-    sqlite_client._create(tmp_path / "f.db")
+    sqlite_client._create(tmp_path / "f.db", math.inf)
     assert modes(tmp_path) == {"f.db": 0o600}
     _open = use(tmp_path / "f.db")
     assert modes(tmp_path) == alike(0o600)

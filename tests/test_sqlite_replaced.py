@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import logging
 import multiprocessing
+import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import timedelta
@@ -14,6 +18,7 @@ from pathlib import Path
 import pytest
 from runbook import is_quoted
 
+from feedback_blueprint.errors import StoreUnavailable
 from feedback_blueprint.stores import Ballot, Message, SQLiteStore, sqlite_client
 
 FORK = multiprocessing.get_context("fork")
@@ -84,10 +89,28 @@ def replace(path: Path) -> None:
     backup.replace(path)
 
 
-@pytest.mark.parametrize("newcomer_is_first", [False, True])
+def replace_it_alone(path: Path) -> None:
+    """What was written after the backup stays beside it, in a WAL that is not its own."""
+    backup = path.with_name("backup")
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("VACUUM INTO ?", (str(backup),))
+    later = SQLiteStore(path, timeout=5)
+    assert all(later.stash(f"later {n}", Message("0" * 32), timedelta(days=1)) for n in range(300))
+    backup.replace(path)
+
+
 @pytest.mark.parametrize(
-    ("happens", "before"),
-    [(remove_all, "unknown"), (remove_it_alone, "unknown"), (replace, "accepted")],
+    ("happens", "before", "newcomer_is_first"),
+    [
+        (remove_all, "unknown", False),
+        (remove_all, "unknown", True),
+        (remove_it_alone, "unknown", False),
+        (remove_it_alone, "unknown", True),
+        (replace, "accepted", False),
+        (replace, "accepted", True),
+        # A newcomer, which never had the other file open, cannot know whose WAL it finds.
+        (replace_it_alone, "accepted", False),
+    ],
 )
 def test_all_processes_meet_in_the_file_that_is_there(
     path: Path,
@@ -155,3 +178,16 @@ def test_the_log_says_once_that_a_file_is_gone(
     assert str(path) in line
     assert "removed or replaced" in line
     assert is_quoted(line)
+
+
+def test_a_folder_that_another_program_keeps_locked_is_not_waited_for(path: Path) -> None:
+    store, begun = SQLiteStore(path, timeout=0.2), time.monotonic()
+    handle = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        with pytest.raises(StoreUnavailable, match="its folder is locked"):
+            store.stash("m", Message("0" * 32), timedelta(days=1))
+        assert time.monotonic() < begun + 5
+    finally:
+        os.close(handle)
+    assert store.stash("m", Message("0" * 32), timedelta(days=1))

@@ -72,7 +72,7 @@ const CSS_TEXT = `
   }
   button { cursor: pointer; }
   button:hover { background: color-mix(in srgb, currentColor 9%, transparent); }
-  button:disabled, button[aria-disabled=true] { opacity: .45; background: none; cursor: default; }
+  [aria-disabled=true] { opacity: .45; background: none; cursor: default; }
   :focus-visible { outline: 2px solid var(--feedback-accent, currentColor); outline-offset: 1px; }
   [part~=rating] { width: var(--feedback-size, 2.25rem); padding: 0; border-color: transparent; }
   [part=more] { border-color: transparent; text-decoration: underline; }
@@ -87,7 +87,7 @@ const CSS_TEXT = `
   textarea { flex: 1; min-width: 9rem; max-height: 16rem; field-sizing: content; }
   ::placeholder { color: inherit; opacity: .8; }
   @media (forced-colors: active) {
-    button:disabled, button[aria-disabled=true] {
+    [aria-disabled=true] {
       opacity: 1;
       border-color: GrayText;
       color: GrayText;
@@ -241,6 +241,7 @@ export class MessageFeedback extends (globalThis.HTMLElement ?? Object) {
       this.#shown = {};
       this.#isOpen = false;
       this.#parts.comment.value = "";
+      this.#allow(true);
     }
     const pending = read(key);
     if (isAnother || pending || this.#pending) this.#say(pending ? "waiting" : "");
@@ -269,12 +270,16 @@ export class MessageFeedback extends (globalThis.HTMLElement ?? Object) {
     else this.#show();
   }
 
+  // A disabled button would lose the focus.
+  #allow(isRateable) {
+    const {ratings} = this.#parts;
+    for (const button of ratings.children) button.setAttribute("aria-disabled", !isRateable);
+    ratings.title = isRateable ? "" : this.#text("expired");
+  }
+
   #learn(vote, isRateable) {
     if (this.#isStale) this.#standing = vote ?? {};
-    this.#isStale = false;
-    const {ratings} = this.#parts;
-    for (const button of ratings.children) button.disabled = !isRateable;
-    ratings.title = isRateable ? "" : this.#text("expired");
+    this.#allow(isRateable);
     this.#show();
   }
 

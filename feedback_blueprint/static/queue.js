@@ -71,7 +71,8 @@ async function call({url, credentials, csrfToken, rater}, method, query = "", bo
     }
   }
   // A login page is 200, too.
-  if (response.ok && (receipt.feedback_id || receipt.rateable)) return {receipt, response};
+  const isOurs = method === "GET" ? receipt.rateable : receipt.feedback_id;
+  if (response.ok && isOurs) return {receipt, response};
   const {status} = response, {code, detail = "HTTP " + status, errors} = receipt;
   throw failure(errors ? inWords(errors) : detail, {status, code, errors, response});
 }
@@ -83,8 +84,9 @@ const inWords = (errors) => errors === Object(errors)
   ? Object.values(errors).map(inWords).join(" ")
   : errors;
 
-/** Whether the blueprint said no; not a login page or a proxy. */
-const isRefusal = ({code}) => /^(invalid|too-.+|unknown-message|.+-json)$/.test(code);
+/** Whether the blueprint said no to this very request: not a proxy, or the GET that a redirect makes of a POST. */
+const isRefusal = ({code, response}) => !response?.redirected &&
+  /^(invalid|too-(large|many-revisions)|unknown-message|(not|malformed)-json)$/.test(code);
 
 const isPassing = ({status}) => [0, 408, 425, 429].includes(status) || status >= 500;
 
@@ -151,16 +153,17 @@ export function submit({messageId, rating, category, message, metadata, ...optio
   const place = placeOf(options), key = keyOf(place, messageId);
   sendLeftovers(place);
   const text = JSON.stringify({vote, at: Date.now() + Math.random()}), entry = JSON.parse(text);
-  withStorage((storage) => {
+  const isStored = withStorage((storage) => {
     try {
       storage.setItem(key, text);
+      return true;
     } catch {
-      storage.removeItem(key); // it is full
+      remove(key); // it is full
     }
   });
   tell("sending", key, entry);
   wake(); // what this one replaces
-  return inTurn(key, () => deliver(place, key, entry));
+  return inTurn(key, () => deliver(place, key, entry, isStored));
 }
 
 const visited = new Set(); // places whose leftovers were sent
@@ -174,14 +177,14 @@ export function sendLeftovers(place) {
     if (!entry) continue;
     if (key.startsWith(mine)) {
       const isStillThere = () => read(key)?.at === entry.at; // unless another was first
-      inTurn(key, () => isStillThere() && deliver(place, key, entry)).catch(() => {});
+      inTurn(key, () => isStillThere() && deliver(place, key, entry, true)).catch(() => {});
     } else if (entry.at < Date.now() - WEEK) {
       remove(key);
     }
   }
 }
 
-async function deliver(place, key, entry) {
+async function deliver(place, key, entry, isStored) {
   const {vote} = entry;
   const settle = (name, detail) => {
     if (name === "kept") visited.delete(keyOf(place, ""));
@@ -189,7 +192,9 @@ async function deliver(place, key, entry) {
     tell(name, key, entry, detail);
   };
   const attempt = () => {
-    if ((read(key) ?? entry).at !== entry.at) {
+    // Without locks another tab may have sent it, and a newer one.
+    const now = read(key) ?? (isStored && !navigator.locks ? {} : entry);
+    if (now.at !== entry.at) {
       throw new DOMException("Replaced by a newer vote", "AbortError");
     }
     return vote.rating === undefined
@@ -238,5 +243,5 @@ function tell(name, key, entry, detail = {}) {
 
 if (typeof document !== "undefined") {
   addEventListener("online", wake);
-  addEventListener("storage", wake); // another tab was served
+  addEventListener("storage", ({key}) => key?.startsWith("feedback ") && wake()); // another tab was served
 }

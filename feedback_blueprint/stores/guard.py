@@ -13,7 +13,7 @@ from ..errors import StoreUnavailable
 from ..locks import OfProcess
 from ..logs import INTERVAL, Complaints
 from .base import MONTH, Ballot, Message, Outcome, Standing, Store
-from .deadline import UNTIL
+from .deadline import UNTIL, waited
 
 T = TypeVar("T")
 
@@ -122,7 +122,7 @@ class Guard:
         if self._out:
             self._refuse_while_out(parts, what, eager)
         begin = time.monotonic()
-        before = UNTIL.set(begin + TRIES * self._timeout)
+        before = UNTIL.set(waited() + TRIES * self._timeout)
         try:
             answer = call()
         except StoreUnavailable as error:

@@ -152,6 +152,7 @@ class RedisStore:
         """Scan the keys of each server, and ask for what is the rater's: little of it is sent."""
         replies: dict[str, Any] = {}
         seen: set[str] = set()
+        newer = False
 
         def look_at(keys: Sequence[str]) -> None:
             pipeline: Any = self._client.pipeline(transaction=False)
@@ -164,10 +165,14 @@ class RedisStore:
         for some in self._scan(prefix):
             keys = list(dict.fromkeys(key for key in some if is_ours(key) and key not in seen))
             self._on_each_node(keys, str, look_at)
-            found = [each for key in keys for each in _kept(key, replies[key])]
+            newer = newer or NEWER in replies.values()
+            known = [key for key in keys if replies[key] != NEWER]
+            found = [each for key in known for each in _kept(key, replies[key])]
             seen.update(each.key for each in found)  # a scan may come by twice
             replies.clear()
             yield len(keys), found
+        if newer:  # it is said once what else there is was found
+            raise of_newer_version("Redis: a message")
 
     def forget(
         self, keys: Iterable[str], raters: Sequence[bytes] | None = None, outboxes: str = ""
@@ -179,16 +184,18 @@ class RedisStore:
         names = list(itertools.chain(*self._scan(outboxes, "zset"))) if outboxes else []
         for key in keys:
             both = [key] if self._is_cluster else [key, *names]
-            found = _kept(key, self._run(FORGET, both, *(raters or ())))
+            # If the answer to FORGET is lost, redis-py sends it again, and then there is nothing.
+            before = _kept(key, self._run(KEPT, [key], *(raters or ())))
+            found = _kept(key, self._run(FORGET, both, *(raters or ()))) or before
             marks = [
                 Mark("", key, vote.voter, vote.cast_at)
                 for each in found
                 for vote in each.votes
                 if vote.is_undelivered
             ]
+            yield found
             if marks and self._is_cluster:
                 self._on_each_node(names, str, functools.partial(self._take_out, marks))
-            yield found
 
     def _take_out(self, marks: Sequence[Mark], outboxes: Sequence[str]) -> None:
         pipeline: Any = self._client.pipeline(transaction=False)

@@ -10,14 +10,13 @@ from __future__ import annotations
 import functools
 import math
 import sys
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import redis
 
-from .deadline import UNTIL, left
+from .deadline import UNTIL, left, waited
 
 
 class Limited:
@@ -58,7 +57,7 @@ class Socket:
 
     def sendall(self, data: bytes) -> None:
         """Send it all; what is sent before its answer comes begins its two timeouts."""
-        self._until = time.monotonic() + 2 * self._timeout
+        self._until = waited() + 2 * self._timeout
         self._in_time(self._sock.sendall, data)
 
     def recv(self, *args: Any) -> bytes:
@@ -72,7 +71,7 @@ class Socket:
         return received
 
     def _in_time(self, call: Callable[..., Any], *args: Any) -> Any:
-        seconds = min(UNTIL.get(), self._until) - time.monotonic()
+        seconds = min(UNTIL.get(), self._until) - waited()
         if seconds >= self._timeout or not self._sock.gettimeout():  # 0 is to look what is there
             return call(*args)
         if seconds <= 0:

@@ -340,7 +340,9 @@ FORGET = (
     + """
 if is_whole then redis.call('DEL', KEYS[1])
 else
-  redis.call('HDEL', KEYS[1], unpack(names))
+  for i = 1, #names, 1000 do
+    redis.call('HDEL', KEYS[1], unpack(names, i, math.min(i + 999, #names)))
+  end
   if not others and left >= 0 and until_when < now + left then
     redis.call('PEXPIREAT', KEYS[1], string.format('%.0f', until_when))
   end

@@ -172,7 +172,9 @@ class SQLiteStore:
             time.sleep(0.05)
 
     def clean_up(self) -> None:
-        """Remove a hundred messages, at most, that have expired."""
+        """Remove a hundred messages, at most, that have expired; make no file for that."""
+        if not self._path.exists():
+            return
         with self._connected() as execute:
             execute(CLEAN_UP, (time.time(),))
 

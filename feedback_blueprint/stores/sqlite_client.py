@@ -43,6 +43,7 @@ class Client:
         self._patience = 2 * timeout
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
+        self._wal: tuple[int, int] | None = None
         self._pid = os.getpid()
         # Whoever can take the lock while this is true is its holder, and asks for a second turn.
         self._in_use = False
@@ -56,6 +57,7 @@ class Client:
         with self._turn():
             try:
                 if self._connection is not None and _file_at(self._path) != self._file:
+                    self._leave_wal(deadline)
                     self._close()
                     Complaints().tell(GONE, self._path)
                 if self._connection is None:
@@ -108,9 +110,15 @@ class Client:
             self._connection.close()
             self._connection = None
 
+    def _leave_wal(self, deadline: float) -> None:
+        """Remove the WAL of a file that is gone: SQLite would read it into the one in its place."""
+        with _alone_in(self._path.parent, deadline):
+            if self._wal is not None and _file_at(Path(_companions(self._path)[0])) == self._wal:
+                _remove_companions(self._path)
+
     def _open(self, deadline: float) -> sqlite3.Connection:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        _create(self._path)
+        _create(self._path, deadline)
         self._file = _file_at(self._path)  # before it is opened: one that comes between is noticed
         # Through sqlite3.connect() the agent would trace each statement, for more than it costs.
         connection = sqlite3.Connection(
@@ -134,6 +142,7 @@ class Client:
             if version != VERSION:
                 for statement in SCHEMA:
                     execute(statement)
+            self._wal = _file_at(Path(_companions(self._path)[0]))
         except BaseException:
             connection.close()
             raise
@@ -149,14 +158,17 @@ def _file_at(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _create(path: Path) -> None:
+def _create(path: Path, deadline: float) -> None:
     """Make the file for its owner alone, if there is none; by itself SQLite would ask the umask.
 
     SQLite would also make what a link leads to, which somebody else may have laid there: a file
     of theirs to read it in, or one that has another meaning for this user.
     """
     if not path.exists():
-        with _alone_in(path.parent), contextlib.suppress(FileExistsError):  # or a link, anywhere
+        with (
+            _alone_in(path.parent, deadline),
+            contextlib.suppress(FileExistsError),
+        ):  # or a link, anywhere
             if not os.path.lexists(path):
                 _remove_companions(path)
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, PRIVATE))
@@ -173,10 +185,11 @@ def _remove_companions(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _alone_in(folder: Path) -> Generator[None]:
+def _alone_in(folder: Path, deadline: float) -> Generator[None]:
     """Keep other processes from doing the same in a folder, for a moment, where that is possible.
 
-    On Windows it is not: there, no file can be removed that is open.
+    On Windows it is not: there, no file can be removed that is open. Raises `OperationalError` if
+    somebody else keeps the folder locked.
     """
     with contextlib.ExitStack() as lock:
         with contextlib.suppress(ImportError, OSError):
@@ -184,8 +197,20 @@ def _alone_in(folder: Path) -> Generator[None]:
 
             handle = os.open(folder, os.O_RDONLY)
             lock.callback(os.close, handle)
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            while not _locks(fcntl, handle):
+                if time.monotonic() > deadline:
+                    raise sqlite3.OperationalError("its folder is locked")
+                _pause()
+            lock.callback(fcntl.flock, handle, fcntl.LOCK_UN)  # a fork may have copied the handle
         yield
+
+
+def _locks(fcntl: Any, handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _close_to_others(path: Path) -> None:
@@ -220,8 +245,12 @@ class Execute:
             except sqlite3.OperationalError as error:
                 if "locked" not in str(error) or time.monotonic() > self._deadline:
                     raise
-                # By chance, so that two do not meet again and again.
-                time.sleep(random.uniform(0.0005, 0.002))  # noqa: S311  # it keeps nothing secret
+                _pause()
+
+
+def _pause() -> None:
+    """Wait for others; by chance, so that two do not meet again and again."""
+    time.sleep(random.uniform(0.0005, 0.002))  # noqa: S311  # it keeps nothing secret
 
 
 GONE = (
