@@ -191,3 +191,18 @@ def test_a_folder_that_another_program_keeps_locked_is_not_waited_for(path: Path
     finally:
         os.close(handle)
     assert store.stash("m", Message("0" * 32), timedelta(days=1))
+
+
+def test_a_backup_that_takes_the_place_of_the_file_is_not_spoiled_by_its_wal(path: Path) -> None:
+    store = SQLiteStore(path, timeout=5)
+    assert store.stash("one", Message("0" * 32), timedelta(days=1))
+    replace_it_alone(path)
+    assert store.stash("two", Message("0" * 32), timedelta(days=1))
+    found = [each is not None for each in store.read(["one", "two", "later 1"], [b""])]
+    assert found == [True, True, False]
+    assert all(finding.ok for finding in store.inspect(full=True))
+
+
+def test_to_clean_up_makes_no_file(path: Path) -> None:
+    SQLiteStore(path, timeout=5).clean_up()
+    assert not path.exists()

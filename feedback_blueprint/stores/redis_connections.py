@@ -67,8 +67,7 @@ class Socket:
 
     def recv_into(self, *args: Any) -> int:
         """Receive what is there; hiredis asks so."""
-        received: int = self._in_time(self._sock.recv_into, *args)
-        return received
+        return int(self._in_time(self._sock.recv_into, *args))
 
     def _in_time(self, call: Callable[..., Any], *args: Any) -> Any:
         seconds = min(UNTIL.get(), self._until) - waited()
