@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from redis_server import RedisServer
 
 from feedback_blueprint.errors import StoreUnavailable
 from feedback_blueprint.stores import ANYONE, Ballot, Message, RedisStore
-from feedback_blueprint.stores.deadline import UNTIL, waited
+from feedback_blueprint.stores.deadline import DEADLINE, Deadline
 from feedback_blueprint.stores.redis_client import Shared
 from feedback_blueprint.stores.redis_connections import Socket
 from feedback_blueprint.testing import capture_feedback
@@ -135,9 +136,9 @@ def test_an_answer_that_nobody_waits_for_takes_no_longer_for_ever(site: Site) ->
 @pytest.fixture
 def soon_over() -> Iterator[None]:
     """A call runs, which has half a second left."""
-    token = UNTIL.set(waited() + 0.5)
+    token = DEADLINE.set(Deadline(0.5))
     yield
-    UNTIL.reset(token)
+    DEADLINE.reset(token)
 
 
 def test_a_call_waits_for_a_connection_as_long_as_it_has_time(site: Site, soon_over: None) -> None:
@@ -176,18 +177,45 @@ except StoreUnavailable:
 
 @pytest.mark.parametrize("slow", ["rediss"], indirect=True)
 def test_a_handshake_under_gevent_takes_no_more(slow: Slow) -> None:
+    with slow.proxy.slow(drip=0.1):
+        assert float(run(UNDER_GEVENT, slow.url)) < 5, "four attempts, as no call runs"
+
+
+STARVED = """
+from gevent import monkey
+monkey.patch_all()
+import os, subprocess, sys
+import gevent
+from feedback_blueprint.stores import ANYONE, RedisStore
+from feedback_blueprint.stores.deadline import DEADLINE, Deadline
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+store = RedisStore.from_url(sys.argv[1], 0.25)
+
+def read():
+    DEADLINE.set(Deadline(0.5))
+    store.read(["m"], [ANYONE])
+
+others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(3)]
+try:
+    greenlets = [gevent.spawn(read) for _ in range(300)]
+    gevent.joinall(greenlets)
+finally:
+    for other in others:
+        other.kill()
+print(sum(not greenlet.successful() for greenlet in greenlets))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no way to choose a processor")
+def test_greenlets_that_wait_for_a_processor_do_not_wait_for_the_store(site: Site) -> None:
+    assert run(STARVED, site.server.url) == "0"
+
+
+def run(source: str, url: str) -> str:
     env = environment({})
     env.pop("COVERAGE_PROCESS_CONFIG", None)  # as in gunicorn_server.py
-    with slow.proxy.slow(drip=0.1):
-        done = subprocess.run(
-            [sys.executable, "-c", UNDER_GEVENT, slow.url],
-            env=env,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=True,
-        )
-    assert float(done.stdout) < 5, "four attempts, as no call runs"
+    command = [sys.executable, "-c", source, url]
+    return subprocess.check_output(command, env=env, text=True, timeout=60).strip()
 
 
 def test_a_call_waits_for_others_to_connect_as_long_as_it_has_time(soon_over: None) -> None:
@@ -224,9 +252,11 @@ def test_what_a_socket_waits_for_takes_no_longer_than_its_call_has(
     one, other = socket.socketpair()
     with one, other:
         one.settimeout(10)
+        end = Socket(one)
+        own = one.gettimeout()
         begin = time.monotonic()
         for _ in range(2):
             with pytest.raises(TimeoutError):
-                wait(Socket(one))
+                wait(end)
         assert time.monotonic() - begin < 5
-        assert one.gettimeout() == 10, "the next call has its own time"
+        assert one.gettimeout() == own, "the next call has its own time"

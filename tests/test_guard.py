@@ -122,6 +122,15 @@ def test_a_store_that_takes_long_to_fail_is_left_alone_for_as_long(store, stash,
     assert store.asked == 3
 
 
+def test_the_parts_of_a_store_that_is_out_are_tried_in_turn(store, stash, clock):
+    """Else each answer would wait for another part, as the first is to be tried again by then."""
+    store.error = StoreUnavailable("Gone.", unreachable="part")
+    for part in "abcabcabc":
+        store.meanwhile.append(lambda: clock.__setitem__(0, clock[0] + 1.01))
+        stash(part)
+    assert store.asked == 3
+
+
 CALLS = {
     "stash": lambda guard: guard.stash("a", Message("a"), timedelta(1)),
     "amend": lambda guard: guard.amend("a", Message("a")),

@@ -13,7 +13,7 @@ from ..errors import StoreUnavailable
 from ..locks import OfProcess
 from ..logs import INTERVAL, Complaints
 from .base import MONTH, Ballot, Message, Outcome, Standing, Store
-from .deadline import UNTIL, waited
+from .deadline import DEADLINE, Deadline
 
 T = TypeVar("T")
 
@@ -45,7 +45,8 @@ class Outage:
     """A part of the store that could not be reached, since when a caller may be trying again."""
 
     why: StoreUnavailable
-    until: float
+    since: float
+    pause: float
     asked_until: float = 0.0
 
 
@@ -122,7 +123,7 @@ class Guard:
         if self._out:
             self._refuse_while_out(parts, what, eager)
         begin = time.monotonic()
-        before = UNTIL.set(waited() + TRIES * self._timeout)
+        before = DEADLINE.set(Deadline(TRIES * self._timeout))
         try:
             answer = call()
         except StoreUnavailable as error:
@@ -132,7 +133,7 @@ class Guard:
             self._leave_to_the_next(parts)
             raise
         finally:
-            UNTIL.reset(before)
+            DEADLINE.reset(before)
             took = time.monotonic() - begin
             self._measure(took)
         if is_slow(took, self._timeout):
@@ -161,8 +162,11 @@ class Guard:
         with self._lock():
             now = time.monotonic()
             out = {part: self._out[part] for part in parts if part in self._out}
+            pauses = len(self._out)  # where many are out, each is tried less often
             for part, outage in out.items():
-                if now < outage.asked_until or (not eager and now < outage.until):
+                if now < outage.asked_until or (
+                    not eager and now < outage.since + pauses * outage.pause
+                ):
                     self._miss(part, what)
                     raise outage.why.again()
             for outage in out.values():
@@ -198,6 +202,6 @@ class Guard:
                 self._out.pop(part, None)
             if error and error.unreachable:
                 out = parts - {WHOLE} if error.unreachable == "part" else {WHOLE}
-                until = time.monotonic() + max(PAUSE, took)
                 why = error.again()  # without a traceback, which would keep the request alive
-                self._out |= {part: Outage(why, until) for part in out or {WHOLE}}
+                now, pause = time.monotonic(), max(PAUSE, took)
+                self._out |= {part: Outage(why, now, pause) for part in out or {WHOLE}}

@@ -12,7 +12,6 @@ import math
 import time
 from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import contextmanager
-from threading import TIMEOUT_MAX
 from typing import Any
 from urllib.parse import unquote, urlencode, urlsplit
 
@@ -30,7 +29,7 @@ from redis.sentinel import (
 )
 
 from ..locks import OfProcess
-from .deadline import left
+from .deadline import DEADLINE
 from .redis_connections import Pool, timed
 from .redis_errors import FAILURES
 
@@ -64,7 +63,8 @@ def client_from_url(url: str, timeout: float) -> Callable[[], Client]:
     """Check `url` and return what makes its client; `timeout` is for one attempt, in seconds.
 
     A call through the guard has two of them in all: for its connections, TLS and login, for waiting
-    for a connection, for its second attempt. Not in it are the resolver of the system, and the
+    for a connection, for its second attempt. What goes well counts a tenth of that at most, see
+    `Deadline`. Not in it are the resolver of the system, and the
     quarter of a second that redis-py waits, twice, for a cluster that says that it is down.
 
     Query options go to redis-py as they are; those with the prefix `sentinel_` to the connections
@@ -257,8 +257,10 @@ class Shared:
         """Return it, made now or before; raises `TimeoutError` if the call has no time to wait."""
         if time.monotonic() > self._until:
             lock = self._lock()
-            if not lock.acquire(timeout=min(left(), TIMEOUT_MAX)):
-                raise TimeoutError("Timeout waiting for who connects")
+            deadline = DEADLINE.get()
+            while not lock.acquire(timeout=deadline.step):
+                deadline.spend(deadline.step)
+                deadline.left()
             try:
                 if time.monotonic() > self._until:
                     try:

@@ -8,15 +8,15 @@ all steps of a call share one deadline.
 from __future__ import annotations
 
 import functools
-import math
 import sys
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import redis
 
-from .deadline import UNTIL, left, waited
+from .deadline import DEADLINE, NONE, Deadline
 
 
 class Limited:
@@ -25,10 +25,11 @@ class Limited:
     def __set_name__(self, _: type, name: str) -> None:
         self._name = f"_{name}"  # where redis-py 8 keeps it as well
 
-    def __get__(self, it: object, _: type) -> float:
+    def __get__(self, it: Any, _: type) -> float:
         """Raise `TimeoutError` if the call has no time left."""
         seconds: float = getattr(it, self._name)
-        return min(seconds, left())
+        deadline = DEADLINE.get()
+        return min(seconds, deadline.begin() if it.is_connecting else deadline.left())
 
     def __set__(self, it: object, seconds: float) -> None:
         setattr(it, self._name, seconds)
@@ -38,6 +39,15 @@ class Pool(redis.BlockingConnectionPool):
     """Lets a call wait for a connection, as long as it has time."""
 
     timeout = Limited()
+    is_connecting = False
+
+
+SLICES = 5
+"""Slices of a timeout in which a socket waits.
+
+What comes within a slice costs the call a slice at most, so one that waits for its turn among
+others pays less than the time that passes.
+"""
 
 
 class Socket:
@@ -48,17 +58,24 @@ class Socket:
 
     def __init__(self, sock: Any) -> None:
         self._sock = sock
-        self._timeout = sock.gettimeout()
-        self._until = math.inf
-        self.settimeout = sock.settimeout  # as each command needs it
+        self.settimeout(sock.gettimeout())
+        self._begin()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sock, name)
 
+    def settimeout(self, seconds: float) -> None:
+        """Set how long each `recv()` and each part of `sendall()` may take; 0 is just to look."""
+        self._timeout = seconds
+        self._slice = seconds / SLICES
+        self._sock.settimeout(self._slice)
+
     def sendall(self, data: bytes) -> None:
         """Send it all; what is sent before its answer comes begins its two timeouts."""
-        self._until = waited() + 2 * self._timeout
-        self._in_time(self._sock.sendall, data)
+        self._begin()
+        rest = memoryview(data)
+        while rest:
+            rest = rest[self._in_time(self._sock.send, rest) :]
 
     def recv(self, *args: Any) -> bytes:
         """Receive what is there."""
@@ -69,33 +86,56 @@ class Socket:
         """Receive what is there; hiredis asks so."""
         return int(self._in_time(self._sock.recv_into, *args))
 
+    def _begin(self) -> None:
+        running = DEADLINE.get()
+        self._deadline = Deadline(2 * self._timeout) if running is NONE else running
+
     def _in_time(self, call: Callable[..., Any], *args: Any) -> Any:
-        seconds = min(UNTIL.get(), self._until) - waited()
-        if seconds >= self._timeout or not self._sock.gettimeout():  # 0 is to look what is there
-            return call(*args)
-        if seconds <= 0:
-            raise TimeoutError("its time is up")
-        self._sock.settimeout(seconds)
-        try:
-            return call(*args)
-        finally:
-            self._sock.settimeout(self._timeout)
+        waited = 0.0
+        while True:
+            seconds = min(self._slice, self._deadline.left()) if self._timeout else 0.0
+            if seconds < self._slice:
+                self._sock.settimeout(seconds)
+            begin = time.monotonic()
+            try:
+                done = call(*args)
+            except TimeoutError:
+                self._deadline.spend(seconds)
+                waited += seconds
+                if waited >= self._timeout:
+                    raise
+            else:
+                self._deadline.spend(min(time.monotonic() - begin, seconds))
+                return done
+            finally:
+                if seconds < self._slice:
+                    self._sock.settimeout(self._slice)
 
 
 class Timed:
     """What makes a kind of redis-py's connections end in time, before it in the order of bases."""
 
     socket_connect_timeout = Limited()
+    is_connecting = False
+    """If so, redis-py reads its timeout as it begins to try an address of a name."""
 
     port: int | None = None
     """Asked for by redis-py 8 when it counts a timeout, and not there for a Unix socket."""
 
     def _connect(self) -> Any:
-        return Socket(super()._connect())  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]  # see above
+        self.is_connecting = True
+        try:
+            connected = Socket(super()._connect())  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]  # see above
+        finally:
+            self.is_connecting = False
+        DEADLINE.get().end()
+        return connected
 
     def _wrap_socket_with_ssl(self, sock: Any) -> Any:
         timeout = sock.gettimeout()
-        seconds = min(timeout, left())
+        deadline = DEADLINE.get()
+        deadline.end()  # it is connected
+        seconds = min(timeout, deadline.begin())
         sock.settimeout(seconds)
         with _greenlet_limit(sock, seconds):
             wrapped = super()._wrap_socket_with_ssl(sock)  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]  # see above

@@ -7,7 +7,7 @@ from typing import cast
 from redis import exceptions as errors
 
 from ..errors import StoreUnavailable, Unreachable
-from .deadline import is_over
+from .deadline import DEADLINE
 
 FAILURES = (errors.RedisError, errors.RedisClusterException, OSError)
 """All that redis-py raises."""
@@ -91,7 +91,11 @@ REMEDIES: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] 
 
 def unavailable(error: Exception) -> StoreUnavailable:
     """Say what went wrong and what to do about it; redis-py's own texts hold no passwords."""
-    if isinstance(error, errors.RedisClusterException) and is_over() and error.__context__:
+    if (
+        isinstance(error, errors.RedisClusterException)
+        and DEADLINE.get().is_over
+        and error.__context__
+    ):
         # After its last try at a node, redis-py asks the others, for which there was no time.
         error = cast("Exception", error.__context__)
     text = str(error)
