@@ -9,21 +9,21 @@ from typing import Any, ParamSpec, TypeVar, overload
 from flask import Blueprint, Response, has_request_context, request
 from flask.sansio.app import App
 
-from .announcing import announce
-from .assets import add_assets
-from .capture import Capture, Context, MessageID, Rater
 from .cli import add_commands
 from .config import Settings
 from .errors import ConfigurationError, Refusal
-from .events import Receipt
+from .messages.capture import Capture, Context, MessageID, Rater
+from .messages.decorated import Tracer, check_arguments
+from .messages.header import announce
+from .messages.wrapping import trace
+from .model import Receipt
 from .raters import Raters, tag
 from .registered import EXTENSION, name_of, votes_of
-from .routes import refuse_taken
 from .stores import Store, refuse_what_is_no_store, store_from_url
-from .tracer import Tracer, check_arguments
-from .tracing import trace
-from .views import add_route, problem
 from .votes import Votes
+from .web.assets import add_assets
+from .web.routes import refuse_taken
+from .web.views import add_route, problem
 
 P = ParamSpec("P")
 R = TypeVar("R")

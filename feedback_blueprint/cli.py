@@ -16,12 +16,11 @@ from flask import Blueprint, current_app
 from flask.cli import with_appcontext
 
 from .attributes import message_id_text
+from .checks import Finding, Severity
 from .errors import StoreUnavailable
-from .events import Vote
-from .findings import Finding, Severity
-from .routes import inspect, names_of
-from .stores import Shown
+from .model import Shown, Vote
 from .votes import Votes
+from .web.routes import inspect, names_of
 
 PATIENCE = 180.0
 """Seconds without progress after which `deliver` gives up: two leases of the longest kind."""
@@ -223,7 +222,7 @@ def _add_documents(blueprint: Blueprint, votes: Callable[[], Votes]) -> None:
     def openapi() -> None:
         """Print an OpenAPI description of the routes, as this app configures them."""
         try:
-            from .openapi import document
+            from .web.openapi import document
         except ModuleNotFoundError as error:
             raise click.ClickException("Install feedback-blueprint[openapi].") from error
         click.echo(json.dumps(document(current_app, blueprint, votes().settings), indent=2))

@@ -15,11 +15,12 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
+from .agent.agent import Agent, Ended, Limits
+from .agent.harvests import Harvest, tells_what_arrived
 from .errors import AgentNotRecording, StoreUnavailable
-from .harvests import Harvest, tells_what_arrived
 from .logs import Complaints
-from .stores import Backlog, Mark, Message, Store, Undelivered
-from .telemetry import Agent, Ended, Limits
+from .model import Backlog, Mark, Message, Undelivered
+from .stores import Store
 
 SHARE = 0.75
 """Of the events of one harvest those that votes may be, so that the app's own have room as well."""

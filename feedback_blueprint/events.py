@@ -4,55 +4,18 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 from .attributes import MAX_ATTRIBUTES, MAX_TEXT, split_text
 from .errors import AgentNotRecording
-from .stores import RETRACTED, Message
+from .model import Message, Receipt, Vote
 
 FEEDBACK_ID_SIZE = 22
 """Bytes of a `feedback_id`: 128 bits in base64."""
 
 AGENTS_OWN = 2
 """Attributes that the agent adds: `id` and `ingest_source` (`api/ml_model.py`)."""
-
-COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
-
-
-class Receipt(NamedTuple):
-    """What became of feedback that was taken.
-
-    `accepted` and `retracted`: it stands, and will arrive; `unchanged`: the vote stood already.
-    """
-
-    message_id: str
-    feedback_id: str
-    revision: int
-    status: Literal["accepted", "unchanged", "retracted"]
-
-
-class Vote(NamedTuple):
-    """What one rater says about one message; kept as a JSON array."""
-
-    rating: str | int
-    category: str | None = None
-    message: str | None = None
-    metadata: Mapping[str, Any] | None = None
-
-    def pack(self) -> bytes:
-        """Return the same bytes for the same vote, and as few as may be."""
-        metadata = dict(sorted(self.metadata.items())) if self.metadata else None
-        values: list[Any] = [self.rating, self.category, self.message or None, metadata]
-        while values[-1] is None:
-            values.pop()
-        return COMPACT.encode(values).encode()
-
-    @classmethod
-    def unpack(cls, vote: bytes | None) -> Vote | None:
-        """Return what was packed; `None` where there is no vote, or it was retracted."""
-        return cls(*json.loads(vote)) if vote and vote != RETRACTED else None
 
 
 def event_of(

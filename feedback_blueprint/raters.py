@@ -11,9 +11,9 @@ from typing import Any
 from flask import has_request_context
 from itsdangerous import Signer
 
+from .checks import Finding
 from .errors import ConfigurationError
-from .findings import Finding
-from .stores import ANYONE
+from .model import ANYONE
 
 ONE_KEY = (
     "Give all processes the same SECRET_KEY, from outside of the app, and the one before it in "

@@ -9,10 +9,10 @@ from typing import Any
 
 from flask import Flask
 
-from .findings import Finding
-from .harvests import Listener
+from .agent.agent import Ended, Headers, Limits
+from .agent.harvests import Listener
+from .checks import Finding
 from .registered import EXTENSION
-from .telemetry import Ended, Headers, Limits
 
 
 @contextlib.contextmanager

@@ -14,7 +14,10 @@ from uuid import uuid4
 from flask import current_app
 from marshmallow import ValidationError
 
+from .agent.agent import Agent, Limits, NewRelic
+from .agent.harvests import Harvest
 from .attributes import MAX_TEXT, message_id_text
+from .checks import Finding
 from .config import Settings
 from .delivery import Delivery
 from .errors import (
@@ -24,35 +27,24 @@ from .errors import (
     TooManyRevisions,
     UnknownMessage,
 )
-from .events import (
-    FEEDBACK_ID_SIZE,
-    Receipt,
-    Vote,
-    event_of,
-    feedback_id,
-    refuse_what_would_be_cut,
-)
-from .findings import Finding
-from .harvests import Harvest
+from .events import FEEDBACK_ID_SIZE, event_of, feedback_id, refuse_what_would_be_cut
 from .logs import Complaints
-from .raters import Raters
-from .schemas import feedback_schema
-from .signals import feedback_recorded
-from .stores import (
-    FASTER,
+from .model import (
     RETRACTED,
     Backlog,
     Ballot,
-    Guard,
     Kept,
     Message,
+    Receipt,
     Shown,
     Standing,
-    Store,
     Undelivered,
-    is_slow,
+    Vote,
 )
-from .telemetry import Agent, Limits, NewRelic
+from .raters import Raters
+from .schemas import feedback_schema
+from .signals import feedback_recorded
+from .stores import FASTER, Guard, Store, is_slow
 
 MARK = "!outbox:"
 """Before the name of an outbox: no key of a message begins so, as `quote()` leaves no `!`."""

@@ -8,12 +8,8 @@ from datetime import timedelta
 import pytest
 from conftest import SCALED_OUT, STORES
 
-from feedback_blueprint.stores import (
-    ANYONE,
-    Ballot,
-    Store,
-    store_from_url,
-)
+from feedback_blueprint.model import ANYONE, Ballot
+from feedback_blueprint.stores import Store, store_from_url
 
 DAY, WEEK, MONTH = (timedelta(days=days) for days in (1, 7, 30))
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"

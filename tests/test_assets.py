@@ -11,7 +11,7 @@ from flask import Blueprint, Flask, url_for
 from werkzeug.routing import BuildError
 
 from feedback_blueprint import ConfigurationError, FeedbackBlueprint
-from feedback_blueprint.assets import FOLDER, assets, load_asset
+from feedback_blueprint.web.assets import FOLDER, assets, load_asset
 
 MODULES = ("feedback.js", "element.js", "queue.js")
 FOREVER = "public, max-age=31536000, immutable"

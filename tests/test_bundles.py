@@ -14,7 +14,7 @@ from element_page import RECORDED, Visitor, button, element, pressed, says
 from npm_packages import Packages
 
 from feedback_blueprint import errors
-from feedback_blueprint.assets import FOLDER, assets
+from feedback_blueprint.web.assets import FOLDER, assets
 
 STRICT = [
     *("--noEmit", "--strict", "--allowJs", "--jsx", "react-jsx"),

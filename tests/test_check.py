@@ -22,11 +22,9 @@ from processes import environment, wait_until
 from proxy import Proxy
 from redis_server import RedisServer
 
-from feedback_blueprint.findings import Finding
+from feedback_blueprint.checks import Finding
+from feedback_blueprint.model import ANYONE, Ballot, Message
 from feedback_blueprint.stores import (
-    ANYONE,
-    Ballot,
-    Message,
     RedisStore,
     SQLiteStore,
     mounts,

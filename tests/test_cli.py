@@ -15,10 +15,10 @@ import pytest
 from flask import Flask, request
 
 from feedback_blueprint import FeedbackBlueprint, stores
+from feedback_blueprint.checks import Finding
 from feedback_blueprint.cli import Progress, description, table
 from feedback_blueprint.errors import StoreUnavailable
-from feedback_blueprint.findings import Finding
-from feedback_blueprint.stores import Message, Shown, Standing
+from feedback_blueprint.model import Message, Shown, Standing
 from feedback_blueprint.testing import capture_feedback
 
 

@@ -19,8 +19,10 @@ from redis_cluster import RedisCluster
 from redis_sentinel import RedisSentinel
 
 from feedback_blueprint.errors import StoreUnavailable
-from feedback_blueprint.stores import ANYONE, Ballot, Message, RedisStore, redis_client
-from feedback_blueprint.stores.redis_errors import ONE_NODE
+from feedback_blueprint.model import ANYONE, Ballot, Message
+from feedback_blueprint.stores import RedisStore
+from feedback_blueprint.stores.redis import client as redis_client
+from feedback_blueprint.stores.redis.errors import ONE_NODE
 from feedback_blueprint.testing import capture_feedback
 
 

@@ -23,10 +23,11 @@ from redis_sentinel import RedisSentinel
 from redis_server import RedisServer
 
 from feedback_blueprint.errors import StoreUnavailable
-from feedback_blueprint.stores import ANYONE, Ballot, Message, RedisStore
+from feedback_blueprint.model import ANYONE, Ballot, Message
+from feedback_blueprint.stores import RedisStore
 from feedback_blueprint.stores.deadline import DEADLINE, Deadline
-from feedback_blueprint.stores.redis_client import Shared
-from feedback_blueprint.stores.redis_connections import Socket
+from feedback_blueprint.stores.redis.client import Shared
+from feedback_blueprint.stores.redis.connections import Socket
 from feedback_blueprint.testing import capture_feedback
 
 SERVERS = ["redis", "rediss", "unix"]
@@ -186,7 +187,8 @@ from gevent import monkey
 monkey.patch_all()
 import os, subprocess, sys
 import gevent
-from feedback_blueprint.stores import ANYONE, RedisStore
+from feedback_blueprint.stores import RedisStore
+from feedback_blueprint.model import ANYONE
 from feedback_blueprint.stores.deadline import DEADLINE, Deadline
 os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 store = RedisStore.from_url(sys.argv[1], 0.25)

@@ -18,10 +18,10 @@ from processes import wait_until
 from runbook import is_quoted
 
 from feedback_blueprint import FeedbackBlueprint, cli
+from feedback_blueprint.agent.agent import Limits
+from feedback_blueprint.agent.harvests import Harvest
 from feedback_blueprint.errors import AgentNotRecording, StoreUnavailable
-from feedback_blueprint.harvests import Harvest
 from feedback_blueprint.raters import Raters
-from feedback_blueprint.telemetry import Limits
 from feedback_blueprint.testing import capture_feedback
 
 APPLICATION = "the app's name; another"

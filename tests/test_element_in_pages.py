@@ -23,7 +23,7 @@ from element_page import (
     wait,
 )
 
-from feedback_blueprint.assets import FOLDER
+from feedback_blueprint.web.assets import FOLDER
 
 
 def test_the_votes_of_many_elements_are_loaded_at_once(visitor: Visitor) -> None:

@@ -14,7 +14,8 @@ from runbook import is_quoted
 
 from feedback_blueprint.errors import StoreUnavailable
 from feedback_blueprint.logs import Complaints
-from feedback_blueprint.stores import Ballot, Guard, Message
+from feedback_blueprint.model import Ballot, Message
+from feedback_blueprint.stores import Guard
 
 
 class Scripted:
@@ -61,7 +62,7 @@ def guard(store, took):
 @pytest.fixture
 def clock(monkeypatch):
     now = [1000.0]
-    monkeypatch.setattr("feedback_blueprint.stores.guard.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("feedback_blueprint.stores.breaker.time.monotonic", lambda: now[0])
     return now
 
 

@@ -22,8 +22,8 @@ from newrelic.network.exceptions import DiscardDataForRequest, RetryDataForReque
 from processes import environment
 from runbook import is_quoted
 
-from feedback_blueprint import harvests
-from feedback_blueprint.harvests import Harvest
+from feedback_blueprint.agent import harvests
+from feedback_blueprint.agent.harvests import Harvest
 from feedback_blueprint.logs import Complaints
 
 
@@ -239,7 +239,7 @@ import contextlib, gc, weakref
 import newrelic.agent
 newrelic.agent.initialize()
 from newrelic.api.transaction import current_transaction
-from feedback_blueprint import telemetry
+from feedback_blueprint.agent import agent as telemetry
 agent = telemetry.NewRelic()
 assert type(agent.transaction("too early", "tests")) is contextlib.nullcontext
 application = newrelic.agent.register_application("tests", timeout=20)
@@ -307,7 +307,7 @@ def test_the_real_agent_is_told_what_to_record_and_when():
 FUTURE = """
 import newrelic.core.application, newrelic.core.data_collector, newrelic.core.stats_engine
 del newrelic.core.{gone}
-from feedback_blueprint import harvests
+from feedback_blueprint.agent import harvests
 print(harvests.missing(), harvests.tells_what_arrived())
 """
 

@@ -6,8 +6,8 @@ import os
 import signal
 import threading
 
-from feedback_blueprint.locks import OfProcess
-from feedback_blueprint.stores.redis_client import Shared
+from feedback_blueprint.per_process import OfProcess
+from feedback_blueprint.stores.redis.client import Shared
 
 
 def test_threads_share_a_lock():

@@ -13,10 +13,10 @@ from newrelic.core.stats_engine import CustomMetrics
 from processes import wait_until
 
 from feedback_blueprint import metrics as module
-from feedback_blueprint import telemetry
-from feedback_blueprint.harvests import HARVEST
-from feedback_blueprint.metrics import Metrics
-from feedback_blueprint.telemetry import NewRelic
+from feedback_blueprint.agent import agent as telemetry
+from feedback_blueprint.agent.agent import NewRelic
+from feedback_blueprint.agent.harvests import HARVEST
+from feedback_blueprint.agent.metrics import Metrics
 
 
 def test_what_was_missed_before_the_agent_had_a_session_arrives(

@@ -87,7 +87,7 @@ def test_it_has_every_refusal(make_app):
 
 
 def test_without_apispec_the_command_names_the_remedy(make_app, monkeypatch):
-    monkeypatch.delitem(sys.modules, "feedback_blueprint.openapi", raising=False)
+    monkeypatch.delitem(sys.modules, "feedback_blueprint.web.openapi", raising=False)
     monkeypatch.setitem(sys.modules, "apispec", None)
     result = make_app().test_cli_runner().invoke(args=["feedback", "openapi"])
     assert result.exit_code == 1

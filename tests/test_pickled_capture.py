@@ -10,7 +10,7 @@ from flask import Blueprint, request
 from host_app import make_app
 
 from feedback_blueprint import FeedbackBlueprint
-from feedback_blueprint.capture import Capture
+from feedback_blueprint.messages.capture import Capture
 from feedback_blueprint.testing import capture_feedback
 
 ANN = "ann@example.com"

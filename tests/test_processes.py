@@ -20,7 +20,8 @@ from gunicorn_server import Gunicorn, StartServer
 from processes import wait_until
 
 from feedback_blueprint.errors import StoreUnavailable
-from feedback_blueprint.stores import RedisStore, redis_client
+from feedback_blueprint.stores import RedisStore
+from feedback_blueprint.stores.redis import client as redis_client
 
 EVERYWHERE = STORES + SCALED_OUT
 

@@ -22,7 +22,8 @@ from redis_cluster import RedisCluster
 from redis_server import RedisServer
 
 from feedback_blueprint.errors import ConfigurationError, StoreUnavailable
-from feedback_blueprint.stores import Ballot, Message, store_from_url
+from feedback_blueprint.model import Ballot, Message
+from feedback_blueprint.stores import store_from_url
 from feedback_blueprint.testing import capture_feedback
 
 Fault = Callable[[Site], AbstractContextManager[Any]]

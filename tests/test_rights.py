@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from outage import PASSWORD, TIMEOUT, Chat, with_password
 
-from feedback_blueprint.stores import ANYONE, Ballot, Message, RedisStore
-from feedback_blueprint.stores.redis_errors import RIGHTS
+from feedback_blueprint.model import ANYONE, Ballot, Message
+from feedback_blueprint.stores import RedisStore
+from feedback_blueprint.stores.redis.errors import RIGHTS
 from feedback_blueprint.testing import capture_feedback
 
 

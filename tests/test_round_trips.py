@@ -10,13 +10,8 @@ import pytest
 from redis_cluster import RedisCluster
 from redis_server import RedisServer
 
-from feedback_blueprint.stores import (
-    ANYONE,
-    Ballot,
-    Mark,
-    Message,
-    store_from_url,
-)
+from feedback_blueprint.model import ANYONE, Ballot, Mark, Message
+from feedback_blueprint.stores import store_from_url
 
 OUTBOX = "!outbox:tests"
 

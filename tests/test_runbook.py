@@ -24,7 +24,8 @@ from redis_server import DURABLE, RedisServer
 from runbook import LINES, PATH, RUNBOOK, pattern_of
 from test_lossless import WORKERS, Traffic
 
-from feedback_blueprint.stores import redis_errors, sqlite_client
+from feedback_blueprint.stores.redis import errors as redis_errors
+from feedback_blueprint.stores.sqlite import client as sqlite_client
 
 PACKAGE = Path(__file__).parents[1] / "feedback_blueprint"
 

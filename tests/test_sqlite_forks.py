@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from feedback_blueprint.stores import Ballot, Message, SQLiteStore
-from feedback_blueprint.stores.sqlite_client import Client
-from feedback_blueprint.stores.sqlite_layout import STASH, row_of
+from feedback_blueprint.model import Ballot, Message
+from feedback_blueprint.stores import SQLiteStore
+from feedback_blueprint.stores.sqlite.client import Client
+from feedback_blueprint.stores.sqlite.layout import STASH, row_of
 
 
 def stash(store: SQLiteStore, key: str, content: str | None = None) -> bool:

@@ -19,7 +19,9 @@ import pytest
 from runbook import is_quoted
 
 from feedback_blueprint.errors import StoreUnavailable
-from feedback_blueprint.stores import Ballot, Message, SQLiteStore, sqlite_client
+from feedback_blueprint.model import Ballot, Message
+from feedback_blueprint.stores import SQLiteStore
+from feedback_blueprint.stores.sqlite import client as sqlite_client
 
 FORK = multiprocessing.get_context("fork")
 

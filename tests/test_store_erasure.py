@@ -13,7 +13,7 @@ from contract import ANN, BOB, OUTBOX, TRACE_ID, WEEK
 from processes import wait_until
 
 from feedback_blueprint.errors import StoreUnavailable
-from feedback_blueprint.stores import (
+from feedback_blueprint.model import (
     ANYONE,
     RETRACTED,
     Backlog,
@@ -21,9 +21,11 @@ from feedback_blueprint.stores import (
     Kept,
     KeptVote,
     Message,
+    Standing,
+)
+from feedback_blueprint.stores import (
     RedisStore,
     SQLiteStore,
-    Standing,
     redis,
     sqlite,
     sqlite_client,

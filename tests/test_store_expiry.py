@@ -9,14 +9,8 @@ import pytest
 from contract import ANN, BOB, MONTH, TRACE_ID, WEEK, cast
 from processes import wait_until
 
-from feedback_blueprint.stores import (
-    ANYONE,
-    RETRACTED,
-    Message,
-    Outcome,
-    Standing,
-    store_from_url,
-)
+from feedback_blueprint.model import ANYONE, RETRACTED, Message, Outcome, Standing
+from feedback_blueprint.stores import store_from_url
 
 SHORT = timedelta(milliseconds=500)
 

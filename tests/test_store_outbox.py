@@ -18,19 +18,11 @@ from redis.crc import key_slot
 from redis_cluster import RedisCluster
 
 from feedback_blueprint.errors import StoreUnavailable
-from feedback_blueprint.stores import (
-    ANYONE,
-    RETRACTED,
-    Backlog,
-    Ballot,
-    Message,
-    RedisStore,
-    sqlite,
-    store_from_url,
-)
-from feedback_blueprint.stores.redis_layout import pack_time
-from feedback_blueprint.stores.redis_outboxes import near, node_of, shares
-from feedback_blueprint.stores.sqlite_layout import MARGIN, RENEW, SCHEMA, TAKE, TAKEN, UNMARK
+from feedback_blueprint.model import ANYONE, RETRACTED, Backlog, Ballot, Message
+from feedback_blueprint.stores import RedisStore, sqlite, store_from_url
+from feedback_blueprint.stores.redis.layout import pack_time
+from feedback_blueprint.stores.redis.outboxes import near, node_of, shares
+from feedback_blueprint.stores.sqlite.layout import MARGIN, RENEW, SCHEMA, TAKE, TAKEN, UNMARK
 
 SHORT = timedelta(milliseconds=200)
 
@@ -276,7 +268,7 @@ def test_a_file_keeps_an_expired_message_until_it_is_known_that_its_vote_was_not
     tmp_path, monkeypatch
 ):
     """A clean-up comes by chance: here with each message."""
-    monkeypatch.setattr("feedback_blueprint.stores.sqlite.random.random", lambda: 0.0)
+    monkeypatch.setattr("feedback_blueprint.stores.sqlite.store.random.random", lambda: 0.0)
     url = f"sqlite:///{tmp_path}/feedback.sqlite3"
     store = store_from_url(url, timeout=2, instance_path="", key="KEY")
     for key in "mx":
@@ -284,7 +276,7 @@ def test_a_file_keeps_an_expired_message_until_it_is_known_that_its_vote_was_not
     mark = cast(store, lease=0, ttl=SHORT).mark
     wait_until(lambda: store.read(["m", "x"], [ANYONE]) == [None, None], "expired")
     clock = SimpleNamespace(time=lambda: time.time() + MARGIN)
-    monkeypatch.setattr("feedback_blueprint.stores.sqlite.time", clock)
+    monkeypatch.setattr("feedback_blueprint.stores.sqlite.store.time", clock)
     store.stash("n", Message(TRACE_ID), WEEK)
     assert "2 messages" in store.inspect(full=True)[0].seen, "nobody rated the other"
     assert take(store) == [(mark, None, 0, RETRACTED)]
@@ -315,14 +307,18 @@ def file(tmp_path):
 def test_of_two_that_take_from_a_file_at_the_same_moment_each_reads_its_own(file, monkeypatch):
     first, second = (cast(file, raters=(each,), lease=0).mark for each in (ANN, BOB))
     now = time.time()
-    monkeypatch.setattr("feedback_blueprint.stores.sqlite.time", SimpleNamespace(time=lambda: now))
+    monkeypatch.setattr(
+        "feedback_blueprint.stores.sqlite.store.time", SimpleNamespace(time=lambda: now)
+    )
     assert [each.mark for each in take(file, 1)] == [first]
     assert [each.mark for each in take(file, 1)] == [second]
 
 
 def test_a_newer_vote_has_a_later_mark_in_a_file_if_the_clock_stands_still(file, monkeypatch):
     now = time.time()
-    monkeypatch.setattr("feedback_blueprint.stores.sqlite.time", SimpleNamespace(time=lambda: now))
+    monkeypatch.setattr(
+        "feedback_blueprint.stores.sqlite.store.time", SimpleNamespace(time=lambda: now)
+    )
     older, newer = cast(file, b"[1]").mark, cast(file, b"[2]").mark
     assert newer.cast_at == older.cast_at + 1
 
@@ -414,7 +410,7 @@ def test_what_a_file_was_told_more_than_an_hour_ago_is_forgotten(tmp_path, monke
     store = store_from_url(f"sqlite:///{tmp_path}/f", timeout=2, instance_path="", key="KEY")
     store.announce("keys", b"a")
     now = time.time() + 3601
-    monkeypatch.setattr("feedback_blueprint.stores.sqlite.time.time", lambda: now)
+    monkeypatch.setattr("feedback_blueprint.stores.sqlite.store.time.time", lambda: now)
     assert store.announce("keys", b"b") == [b"b"]
 
 

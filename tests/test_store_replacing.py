@@ -13,19 +13,9 @@ import pytest
 from contract import ANN, BOB, OUTBOX, TRACE_ID, WEEK, cast
 from processes import wait_until
 
-from feedback_blueprint.stores import (
-    ANYONE,
-    RETRACTED,
-    Backlog,
-    Ballot,
-    Message,
-    RedisStore,
-    SQLiteStore,
-    Standing,
-    sqlite,
-    store_from_url,
-)
-from feedback_blueprint.stores.redis_layout import pack_time
+from feedback_blueprint.model import ANYONE, RETRACTED, Backlog, Ballot, Message, Standing
+from feedback_blueprint.stores import RedisStore, SQLiteStore, sqlite, store_from_url
+from feedback_blueprint.stores.redis.layout import pack_time
 
 OLD = Message(TRACE_ID, ANN, {"model": "m"})
 

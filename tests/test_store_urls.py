@@ -15,7 +15,7 @@ from host_app import make_app
 from feedback_blueprint import ConfigurationError, FeedbackBlueprint
 from feedback_blueprint.config import Settings
 from feedback_blueprint.stores import RedisStore, SQLiteStore, store_from_url
-from feedback_blueprint.stores.redis_client import client_from_url
+from feedback_blueprint.stores.redis.client import client_from_url
 
 
 def settings(url: str) -> Settings:

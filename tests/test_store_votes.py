@@ -8,13 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from contract import ANN, BOB, MONTH, TRACE_ID, WEEK, cast
 
-from feedback_blueprint.stores import (
-    ANYONE,
-    RETRACTED,
-    Message,
-    Outcome,
-    Standing,
-)
+from feedback_blueprint.model import ANYONE, RETRACTED, Message, Outcome, Standing
 
 
 def test_a_vote_on_an_unknown_message_leaves_no_trace(store):

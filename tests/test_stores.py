@@ -16,14 +16,9 @@ from hypothesis import strategies as st
 from processes import wait_until
 
 from feedback_blueprint.errors import StoreUnavailable
-from feedback_blueprint.stores import (
-    ANYONE,
-    Message,
-    SQLiteStore,
-    Standing,
-    store_from_url,
-)
-from feedback_blueprint.stores.redis_layout import encode
+from feedback_blueprint.model import ANYONE, Message, Standing
+from feedback_blueprint.stores import SQLiteStore, store_from_url
+from feedback_blueprint.stores.redis.layout import encode
 
 MESSAGES = [
     Message(TRACE_ID),
@@ -102,11 +97,11 @@ def test_a_message_that_expired_is_unknown_and_its_key_free(store):
 @pytest.fixture
 def ahead(monkeypatch):
     """Set a file's clock so many seconds ahead; a clean-up comes with each message."""
-    monkeypatch.setattr("feedback_blueprint.stores.sqlite.random.random", lambda: 0.0)
+    monkeypatch.setattr("feedback_blueprint.stores.sqlite.store.random.random", lambda: 0.0)
 
     def ahead(seconds):
         clock = SimpleNamespace(time=lambda: time.time() + seconds)
-        monkeypatch.setattr("feedback_blueprint.stores.sqlite.time", clock)
+        monkeypatch.setattr("feedback_blueprint.stores.sqlite.store.time", clock)
 
     return ahead
 

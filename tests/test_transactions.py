@@ -10,7 +10,7 @@ from gunicorn_server import StartServer
 
 from feedback_blueprint import FeedbackBlueprint
 
-SEGMENT = "Function/feedback_blueprint.views:feedback"
+SEGMENT = "Function/feedback_blueprint.web.views:feedback"
 TRANSACTIONS = f"WebTransaction/{SEGMENT}"
 ERRORS = f"Errors/{TRANSACTIONS}"
 

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from feedback_blueprint.events import Vote
+from feedback_blueprint.model import Vote
 
 
 def test_a_vote_is_accepted_with_its_event(post, events, message_id):

@@ -7,44 +7,18 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from ..errors import ConfigurationError
-from .base import (
-    ANYONE,
-    RETRACTED,
-    Backlog,
-    Ballot,
-    Kept,
-    KeptVote,
-    Mark,
-    Message,
-    Outcome,
-    Shown,
-    Standing,
-    Store,
-    Undelivered,
-)
-from .guard import FASTER, Guard, is_slow
-from .redis import RedisStore
-from .redis_client import SCHEMES, BadURL
-from .sqlite import SQLiteStore
+from .base import Store
+from .breaker import FASTER, Guard, is_slow
+from .redis.client import SCHEMES, BadURL
+from .redis.store import RedisStore
+from .sqlite.store import SQLiteStore
 
 __all__ = [
-    "ANYONE",
     "FASTER",
-    "RETRACTED",
-    "Backlog",
-    "Ballot",
     "Guard",
-    "Kept",
-    "KeptVote",
-    "Mark",
-    "Message",
-    "Outcome",
     "RedisStore",
     "SQLiteStore",
-    "Shown",
-    "Standing",
     "Store",
-    "Undelivered",
     "is_slow",
     "refuse_what_is_no_store",
     "store_from_url",

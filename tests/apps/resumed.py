@@ -12,7 +12,7 @@ import newrelic.agent
 from flask import Flask
 
 from feedback_blueprint import FeedbackBlueprint
-from feedback_blueprint.capture import Capture
+from feedback_blueprint.messages.capture import Capture
 
 feedback = FeedbackBlueprint()
 app = Flask(__name__)

@@ -21,7 +21,7 @@ from redis import Redis  # noqa: E402
 from rq import Queue  # noqa: E402
 
 from feedback_blueprint import FeedbackBlueprint  # noqa: E402
-from feedback_blueprint.capture import Capture  # noqa: E402
+from feedback_blueprint.messages.capture import Capture  # noqa: E402
 
 feedback = FeedbackBlueprint(rater=lambda: request.headers.get("User"))
 llm = OpenAI()

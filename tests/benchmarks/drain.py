@@ -21,7 +21,8 @@ from filling import WEEK, new_key, new_message
 from gunicorn_server import Gunicorn
 from redis_server import RedisServer
 
-from feedback_blueprint.stores import Ballot, RedisStore
+from feedback_blueprint.model import Ballot
+from feedback_blueprint.stores import RedisStore
 
 PERIOD = 5
 OUTBOX = "!outbox:drain"

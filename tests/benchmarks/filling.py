@@ -12,9 +12,10 @@ from typing import Any
 
 from redis_server import RedisServer
 
-from feedback_blueprint.stores import Message, SQLiteStore
-from feedback_blueprint.stores.redis_layout import encode
-from feedback_blueprint.stores.sqlite_layout import STASH, row_of
+from feedback_blueprint.model import Message
+from feedback_blueprint.stores import SQLiteStore
+from feedback_blueprint.stores.redis.layout import encode
+from feedback_blueprint.stores.sqlite.layout import STASH, row_of
 
 WEEK = timedelta(days=7)
 

@@ -27,7 +27,8 @@ from ratio import Ratio
 from redis_cluster import RedisCluster
 from redis_server import RedisServer
 
-from feedback_blueprint.stores import Ballot, Mark, RedisStore, SQLiteStore, Store
+from feedback_blueprint.model import Ballot, Mark
+from feedback_blueprint.stores import RedisStore, SQLiteStore, Store
 
 TIMEOUT = 0.25
 OUTBOX = "!outbox:growth"

@@ -10,8 +10,9 @@ from uuid import uuid4
 from redis import Redis
 from redis_server import RedisServer
 
-from feedback_blueprint.stores import ANYONE, Message, RedisStore
-from feedback_blueprint.stores.redis_layout import VOTE, encode
+from feedback_blueprint.model import ANYONE, Message
+from feedback_blueprint.stores import RedisStore
+from feedback_blueprint.stores.redis.layout import VOTE, encode
 
 WEEK, MONTH = 7 * 24 * 3600, 30 * 24 * 3600
 OUTBOX = "!outbox:weight"

@@ -6,8 +6,8 @@ from typing import cast
 
 from redis import exceptions as errors
 
-from ..errors import StoreUnavailable, Unreachable
-from .deadline import DEADLINE
+from ...errors import StoreUnavailable, Unreachable
+from ..deadline import DEADLINE
 
 FAILURES = (errors.RedisError, errors.RedisClusterException, OSError)
 """All that redis-py raises."""

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 
 import newrelic.agent
 
-from .locks import OfProcess
+from ..per_process import OfProcess
 
 PREFIX = "Custom/Feedback/"
 

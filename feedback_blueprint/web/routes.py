@@ -11,8 +11,8 @@ from flask.sansio.app import App
 from flask.sansio.blueprints import BlueprintSetupState
 from werkzeug.routing import Map, Rule
 
-from .errors import ConfigurationError
-from .findings import Finding
+from ..checks import Finding
+from ..errors import ConfigurationError
 
 FEEDBACK = "/feedback"
 

@@ -10,9 +10,10 @@ from datetime import timedelta
 from typing import Literal, TypeVar
 
 from ..errors import StoreUnavailable
-from ..locks import OfProcess
 from ..logs import INTERVAL, Complaints
-from .base import MONTH, Ballot, Message, Outcome, Standing, Store
+from ..model import MONTH, Ballot, Message, Outcome, Standing
+from ..per_process import OfProcess
+from .base import Store
 from .deadline import DEADLINE, Deadline
 
 T = TypeVar("T")

@@ -13,9 +13,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from ..errors import StoreUnavailable
-from ..findings import Finding
-from .base import (
+from ...checks import Finding
+from ...errors import StoreUnavailable
+from ...model import (
     MONTH,
     RETRACTED,
     Backlog,
@@ -29,9 +29,8 @@ from .base import (
     Standing,
     Undelivered,
 )
-from .mounts import NETWORK, file_system
-from .sqlite_client import MOVE, Client, Execute
-from .sqlite_layout import (
+from .client import MOVE, Client, Execute
+from .layout import (
     AMEND,
     ANNOUNCE,
     ANNOUNCED,
@@ -58,6 +57,7 @@ from .sqlite_layout import (
     message_of,
     row_of,
 )
+from .mounts import NETWORK, file_system
 
 LOCAL = (
     "Move the file to a disk of this host, or use Redis: votes would be lost, or the file broken."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from .base import Message
+from ...model import Message
 
 VERSION = 3
 

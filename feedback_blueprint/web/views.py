@@ -15,7 +15,7 @@ from flask.views import MethodView
 from werkzeug import exceptions
 from werkzeug.wsgi import get_input_stream
 
-from .errors import (
+from ..errors import (
     Invalid,
     MalformedJSON,
     MethodNotAllowed,
@@ -24,10 +24,10 @@ from .errors import (
     Refusal,
     TooLarge,
 )
-from .logs import log
-from .raters import Raters, tag
+from ..logs import log
+from ..raters import Raters, tag
+from ..votes import Votes
 from .routes import FEEDBACK, inspect
-from .votes import Votes
 
 MAX_BODY = 64 * 1024
 """Bytes of a request body."""

@@ -18,7 +18,7 @@ from weakref import WeakSet
 
 import newrelic.agent
 
-from .logs import Complaints, log
+from ..logs import Complaints, log
 from .metrics import METRICS
 
 EVENT = "LlmFeedbackMessage"

@@ -13,11 +13,11 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
-from ..errors import StoreUnavailable
-from ..locks import OfProcess
-from ..logs import Complaints
-from .base import of_newer_version
-from .sqlite_layout import FIND_VERSION, SCHEMA, VERSION
+from ...errors import StoreUnavailable
+from ...logs import Complaints
+from ...per_process import OfProcess
+from ..base import of_newer_version
+from .layout import FIND_VERSION, SCHEMA, VERSION
 
 PRIVATE, SHARED = 0o600, 0o660
 """Modes of the file: its owner's alone, and what somebody must have chosen, to share it."""

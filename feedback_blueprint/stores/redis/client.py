@@ -28,10 +28,10 @@ from redis.sentinel import (
     SentinelManagedSSLConnection,
 )
 
-from ..locks import OfProcess
-from .deadline import DEADLINE
-from .redis_connections import Pool, timed
-from .redis_errors import FAILURES
+from ...per_process import OfProcess
+from ..deadline import DEADLINE
+from .connections import Pool, timed
+from .errors import FAILURES
 
 Client = redis.Redis | redis.RedisCluster
 

@@ -22,7 +22,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from .base import Kept, KeptVote, Mark, Message
+from ...model import Kept, KeptVote, Mark, Message
 
 CLOCK = """
 local time = redis.call('TIME')

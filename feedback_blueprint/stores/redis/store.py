@@ -21,9 +21,9 @@ from typing import Any, TypeVar, cast
 import redis
 from redis.exceptions import NoScriptError
 
-from ..errors import ConfigurationError, StoreUnavailable
-from ..findings import Finding
-from .base import (
+from ...checks import Finding
+from ...errors import ConfigurationError, StoreUnavailable
+from ...model import (
     MONTH,
     Backlog,
     Ballot,
@@ -35,12 +35,12 @@ from .base import (
     Standing,
     Status,
     Undelivered,
-    of_newer_version,
 )
-from .redis_client import Client, Shared, client_from_url, place_of_client, place_of_url
-from .redis_errors import FAILURES, unavailable
-from .redis_findings import findings_of
-from .redis_layout import (
+from ..base import of_newer_version
+from .client import Client, Shared, client_from_url, place_of_client, place_of_url
+from .errors import FAILURES, unavailable
+from .findings import findings_of
+from .layout import (
     AMEND,
     ANNOUNCE,
     FORGET,
@@ -64,7 +64,7 @@ from .redis_layout import (
     unpack_time,
     unpack_vote,
 )
-from .redis_outboxes import by_node, near, node_of, shares
+from .outboxes import by_node, near, node_of, shares
 
 T = TypeVar("T")
 

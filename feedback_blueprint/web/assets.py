@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from flask import Blueprint, Response, request, send_file
 from werkzeug.exceptions import NotFound
 
-from .errors import ConfigurationError
+from ..errors import ConfigurationError
 from .routes import STATIC
 
 FOLDER = Path(__file__).with_name("static")

@@ -11,9 +11,9 @@ from weakref import ref
 import newrelic.agent
 from newrelic.api.transaction import current_transaction  # the agent.py one counts its calls
 
-from .attributes import MAX_TEXT, text_problem
-from .errors import AgentNotRecording
-from .findings import Finding
+from ..attributes import MAX_TEXT, text_problem
+from ..checks import Finding
+from ..errors import AgentNotRecording
 from .harvests import HARVEST, Listener, listen, missing, what_it_means, why_none_comes
 from .metrics import METRICS
 

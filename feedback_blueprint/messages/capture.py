@@ -9,13 +9,13 @@ from types import EllipsisType
 from typing import Any
 from uuid import UUID
 
-from .attributes import message_id_text, new_message_id, sort_out
-from .errors import AgentNotRecording, StoreUnavailable
-from .logs import Brief
-from .registered import votes_of
-from .stores import Message
-from .telemetry import Headers
-from .votes import Votes
+from ..agent.agent import Headers
+from ..attributes import message_id_text, new_message_id, sort_out
+from ..errors import AgentNotRecording, StoreUnavailable
+from ..logs import Brief
+from ..model import Message
+from ..registered import votes_of
+from ..votes import Votes
 
 MessageID = str | int | UUID
 Context = Mapping[str, Any]

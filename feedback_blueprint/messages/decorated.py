@@ -12,10 +12,10 @@ from typing import Any
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
-from .attributes import RESERVED_NAME, new_message_id, sort_out
+from ..attributes import RESERVED_NAME, new_message_id, sort_out
+from ..errors import ConfigurationError
+from ..logs import Complaints, Quietly
 from .capture import Capture, Context, MessageID
-from .errors import ConfigurationError
-from .logs import Complaints, Quietly
 
 STATUSES = frozenset(HTTPStatus)
 

@@ -8,9 +8,9 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from types import MethodType
 from typing import Any
 
+from ..model import Message
 from .capture import MessageID
-from .stores import Message
-from .tracer import Tracer
+from .decorated import Tracer
 
 
 class StreamFunction:

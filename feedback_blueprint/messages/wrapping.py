@@ -9,9 +9,9 @@ from collections.abc import Callable, Generator
 from types import MethodType
 from typing import Any
 
-from .errors import ConfigurationError
+from ..errors import ConfigurationError
+from .decorated import Tracer
 from .streams import StreamFunction, follow, follow_async
-from .tracer import Tracer
 
 
 def trace(tracer_of: Callable[[Callable[..., Any]], Tracer], function: Any) -> Any:

@@ -6,6 +6,7 @@ import inspect
 import itertools
 import re
 from collections.abc import Sequence
+from importlib.metadata import version
 from operator import attrgetter
 from typing import Any
 
@@ -13,11 +14,11 @@ from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 from flask import Blueprint, Flask
 
-from . import __version__, errors
-from .attributes import MAX_ENTRIES, MAX_INT, MAX_TEXT, MIN_INT, NAME, RESERVED
-from .config import Settings
+from .. import errors
+from ..attributes import MAX_ENTRIES, MAX_INT, MAX_TEXT, MIN_INT, NAME, RESERVED
+from ..config import Settings
+from ..schemas import MessageIDField, MetadataField, RatingField, TextField, feedback_schema
 from .routes import names_of
-from .schemas import MessageIDField, MetadataField, RatingField, TextField, feedback_schema
 from .views import MAX_MESSAGES, FeedbackView
 
 # `\s` of a JSON Schema does not know the last five, and a text of nothing else is blank here.
@@ -46,7 +47,9 @@ SENDING = [*VOTING, *UNREADABLE, errors.TooManyRevisions]
 def document(app: Flask, blueprint: Blueprint, settings: Settings) -> dict[str, Any]:
     """Describe the blueprint's routes, at each place where `app` has them."""
     plugin = MarshmallowPlugin()
-    spec = APISpec("Feedback", __version__, "3.1.0", [plugin], info={"description": UNITS})
+    spec = APISpec(
+        "Feedback", version("feedback-blueprint"), "3.1.0", [plugin], info={"description": UNITS}
+    )
     converter: Any = plugin.converter  # the spec made it, which its types do not know
     converter.add_attribute_function(limits)
     feedback = feedback_schema(settings.ratings, settings.categories)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from flask import Response
 
-from .logs import Complaints
+from ..logs import Complaints
 
 HEADER = "X-Message-ID"
 

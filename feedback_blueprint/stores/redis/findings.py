@@ -9,9 +9,9 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from ..findings import Finding
-from .base import of_newer_version
-from .redis_layout import is_newer
+from ...checks import Finding
+from ..base import of_newer_version
+from .layout import is_newer
 
 FULL = 0.75
 """Of a server's memory: beyond that there is little time left to raise the limit."""

@@ -16,7 +16,7 @@ from typing import Any
 
 import redis
 
-from .deadline import DEADLINE, NONE, Deadline
+from ..deadline import DEADLINE, NONE, Deadline
 
 
 class Limited:

@@ -1,0 +1,1 @@
+"""Messages and votes in Redis: one server, a cluster, or one that Sentinels watch."""

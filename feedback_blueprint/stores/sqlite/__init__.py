@@ -1,0 +1,1 @@
+"""Messages and votes in one SQLite file."""
