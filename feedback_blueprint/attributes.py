@@ -81,7 +81,7 @@ def attribute_problem(name: object, value: object) -> str | None:
     return "Use a string, a number or a boolean."
 
 
-def sort_out(entries: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+def valid_and_problems(entries: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     """Return the entries that an event can carry, and what keeps each of the others off it."""
     valid: dict[str, Any] = {}
     problems: dict[str, str] = {}

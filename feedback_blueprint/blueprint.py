@@ -13,13 +13,13 @@ from .cli import add_commands
 from .config import Settings
 from .errors import ConfigurationError, Refusal
 from .messages.capture import Capture, Context, MessageID, Rater
-from .messages.decorated import Tracer, check_arguments
+from .messages.decorated import DecoratedFunction, check_arguments
 from .messages.header import announce
 from .messages.wrapping import trace
 from .model import Receipt
 from .raters import Raters, tag
 from .registered import EXTENSION, name_of, votes_of
-from .stores import Store, refuse_what_is_no_store, store_from_url
+from .stores import Store, check_store, store_from_url
 from .votes import Votes
 from .web.assets import add_assets
 from .web.routes import refuse_taken
@@ -69,7 +69,7 @@ class FeedbackBlueprint(Blueprint):
         super().__init__(name, __name__, **blueprint_options)
         if rater is not None and not callable(rater):
             raise ConfigurationError(f"rater cannot be {rater!r}. Give a function.")
-        refuse_what_is_no_store(store)
+        check_store(store)
         self._rater = rater
         self._store = store
         self._config_prefix = config_prefix
@@ -150,8 +150,10 @@ class FeedbackBlueprint(Blueprint):
         Raises `ConfigurationError` for an argument that can never work.
         """
         check_arguments(message_id, context, content)
-        tracer_of = functools.partial(Tracer, self._capture, message_id, context, content, replace)
-        decorate: Callable[..., Any] = functools.partial(trace, tracer_of)
+        decorated_of = functools.partial(
+            DecoratedFunction, self._capture, message_id, context, content, replace
+        )
+        decorate: Callable[..., Any] = functools.partial(trace, decorated_of)
         return decorate if function is None else decorate(function)
 
     def stash(
@@ -200,7 +202,7 @@ class FeedbackBlueprint(Blueprint):
         # Not in the environment, which all events of a socket share.
         announced = vars(request).setdefault(self._announced, []) if has_request_context() else []
         votes, raters = self._votes(), None
-        with votes.complaints.quietly("The rater failed: nobody owns a message made here."):
+        with votes.log.quietly("The rater failed: nobody owns a message made here."):
             raters = votes.raters.of_request()
         return Capture(votes, raters, announced)
 
@@ -256,7 +258,7 @@ class FeedbackBlueprint(Blueprint):
     def _announce(self, response: Response) -> Response:
         """Tell the frontend the IDs of the messages in this response."""
         if announced := vars(request).get(self._announced):
-            complaints = self._votes().complaints
-            with complaints.quietly("A response goes out without the IDs of its messages."):
-                announce(response, announced, complaints)
+            log = self._votes().log
+            with log.quietly("A response goes out without the IDs of its messages."):
+                announce(response, announced, log)
         return response

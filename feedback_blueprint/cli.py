@@ -22,7 +22,7 @@ from .model import Shown, Vote
 from .votes import Votes
 from .web.routes import inspect, names_of
 
-PATIENCE = 180.0
+NO_PROGRESS = 180.0
 """Seconds without progress after which `deliver` gives up: two leases of the longest kind."""
 
 POLL = 0.2
@@ -109,7 +109,7 @@ def _add_deliver(group: click.Group, votes: Callable[[], Votes]) -> None:
         minutes.
         """
         left, oldest, since, begun = math.inf, 0, time.monotonic(), time.time() * 1000
-        while time.monotonic() < since + PATIENCE:
+        while time.monotonic() < since + NO_PROGRESS:
             try:
                 backlog = votes().backlog()
             except StoreUnavailable as error:
@@ -257,13 +257,13 @@ def description(shown: Shown, ttl: float) -> str:
     ]
     if message.content is not None:
         lines.append(f"content    {printable(message.content)}")
-    for rater, standing in votes.items():
-        vote = Vote.unpack(standing.vote) if standing.vote else None
+    for rater, stored in votes.items():
+        vote = Vote.unpack(stored.vote) if stored.vote else None
         said = repr(vote._asdict()) if vote else "retracted"
-        since = standing.undelivered_since
+        since = stored.undelivered_since
         waits = f", undelivered since {_time(since)}" if since else ""
         lines.append(
-            f"vote       by {rater.hex() or 'anyone'}, revision {standing.revision}: {said}{waits}"
+            f"vote       by {rater.hex() or 'anyone'}, revision {stored.revision}: {said}{waits}"
         )
     return "\n".join(lines)
 

@@ -18,7 +18,7 @@ from urllib.parse import quote
 from .agent.agent import Agent, Ended, Limits
 from .agent.harvests import Harvest, tells_what_arrived
 from .errors import AgentNotRecording, StoreUnavailable
-from .logs import Complaints
+from .logs import ThrottledLog
 from .model import Backlog, Mark, Message, Undelivered
 from .stores import Store
 
@@ -107,13 +107,13 @@ class Delivery:
     def __init__(
         self,
         store: Store,
-        complaints: Complaints,
+        log: ThrottledLog,
         agent: Agent,
         prefix: str,
         event_of: Callable[[Undelivered, Message, int], dict[str, Any]],
     ) -> None:
         self._store = store
-        self._complaints = complaints
+        self._log = log
         self._agent = agent
         self._prefix = prefix
         self._event_of = event_of
@@ -157,9 +157,9 @@ class Delivery:
                     self._measure(outbox)
             except AgentNotRecording as error:
                 if outbox.held() or outbox.let_go:  # else each refused vote says so
-                    self._complaints.warn("agent", WAIT, error)
+                    self._log.warn("agent", WAIT, error)
             except StoreUnavailable as error:
-                self._complaints.warn(error.remedy, WAIT, error)
+                self._log.warn(error.remedy, WAIT, error)
 
     def _measure(self, outbox: Outbox) -> None:
         """Tell New Relic what is undelivered, of all processes."""
@@ -185,7 +185,7 @@ class Delivery:
                     self._record_again(outbox, undelivered, message, limits)
         if expired := [each.mark for each in taken if each.message is None]:
             text = "%d votes were never delivered: their messages expired before that."
-            self._complaints.warn("expired", text, len(expired))
+            self._log.warn("expired", text, len(expired))
             self._agent.count("VotesExpired", len(expired))
             outbox.delivered += expired
             self._unmark(outbox)
@@ -196,7 +196,7 @@ class Delivery:
         if not outbox.room(limits):
             outbox.let_go.append(undelivered.mark)
             return
-        with self._complaints.quietly("A vote cannot be recorded: it waits."):
+        with self._log.quietly("A vote cannot be recorded: it waits."):
             event = self._event_of(undelivered, message, limits.text)
             self.record(outbox, event, undelivered.mark, is_copy=True)
 
@@ -205,7 +205,7 @@ class Delivery:
     ) -> None:
         """Hand an event to the agent, and hold it: if it is lost, it is recorded again."""
         has_ended: Ended = _yes
-        with self._complaints.quietly("The agent failed: a vote will be recorded again."):
+        with self._log.quietly("The agent failed: a vote will be recorded again."):
             has_ended = self._agent.record(event)
         outbox.hold(event, mark, has_ended, is_copy=is_copy)
 
@@ -217,14 +217,14 @@ class Delivery:
         delivered, outbox.delivered = outbox.delivered, []
         parts: dict[str, list[Mark]] = {}
         for mark in delivered:
-            parts.setdefault(self._store.part_of(mark.key), []).append(mark)
+            parts.setdefault(self._store.node_of(mark.key), []).append(mark)
         for marks in parts.values():
             try:
                 self._store.unmark(marks)
             except StoreUnavailable as error:
                 outbox.delivered += marks
                 text = "Votes were delivered, and may be once more. %s"
-                self._complaints.warn(error.remedy, text, error)
+                self._log.warn(error.remedy, text, error)
 
 
 def _identity(event: Mapping[str, Any]) -> tuple[object, object]:

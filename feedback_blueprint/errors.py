@@ -22,7 +22,7 @@ from typing import Any, ClassVar, Literal
 
 import click
 
-Unreachable = Literal["whole", "part", "crowded"]
+Unreachable = Literal["store", "node", "turn"]
 
 
 class FeedbackError(Exception):
@@ -139,7 +139,7 @@ class StoreUnavailable(Refusal):
 
     The exception's text says why and the `remedy`, for the log: it is no business of the caller of
     a route. `unreachable`: the whole store, or the part of it that keeps the message, could not be
-    asked at all, or did not answer in time; or it is `crowded`, and this caller's turn never came.
+    asked at all, or did not answer in time; or it is `turn`, and this caller's turn never came.
     """
 
     status = 503

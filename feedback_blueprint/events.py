@@ -64,7 +64,7 @@ def feedback_id(message_id: str, message: Message, voter: bytes) -> str:
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
-def refuse_what_would_be_cut(event: Mapping[str, Any], limit: int) -> None:
+def check_nothing_is_cut(event: Mapping[str, Any], limit: int) -> None:
     """Raise `AgentNotRecording` if an agent set below its default would cut this event."""
     texts = (value for value in event.values() if isinstance(value, str))
     longest = max(FEEDBACK_ID_SIZE, *(len(text.encode()) for text in texts))

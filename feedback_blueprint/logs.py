@@ -19,7 +19,7 @@ CAUSES = 3
 LINE = 1000
 """Characters of a line: an app can name things in it that are as long as they like."""
 
-log = logging.getLogger(__package__)
+logger = logging.getLogger(__package__)
 
 
 @dataclass
@@ -31,7 +31,7 @@ class Kind:
     left_out: int = 0
 
 
-class Complaints:
+class ThrottledLog:
     """Logs trouble, each kind of it once a minute, with a count of what was left out.
 
     If its cause is another one, up to three lines are logged. Numbers do not make another cause.
@@ -72,7 +72,7 @@ class Complaints:
         """Log a warning that comes rarely."""
         try:
             text, args = _showable(text, args)
-            log.warning(text, *args, exc_info=exc_info)
+            logger.warning(text, *args, exc_info=exc_info)
         except orders():
             raise
         except BaseException:  # there is no other place to say so
@@ -101,8 +101,8 @@ class Quietly:
     nothing is said.
     """
 
-    def __init__(self, complaints: Complaints, text: str, args: tuple[object, ...]) -> None:
-        self._complaints = complaints
+    def __init__(self, log: ThrottledLog, text: str, args: tuple[object, ...]) -> None:
+        self._log = log
         self._text = text
         self._args = args
 
@@ -121,7 +121,7 @@ class Quietly:
             if issubclass(kind, orders()):
                 return False
             name = f"{self._text} {id(kind)}"  # what a class calls itself may raise, too
-            self._complaints.warn(name, self._text, *self._args, exc_info=error or True)
+            self._log.warn(name, self._text, *self._args, exc_info=error or True)
         except RecursionError:
             pass
         return True

@@ -14,7 +14,7 @@ COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 ANYONE = b""
 """The rater of an anonymous visitor, and the owner of a message that anyone may rate."""
 
-MONTH = timedelta(days=30)
+DEFAULT_VOTE_TTL = timedelta(days=30)
 """How long a vote is kept, unless it is said."""
 
 RETRACTED = b"null"
@@ -50,7 +50,7 @@ class Mark(NamedTuple):
     cast_at: int
 
 
-class Ballot(NamedTuple):
+class VoteRequest(NamedTuple):
     """A vote to cast: opaque bytes, of which `RETRACTED` needs an earlier vote and knows no limit.
 
     It is marked in `outbox`, if it names one. For `lease` seconds it is left to the caller; after
@@ -61,13 +61,13 @@ class Ballot(NamedTuple):
     max_revisions: int
     outbox: str | None = None
     lease: float = 0.0
-    ttl: timedelta = MONTH
+    ttl: timedelta = DEFAULT_VOTE_TTL
 
 
 Status = Literal["accepted", "unchanged", "too-many", "unknown"]
 
 
-class Outcome(NamedTuple):
+class VoteResult(NamedTuple):
     """What became of a vote.
 
     `accepted`: it stands now, and is marked; `unchanged`: it stood already; `too-many`: it would
@@ -83,7 +83,7 @@ class Outcome(NamedTuple):
     voter: bytes = ANYONE
 
 
-class Standing(NamedTuple):
+class StoredVote(NamedTuple):
     """One message as one rater sees it, and the rater's vote on it, if there is one.
 
     `undelivered_since`: the vote is still marked; when it was cast, as a mark says it. `voter` is
@@ -122,7 +122,7 @@ class Shown(NamedTuple):
     message: Message
     rateable_for: float
     expires_in: float
-    votes: Mapping[bytes, Standing]
+    votes: Mapping[bytes, StoredVote]
 
 
 class KeptVote(NamedTuple):

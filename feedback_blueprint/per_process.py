@@ -6,7 +6,7 @@ import os
 import threading
 
 
-class OfProcess:
+class PerProcess:
     """A lock for each process, made when first used.
 
     A child that is forked while its parent holds the lock would wait for ever, and one that gevent

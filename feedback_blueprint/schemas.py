@@ -15,8 +15,8 @@ from .attributes import (
     message_id_text,
     number_problem,
     plain,
-    sort_out,
     text_problem,
+    valid_and_problems,
 )
 
 
@@ -68,7 +68,7 @@ class MetadataField(fields.Raw):
             raise ValidationError("Not a valid object.")
         if len(value) > MAX_ENTRIES:
             raise ValidationError(f"More than {MAX_ENTRIES} entries.")
-        valid, problems = sort_out(value)
+        valid, problems = valid_and_problems(value)
         if problems:
             raise ValidationError({name: [problem] for name, problem in problems.items()})
         return valid

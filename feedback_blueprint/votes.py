@@ -27,24 +27,24 @@ from .errors import (
     TooManyRevisions,
     UnknownMessage,
 )
-from .events import FEEDBACK_ID_SIZE, event_of, feedback_id, refuse_what_would_be_cut
-from .logs import Complaints
+from .events import FEEDBACK_ID_SIZE, check_nothing_is_cut, event_of, feedback_id
+from .logs import ThrottledLog
 from .model import (
     RETRACTED,
     Backlog,
-    Ballot,
     Kept,
     Message,
     Receipt,
     Shown,
-    Standing,
+    StoredVote,
     Undelivered,
     Vote,
+    VoteRequest,
 )
 from .raters import Raters
 from .schemas import feedback_schema
 from .signals import feedback_recorded
-from .stores import FASTER, Guard, Store, is_slow
+from .stores import FASTER, CircuitBreaker, Store, is_slow
 
 MARK = "!outbox:"
 """Before the name of an outbox: no key of a message begins so, as `quote()` leaves no `!`."""
@@ -77,29 +77,29 @@ class Votes:
         self._chosen_by = chosen_by
         self.raters = raters
         self.agent: Agent = NewRelic()
-        self.complaints: Complaints = Complaints()
+        self.log: ThrottledLog = ThrottledLog()
         self._store = store
-        self._guard = Guard(
+        self._breaker = CircuitBreaker(
             store,
-            self.complaints,
+            self.log,
             settings.store_timeout,
             lambda seconds: self.agent.measure("StoreSeconds", seconds),
         )
         self._namespace = f"{quote(namespace, safe='')}:" if namespace else ""
         self._schema = feedback_schema(settings.ratings, settings.categories)
         outboxes = f"{settings.key_prefix}{MARK}{self._namespace}"
-        self._delivery = Delivery(store, self.complaints, self.agent, outboxes, self._event_again)
+        self._delivery = Delivery(store, self.log, self.agent, outboxes, self._event_again)
         self._is_announced = not raters.fingerprints
         self.agent.listen(self)
 
-    def stash(self, message_id: str, message: Message, instead_of: Sequence[bytes] = ()) -> bool:
+    def stash(self, message_id: str, message: Message, may_replace: Sequence[bytes] = ()) -> bool:
         """Keep a message; `False` where another one, of none of these raters, has the ID."""
         key = self._key(message_id)
-        return self._guard.stash(key, message, self.settings.ttl, instead_of=instead_of)
+        return self._breaker.stash(key, message, self.settings.ttl, may_replace=may_replace)
 
     def amend(self, message_id: str, message: Message) -> None:
         """Replace what was kept of a message, if no other has taken its place."""
-        self._guard.amend(self._key(message_id), message)
+        self._breaker.amend(self._key(message_id), message)
 
     def submit(self, fields: Mapping[str, Any], raters: Sequence[bytes]) -> Receipt:
         """Take one vote: `fields` is the body of `POST /feedback`."""
@@ -124,18 +124,18 @@ class Votes:
     def read(self, message_ids: Sequence[str], raters: Sequence[bytes]) -> dict[str, Any]:
         """Return the caller's standing votes, and which of the messages the caller can rate."""
         feedback, rateable = [], []
-        standings = self._read(message_ids, raters)
-        for message_id, standing in zip(message_ids, standings, strict=True):
-            if standing is None:
+        stored_votes = self._read(message_ids, raters)
+        for message_id, stored in zip(message_ids, stored_votes, strict=True):
+            if stored is None:
                 continue
             rateable.append(message_id)
-            if (vote := Vote.unpack(standing.vote)) is None:
+            if (vote := Vote.unpack(stored.vote)) is None:
                 continue
             feedback.append(
                 {
                     "message_id": message_id,
-                    "feedback_id": feedback_id(message_id, standing.message, standing.voter),
-                    "revision": standing.revision,
+                    "feedback_id": feedback_id(message_id, stored.message, stored.voter),
+                    "revision": stored.revision,
                     "rating": vote.rating,
                     "category": vote.category,
                     "message": vote.message,
@@ -143,9 +143,9 @@ class Votes:
             )
         return {"feedback": feedback, "rateable": rateable}
 
-    def _read(self, message_ids: Sequence[str], raters: Sequence[bytes]) -> list[Standing | None]:
+    def _read(self, message_ids: Sequence[str], raters: Sequence[bytes]) -> list[StoredVote | None]:
         keys = [self._key(each) for each in message_ids]
-        return self._guard.read(keys, raters, self.settings.vote_ttl)
+        return self._breaker.read(keys, raters, self.settings.vote_ttl)
 
     def show(self, message_id: str) -> Shown | None:
         """Return all that is kept of a message, for an operator."""
@@ -230,7 +230,7 @@ class Votes:
                 return
             for finding in self.raters.inspect(self._announce()):
                 if not finding.ok:
-                    self.complaints.warn("key", "SECRET_KEY: %s. %s", finding.seen, finding.remedy)
+                    self.log.warn("key", "SECRET_KEY: %s. %s", finding.seen, finding.remedy)
             self._is_announced = True
 
     def _announce(self) -> list[bytes]:
@@ -269,16 +269,16 @@ class Votes:
         ttl = timedelta(seconds=10)
         self._store.stash(key, Message("0" * 32, rater), ttl)
         try:
-            ballot = Ballot(b"[0]", 1, f"{self.settings.key_prefix}!check", 10, ttl)
-            outcome = self._store.vote(key, [rater], ballot)
-            self._store.unmark([outcome.mark] if outcome.mark else [])
+            vote_request = VoteRequest(b"[0]", 1, f"{self.settings.key_prefix}!check", 10, ttl)
+            result = self._store.vote(key, [rater], vote_request)
+            self._store.unmark([result.mark] if result.mark else [])
             took = time.perf_counter() - start
             self._store.read([key], [rater])  # once it is connected, and knows our scripts
             trip = time.perf_counter() - start - took
         finally:
             with suppress(StoreUnavailable):
                 self._store.remove(key)
-        ok = outcome.status == "accepted" and not is_slow(trip, self.settings.store_timeout)
+        ok = result.status == "accepted" and not is_slow(trip, self.settings.store_timeout)
         seen = f"a message and a vote in {took * 1000:.1f} ms, a read in {trip * 1000:.1f} ms"
         return [Finding("store", ok, seen, FASTER)]
 
@@ -303,12 +303,12 @@ class Votes:
             try:
                 limits = self.agent.limits()
                 if limits.text < MAX_TEXT:
-                    self._refuse_what_would_be_cut(message_id, vote, raters, limits.text)
+                    self._check_nothing_is_cut(message_id, vote, raters, limits.text)
                 return self._cast(message_id, vote, raters, limits)
             except (AgentNotRecording, StoreUnavailable) as error:
                 self.agent.count("VotesRefused")
                 if isinstance(error, AgentNotRecording):
-                    self.complaints.warn(str(error), "Feedback cannot be recorded. %s", error)
+                    self.log.warn(str(error), "Feedback cannot be recorded. %s", error)
                 raise
 
     def _unknown(self) -> UnknownMessage:
@@ -316,18 +316,18 @@ class Votes:
         self.agent.count("VotesUnknown")
         return UnknownMessage()
 
-    def _refuse_what_would_be_cut(
+    def _check_nothing_is_cut(
         self, message_id: str, vote: Vote | None, raters: Sequence[bytes], limit: int
     ) -> None:
         """Make the event before the vote, for an agent that is set below its default."""
-        [standing] = self._read([message_id], raters)
-        if standing is None:
+        [stored] = self._read([message_id], raters)
+        if stored is None:
             raise self._unknown()
-        receipt = Receipt(message_id, "", standing.revision + 1, "accepted")
+        receipt = Receipt(message_id, "", stored.revision + 1, "accepted")
         at_least = max(limit, FEEDBACK_ID_SIZE)
         ratings = self.settings.ratings
-        event = event_of(receipt, vote, standing.message, 0, ratings, at_least)
-        refuse_what_would_be_cut(event, limit)
+        event = event_of(receipt, vote, stored.message, 0, ratings, at_least)
+        check_nothing_is_cut(event, limit)
 
     def _cast(
         self, message_id: str, vote: Vote | None, raters: Sequence[bytes], limits: Limits
@@ -335,29 +335,29 @@ class Votes:
         """Let the vote stand, marked, and record its event: from the mark on it is accepted."""
         outbox = self._delivery.outbox(limits.application) if limits.application else None
         records_now = outbox is None or outbox.room(limits) > 0
-        ballot = Ballot(
+        vote_request = VoteRequest(
             vote.pack() if vote else RETRACTED,
             self.settings.max_revisions,
             outbox.name if outbox else None,
             limits.next_harvest if records_now else 0,
             self.settings.vote_ttl,
         )
-        outcome = self._guard.vote(self._key(message_id), raters, ballot)
-        message, revision = outcome.message, outcome.revision
+        result = self._breaker.vote(self._key(message_id), raters, vote_request)
+        message, revision = result.message, result.revision
         if message is None:
             raise self._unknown()
-        if outcome.status == "too-many":
+        if result.status == "too-many":
             raise TooManyRevisions(self.settings.max_revisions)
-        identity = feedback_id(message_id, message, outcome.voter)
-        if outcome.status == "unchanged":
+        identity = feedback_id(message_id, message, result.voter)
+        if result.status == "unchanged":
             return Receipt(message_id, identity, revision, "unchanged")
         receipt = Receipt(message_id, identity, revision, "accepted" if vote else "retracted")
         ratings = self.settings.ratings
-        event = event_of(receipt, vote, message, outcome.cast_at, ratings, limits.text)
-        if outbox is None or outcome.mark is None:
+        event = event_of(receipt, vote, message, result.cast_at, ratings, limits.text)
+        if outbox is None or result.mark is None:
             self.agent.record(event)
         elif records_now:
-            self._delivery.record(outbox, event, outcome.mark)
+            self._delivery.record(outbox, event, result.mark)
         self.agent.count("VotesAccepted")
         feedback_recorded.send(
             current_app._get_current_object(),  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]  # Flask documents it, its types do not

@@ -12,7 +12,7 @@ class BrokenStore:
     def __init__(self, error: Exception) -> None:
         self._error = error
 
-    def part_of(self, _: str) -> str:
+    def node_of(self, _: str) -> str:
         """Not a question to the server, so it has an answer."""
         return ""
 

@@ -8,19 +8,26 @@ from datetime import timedelta
 import pytest
 from conftest import SCALED_OUT, STORES
 
-from feedback_blueprint.model import ANYONE, Ballot
+from feedback_blueprint.model import ANYONE, VoteRequest
 from feedback_blueprint.stores import Store, store_from_url
 
-DAY, WEEK, MONTH = (timedelta(days=days) for days in (1, 7, 30))
+DAY, WEEK, DEFAULT_VOTE_TTL = (timedelta(days=days) for days in (1, 7, 30))
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 OUTBOX = "!outbox:tests"
 ANN, BOB = b"a" * 16, b"b" * 16
 
 
 def cast(
-    store, vote=b'["good"]', *, raters=(ANYONE,), limit=20, outbox=OUTBOX, lease=60, ttl=MONTH
+    store,
+    vote=b'["good"]',
+    *,
+    raters=(ANYONE,),
+    limit=20,
+    outbox=OUTBOX,
+    lease=60,
+    ttl=DEFAULT_VOTE_TTL,
 ):
-    return store.vote("m", raters, Ballot(vote, limit, outbox, lease, ttl))
+    return store.vote("m", raters, VoteRequest(vote, limit, outbox, lease, ttl))
 
 
 @pytest.fixture(params=STORES + SCALED_OUT)

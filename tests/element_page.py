@@ -36,11 +36,11 @@ class Visitor:
     def __init__(self, context: BrowserContext, port: int) -> None:
         self.context = context
         self.origin = f"http://127.0.0.1:{port}"
-        self.complaints: list[str] = []
+        self.log: list[str] = []
         self.sent: list[Request] = []
         context.on("request", self._note)
-        context.on("console", lambda message: self.complaints.append(message.text))
-        context.on("weberror", lambda error: self.complaints.append(str(error.error)))
+        context.on("console", lambda message: self.log.append(message.text))
+        context.on("weberror", lambda error: self.log.append(str(error.error)))
 
     def _note(self, request: Request) -> None:
         if urlsplit(request.url).path.endswith("/feedback"):
@@ -147,7 +147,7 @@ def visitor(browser: Browser, element_server: Gunicorn) -> Iterator[Visitor]:
     yield visitor
     context.close()
     # An error of the network is the test's doing.
-    complaints = [text for text in visitor.complaints if "Failed to load resource" not in text]
+    complaints = [text for text in visitor.log if "Failed to load resource" not in text]
     assert complaints == []
 
 

@@ -23,7 +23,7 @@ from proxy import Proxy
 from redis_server import RedisServer
 
 from feedback_blueprint.checks import Finding
-from feedback_blueprint.model import ANYONE, Ballot, Message
+from feedback_blueprint.model import ANYONE, Message, VoteRequest
 from feedback_blueprint.stores import (
     RedisStore,
     SQLiteStore,
@@ -164,7 +164,7 @@ def test_a_new_relic_that_does_not_answer(collector: Collector, tmp_path: Path) 
     url = f"sqlite:///{tmp_path}/feedback.db"
     store = store_from_url(url, timeout=5, instance_path="", key="KEY")
     store.stash("fb:m", Message("0" * 32), timedelta(days=1))
-    store.vote("fb:m", [ANYONE], Ballot(b"[1]", 20, "fb:!outbox:tests"))
+    store.vote("fb:m", [ANYONE], VoteRequest(b"[1]", 20, "fb:!outbox:tests"))
     with collector.held():
         status, found = check(collector, url, startup_timeout=1)
     assert status == 1

@@ -18,7 +18,7 @@ from feedback_blueprint import FeedbackBlueprint, stores
 from feedback_blueprint.checks import Finding
 from feedback_blueprint.cli import Progress, description, table
 from feedback_blueprint.errors import StoreUnavailable
-from feedback_blueprint.model import Message, Shown, Standing
+from feedback_blueprint.model import Message, Shown, StoredVote
 from feedback_blueprint.testing import capture_feedback
 
 
@@ -235,8 +235,8 @@ def test_findings_are_set_out_in_columns_with_what_to_do_about_the_bad_ones():
 def test_a_message_is_set_out_with_its_votes():
     message = Message("f" * 32, b"\x01\x02", {"model": "m"}, "text")
     votes = {
-        b"\x01\x02": Standing(message, 2, b'["good"]'),
-        b"": Standing(message, 1, b"null", undelivered_since=1_795_921_200_000),
+        b"\x01\x02": StoredVote(message, 2, b'["good"]'),
+        b"": StoredVote(message, 1, b"null", undelivered_since=1_795_921_200_000),
     }
     vote = {"rating": "good", "category": None, "message": None, "metadata": None}
     assert description(Shown(message, 90.0, 900.0, votes), ttl=100).split("\n") == [

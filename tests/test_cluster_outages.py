@@ -19,7 +19,7 @@ from redis_cluster import RedisCluster
 from redis_sentinel import RedisSentinel
 
 from feedback_blueprint.errors import StoreUnavailable
-from feedback_blueprint.model import ANYONE, Ballot, Message
+from feedback_blueprint.model import ANYONE, Message, VoteRequest
 from feedback_blueprint.stores import RedisStore
 from feedback_blueprint.stores.redis import client as redis_client
 from feedback_blueprint.stores.redis.errors import ONE_NODE
@@ -76,7 +76,7 @@ def test_a_node_of_a_cluster_keeps_back_no_vote_of_the_others_that_is_to_be_deli
     outbox, keys = "fb:!outbox:tests", [f"fb:m{number}" for number in range(30)]
     for key in keys:
         store.stash(key, Message("t"), timedelta(days=1))
-        store.vote(key, [ANYONE], Ballot(b"[1]", 20, outbox))
+        store.vote(key, [ANYONE], VoteRequest(b"[1]", 20, outbox))
     node = cluster.nodes[1]
     its_own = {key for key in keys if cluster.node_of(key) is node}
 
@@ -100,7 +100,7 @@ def test_votes_on_the_other_nodes_are_taken_over_and_unmarked_while_one_is_out(
     keys = [f"m{number}" for number in range(60)]
     for key in keys:
         assert store.stash(key, Message("f" * 32), timedelta(days=1))
-    marks = [store.vote(key, [ANYONE], Ballot(b"[1]", 20, OUTBOX, 0)).mark for key in keys]
+    marks = [store.vote(key, [ANYONE], VoteRequest(b"[1]", 20, OUTBOX, 0)).mark for key in keys]
     others = {key for key in keys if cluster.node_of(key) is not node}
     assert others < set(keys)
     with getattr(node, fault)():
@@ -148,7 +148,7 @@ def test_a_cluster_without_a_node_is_out_as_a_whole() -> None:
     store = RedisStore.from_url("redis+cluster://127.0.0.1:1", TIMEOUT)
     with pytest.raises(StoreUnavailable, match=r"^Redis: ") as refused:
         store.read(["m"], [b""])
-    assert refused.value.unreachable == "whole"
+    assert refused.value.unreachable == "store"
 
 
 def test_a_slot_that_moves(cluster: RedisCluster, complaints: Callable[[], list[str]]) -> None:

@@ -23,7 +23,7 @@ from redis_sentinel import RedisSentinel
 from redis_server import RedisServer
 
 from feedback_blueprint.errors import StoreUnavailable
-from feedback_blueprint.model import ANYONE, Ballot, Message
+from feedback_blueprint.model import ANYONE, Message, VoteRequest
 from feedback_blueprint.stores import RedisStore
 from feedback_blueprint.stores.deadline import DEADLINE, Deadline
 from feedback_blueprint.stores.redis.client import Shared
@@ -127,7 +127,7 @@ def test_an_answer_that_nobody_waits_for_takes_no_longer_for_ever(site: Site) ->
     store, outbox = RedisStore.from_url(site.url, 0.25), "!outbox:slow"
     for number in range(20):
         store.stash(f"slow{number}", Message("t"), timedelta(days=1))
-        store.vote(f"slow{number}", [ANYONE], Ballot(b"[1]", 20, outbox))
+        store.vote(f"slow{number}", [ANYONE], VoteRequest(b"[1]", 20, outbox))
     begin = time.monotonic()
     with site.proxy.slow(drip=0.1), pytest.raises(StoreUnavailable):
         store.backlog(outbox)
@@ -149,7 +149,7 @@ def test_a_call_waits_for_a_connection_as_long_as_it_has_time(site: Site, soon_o
     with pytest.raises(StoreUnavailable) as refused:
         store.read(["m"], [ANYONE])
     assert time.monotonic() - begin < 5
-    assert refused.value.unreachable == "crowded"
+    assert refused.value.unreachable == "turn"
     taken.disconnect()
 
 

@@ -604,7 +604,7 @@ def test_a_part_of_the_store_that_is_out_keeps_back_its_own_marks_only(start, mo
         type(store).unmark(store, marks)
 
     with monkeypatch.context() as patch:
-        patch.setattr(store, "part_of", lambda key: str(key.endswith(out)))
+        patch.setattr(store, "node_of", lambda key: str(key.endswith(out)))
         patch.setattr(store, "unmark", unmark)
         process.agent.harvest(*process.recorded)
         assert process.undelivered == 1

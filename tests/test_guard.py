@@ -13,9 +13,9 @@ import pytest
 from runbook import is_quoted
 
 from feedback_blueprint.errors import StoreUnavailable
-from feedback_blueprint.logs import Complaints
-from feedback_blueprint.model import Ballot, Message
-from feedback_blueprint.stores import Guard
+from feedback_blueprint.logs import ThrottledLog
+from feedback_blueprint.model import Message, VoteRequest
+from feedback_blueprint.stores import CircuitBreaker
 
 
 class Scripted:
@@ -26,7 +26,7 @@ class Scripted:
         self.asked = 0
         self.meanwhile: list[Callable[[], None]] = []
 
-    def part_of(self, key: str) -> str:
+    def node_of(self, key: str) -> str:
         return key[0].strip()
 
     def stash(self, *_: object, **__: object) -> bool:
@@ -56,7 +56,7 @@ def took():
 
 @pytest.fixture
 def guard(store, took):
-    return Guard(store, Complaints(), TIMEOUT, took.append)
+    return CircuitBreaker(store, ThrottledLog(), TIMEOUT, took.append)
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def stash(guard):
 
 
 @pytest.mark.parametrize(
-    ("unreachable", "asked"), [(None, 3), ("crowded", 3), ("part", 2), ("whole", 1)]
+    ("unreachable", "asked"), [(None, 3), ("turn", 3), ("node", 2), ("store", 1)]
 )
 def test_what_cannot_be_reached_is_asked_no_more(store, stash, unreachable, asked):
     store.error = StoreUnavailable("Gone.", unreachable=unreachable)
@@ -87,10 +87,10 @@ def test_what_cannot_be_reached_is_asked_no_more(store, stash, unreachable, aske
 
 
 def test_waiting_for_ones_turn_says_nothing_about_an_outage(store, stash, clock):
-    store.error = StoreUnavailable("Gone.", unreachable="part")
+    store.error = StoreUnavailable("Gone.", unreachable="node")
     stash("a")
     clock[0] += 2
-    store.error = StoreUnavailable("Full.", unreachable="crowded")
+    store.error = StoreUnavailable("Full.", unreachable="turn")
     stash("a")
     clock[0] -= 1.5
     assert not stash("a")
@@ -98,7 +98,7 @@ def test_waiting_for_ones_turn_says_nothing_about_an_outage(store, stash, clock)
 
 
 def test_a_store_that_answers_again_is_asked_by_all(store, stash, clock):
-    store.error = StoreUnavailable("Gone.", unreachable="whole")
+    store.error = StoreUnavailable("Gone.", unreachable="store")
     stash("a")
     store.error = None
     assert not stash("a")
@@ -111,7 +111,7 @@ def test_a_store_that_takes_long_to_fail_is_left_alone_for_as_long(store, stash,
     def resolve():
         clock[0] += 5
 
-    store.error = StoreUnavailable("Gone.", unreachable="whole")
+    store.error = StoreUnavailable("Gone.", unreachable="store")
     for attempt in (1, 2):
         store.meanwhile.append(resolve)
         stash("a")
@@ -125,7 +125,7 @@ def test_a_store_that_takes_long_to_fail_is_left_alone_for_as_long(store, stash,
 
 def test_the_parts_of_a_store_that_is_out_are_tried_in_turn(store, stash, clock):
     """Else each answer would wait for another part, as the first is to be tried again by then."""
-    store.error = StoreUnavailable("Gone.", unreachable="part")
+    store.error = StoreUnavailable("Gone.", unreachable="node")
     for part in "abcabcabc":
         store.meanwhile.append(lambda: clock.__setitem__(0, clock[0] + 1.01))
         stash(part)
@@ -135,14 +135,14 @@ def test_the_parts_of_a_store_that_is_out_are_tried_in_turn(store, stash, clock)
 CALLS = {
     "stash": lambda guard: guard.stash("a", Message("a"), timedelta(1)),
     "amend": lambda guard: guard.amend("a", Message("a")),
-    "vote": lambda guard: guard.vote("a", [b""], Ballot(b"[1]", b"attempt.", 20)),
+    "vote": lambda guard: guard.vote("a", [b""], VoteRequest(b"[1]", b"attempt.", 20)),
     "read": lambda guard: guard.read(["a"], [b""]),
 }
 
 
 @pytest.mark.parametrize(("call", "asked"), [("stash", 1), ("amend", 1), ("vote", 2), ("read", 2)])
 def test_who_votes_or_reads_tries_a_store_that_is_out_at_once(store, guard, call, asked):
-    store.error = StoreUnavailable("Gone.", unreachable="whole")
+    store.error = StoreUnavailable("Gone.", unreachable="store")
     for each in (call, call):
         with pytest.raises(StoreUnavailable):
             CALLS[each](guard)
@@ -151,7 +151,7 @@ def test_who_votes_or_reads_tries_a_store_that_is_out_at_once(store, guard, call
 
 @pytest.mark.parametrize("call", ["vote", "read"])
 def test_of_those_who_try_at_once_only_the_first_asks(store, guard, call):
-    store.error = StoreUnavailable("Gone.", unreachable="whole")
+    store.error = StoreUnavailable("Gone.", unreachable="store")
 
     def ask():
         with pytest.raises(StoreUnavailable):
@@ -164,7 +164,7 @@ def test_of_those_who_try_at_once_only_the_first_asks(store, guard, call):
 
 
 def test_who_waited_in_vain_for_a_turn_leaves_it_to_the_next(store, guard):
-    for unreachable in ("whole", "crowded", "crowded"):
+    for unreachable in ("store", "turn", "turn"):
         store.error = StoreUnavailable("Gone.", unreachable=unreachable)
         with pytest.raises(StoreUnavailable):
             CALLS["vote"](guard)
@@ -176,7 +176,7 @@ def test_who_was_stopped_while_asking_leaves_the_turn_to_the_next(store, guard):
     def stop():
         raise KeyboardInterrupt
 
-    store.error = StoreUnavailable("Gone.", unreachable="whole")
+    store.error = StoreUnavailable("Gone.", unreachable="store")
     with pytest.raises(StoreUnavailable):
         CALLS["vote"](guard)
     store.meanwhile.append(stop)
@@ -199,7 +199,7 @@ def test_an_outage_keeps_nothing_of_the_request_that_found_it(store, guard, capl
             CALLS["stash"](guard)
 
     found = []
-    store.error = StoreUnavailable("Gone.", unreachable="whole")
+    store.error = StoreUnavailable("Gone.", unreachable="store")
     find()
     store.error = None
     gc.collect()
@@ -207,7 +207,7 @@ def test_an_outage_keeps_nothing_of_the_request_that_found_it(store, guard, capl
 
 
 def test_a_store_that_has_no_parts_is_out_as_a_whole(store, stash):
-    store.error = StoreUnavailable("Gone.", unreachable="part")
+    store.error = StoreUnavailable("Gone.", unreachable="node")
     assert [stash(" 1"), stash("b1")] == [False] * 2
     assert store.asked == 1
 
@@ -218,7 +218,7 @@ def test_each_call_that_asks_the_store_is_measured(store, guard, stash, took, cl
 
     store.meanwhile.append(take)
     stash("a")
-    store.error = StoreUnavailable("Gone.", unreachable="whole")
+    store.error = StoreUnavailable("Gone.", unreachable="store")
     store.meanwhile.append(take)
     for _ in range(3):
         stash("a")
@@ -253,7 +253,7 @@ def test_a_store_that_is_back_is_logged_with_what_was_missed(store, guard, clock
             with pytest.raises(StoreUnavailable):
                 CALLS[call](guard)
 
-    store.error = StoreUnavailable("Gone.", unreachable="whole")
+    store.error = StoreUnavailable("Gone.", unreachable="store")
     fail("stash", 3)  # the first asks, the others do not
     fail("vote", 2)
     for call in "amend", "read":
@@ -290,7 +290,7 @@ def test_of_a_store_that_comes_and_goes_the_log_says_so_once_a_minute(
 
 
 def test_a_part_of_the_store_is_back_when_it_keeps_something(store, guard, stash, clock, caplog):
-    store.error = StoreUnavailable("Gone.", unreachable="part")
+    store.error = StoreUnavailable("Gone.", unreachable="node")
     stash("a")
     store.error = None
     clock[0] += 2

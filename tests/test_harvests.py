@@ -24,7 +24,7 @@ from runbook import is_quoted
 
 from feedback_blueprint.agent import harvests
 from feedback_blueprint.agent.harvests import Harvest
-from feedback_blueprint.logs import Complaints
+from feedback_blueprint.logs import ThrottledLog
 
 
 def test_the_agents_sender_takes_the_events_second_and_nothing_overrides_it():
@@ -163,7 +163,7 @@ def test_only_the_harvest_that_new_relic_wants_custom_events_in_has_them(
 
 def test_a_listener_that_fails_costs_the_agent_nothing(harvest_of, listener, caplog, monkeypatch):
     said = "A harvest of the agent was not followed."
-    monkeypatch.setattr(harvests, "QUIETLY", Complaints().quietly(said))
+    monkeypatch.setattr(harvests, "QUIETLY", ThrottledLog().quietly(said))
 
     def fail(*_):
         raise OSError("ours")

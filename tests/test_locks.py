@@ -6,19 +6,19 @@ import os
 import signal
 import threading
 
-from feedback_blueprint.per_process import OfProcess
+from feedback_blueprint.per_process import PerProcess
 from feedback_blueprint.stores.redis.client import Shared
 
 
 def test_threads_share_a_lock():
-    lock = OfProcess()
+    lock = PerProcess()
     with lock():
         assert not lock().acquire(blocking=False)
     assert lock().acquire(blocking=False)
 
 
 def test_a_child_has_a_lock_of_its_own():
-    lock = OfProcess()
+    lock = PerProcess()
     with lock():
         child = os.fork()
         if child == 0:
@@ -30,7 +30,7 @@ def test_a_child_has_a_lock_of_its_own():
 
 def test_a_lock_is_what_has_been_put_in_its_place_before_its_first_use(monkeypatch):
     """As gevent does in a worker, where the app was loaded before the fork."""
-    lock, reentrant = OfProcess(), OfProcess(reentrant=True)
+    lock, reentrant = PerProcess(), PerProcess(reentrant=True)
     monkeypatch.setattr(threading, "Lock", lambda: "a greenlet's")
     monkeypatch.setattr(threading, "RLock", lambda: "a greenlet's, too")
     assert (lock(), reentrant()) == ("a greenlet's", "a greenlet's, too")

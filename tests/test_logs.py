@@ -8,7 +8,7 @@ import pytest
 from hostile import Untold, raising
 
 from feedback_blueprint import logs
-from feedback_blueprint.logs import Complaints
+from feedback_blueprint.logs import ThrottledLog
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def clock(monkeypatch) -> list[float]:
 
 
 def test_each_kind_of_trouble_is_logged_once_a_minute(caplog, clock):
-    complaints = Complaints()
+    complaints = ThrottledLog()
     for kind in ("disk", "disk", "network", "disk"):
         complaints.warn(kind, "No %s.", kind)
     clock[0] += 59.9
@@ -36,7 +36,7 @@ def test_each_kind_of_trouble_is_logged_once_a_minute(caplog, clock):
 
 
 def test_another_cause_of_one_kind_is_logged_up_to_three_a_minute(caplog, clock):
-    complaints = Complaints()
+    complaints = ThrottledLog()
     for cause in ("host 1", "host 2", "port", "user", "host 3", "path"):
         complaints.warn("network", "No way: %s.", cause, cause=cause)
     assert caplog.messages == ["No way: host 1.", "No way: port.", "No way: user."]
@@ -49,18 +49,18 @@ def test_another_cause_of_one_kind_is_logged_up_to_three_a_minute(caplog, clock)
 
 def test_no_line_is_longer_than_a_thousand_characters(caplog):
     for number in (985, 986, 100_000):
-        Complaints().warn("context", "Is left out: %s", "x" * number)
+        ThrottledLog().warn("context", "Is left out: %s", "x" * number)
     assert [len(message) for message in caplog.messages] == [998, 999, 1003]
 
 
 def test_the_first_trouble_of_a_machine_that_has_just_started_is_logged(caplog, clock):
     clock[0] = 0.0
-    Complaints().warn("disk", "No disk.")
+    ThrottledLog().warn("disk", "No disk.")
     assert caplog.messages == ["No disk."]
 
 
 def test_each_type_of_what_goes_wrong_is_a_kind_of_its_own(caplog):
-    complaints = Complaints()
+    complaints = ThrottledLog()
     for error in (KeyError(), KeyError(), ValueError()):
         with complaints.quietly("Not %s.", "kept"):
             raise error
@@ -73,7 +73,7 @@ def test_each_type_of_what_goes_wrong_is_a_kind_of_its_own(caplog):
 
 @pytest.mark.parametrize("untold", [Untold(), Untold])
 def test_what_cannot_be_shown_is_not_handed_to_the_apps_handlers(caplog, untold):
-    Complaints().warn("ID", "Message ID %r cannot be used. %s", untold, "Why.")
+    ThrottledLog().warn("ID", "Message ID %r cannot be used. %s", untold, "Why.")
     assert caplog.messages == [
         "Message ID %r cannot be used. %s (what it names cannot be shown)",
     ]
@@ -84,15 +84,15 @@ def test_what_tells_the_process_to_end_is_obeyed_while_a_line_is_logged(monkeypa
         __repr__ = raising(KeyboardInterrupt)
 
     with pytest.raises(KeyboardInterrupt):
-        Complaints().warn("ID", "%r", Impatient())
+        ThrottledLog().warn("ID", "%r", Impatient())
     monkeypatch.setattr(logs.log, "warning", raising(SystemExit))
     with pytest.raises(SystemExit):
-        Complaints().warn("ID", "%r", 1)
+        ThrottledLog().warn("ID", "%r", 1)
 
 
 def test_where_no_room_is_left_to_say_so_nothing_is_said(caplog, monkeypatch):
     """At the end of the stack; which function finds none there depends on the Python."""
     monkeypatch.setattr(logs, "orders", raising(RecursionError))
-    with Complaints().quietly("Not kept."):
+    with ThrottledLog().quietly("Not kept."):
         raise RecursionError
     assert caplog.messages == []

@@ -69,7 +69,7 @@ def test_outside_of_a_request_a_message_is_not_kept_for_anybody(
         assert_not_kept(feedback.stash("m"), caplog)
         assert votes.show("m") is None
         assert counted == ["StashesMissed"]
-        votes.complaints._kinds.clear()
+        votes.log._kinds.clear()
         assert_not_kept(feedback.capture().stash("m"), caplog)
         assert votes.show("m") is None
 

@@ -111,7 +111,7 @@ def test_who_finds_all_connections_in_use_learns_nothing_about_the_store(
     connection = store._client.connection_pool.get_connection()
     with pytest.raises(StoreUnavailable) as refused:
         store.read(["m"], [b""])
-    assert refused.value.unreachable == "crowded"
+    assert refused.value.unreachable == "turn"
     store._client.connection_pool.release(connection)
     assert store.read(["m"], [b""]) == [None]
 

@@ -22,7 +22,7 @@ from redis_cluster import RedisCluster
 from redis_server import RedisServer
 
 from feedback_blueprint.errors import ConfigurationError, StoreUnavailable
-from feedback_blueprint.model import Ballot, Message
+from feedback_blueprint.model import Message, VoteRequest
 from feedback_blueprint.stores import store_from_url
 from feedback_blueprint.testing import capture_feedback
 
@@ -254,7 +254,7 @@ def test_a_script_that_redis_has_forgotten_is_told_again(site: Site) -> None:
     store = store_from_url(site.url, timeout=TIMEOUT, instance_path="", key="KEY")
     store.stash("forgotten", Message("a"), timedelta(days=1))
     site.server.ask("SCRIPT", "FLUSH")
-    ballot = Ballot(b"[1]", 20)
+    ballot = VoteRequest(b"[1]", 20)
     assert store.vote("forgotten", [b""], ballot).status == "accepted"
 
 

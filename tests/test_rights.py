@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from outage import PASSWORD, TIMEOUT, Chat, with_password
 
-from feedback_blueprint.model import ANYONE, Ballot, Message
+from feedback_blueprint.model import ANYONE, Message, VoteRequest
 from feedback_blueprint.stores import RedisStore
 from feedback_blueprint.stores.redis.errors import RIGHTS
 from feedback_blueprint.testing import capture_feedback
@@ -44,7 +44,7 @@ def test_with_the_rights_that_a_remedy_names_all_works(
         assert (forgotten.exit_code, message_id in forgotten.stdout) == (0, True), forgotten.output
     store = RedisStore.from_url(chat.app.config["FEEDBACK_STORE_URL"], TIMEOUT)
     store.stash("fb:m", Message("t"), timedelta(days=1))
-    mark = store.vote("fb:m", [ANYONE], Ballot(b"[1]", 20, "fb:!outbox:tests")).mark
+    mark = store.vote("fb:m", [ANYONE], VoteRequest(b"[1]", 20, "fb:!outbox:tests")).mark
     assert [each.mark for each in store.take("fb:!outbox:tests", 60, 10)] == [mark]
     store.unmark([mark])
     assert store.backlog("fb:!outbox:tests").votes == 0

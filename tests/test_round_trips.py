@@ -10,7 +10,7 @@ import pytest
 from redis_cluster import RedisCluster
 from redis_server import RedisServer
 
-from feedback_blueprint.model import ANYONE, Ballot, Mark, Message
+from feedback_blueprint.model import ANYONE, Mark, Message, VoteRequest
 from feedback_blueprint.stores import store_from_url
 
 OUTBOX = "!outbox:tests"
@@ -66,12 +66,12 @@ def test_another_raters_message_takes_as_many_commands_as_none(redis_server, rat
     ann, bob = b"a" * 16, b"b" * 16
     store.stash("ann's", Message("f" * 32, ann, {"model": "m" * 255}, "text"), timedelta(days=1))
     if rated:
-        store.vote("ann's", [ann], Ballot(b"[1]", 20))
+        store.vote("ann's", [ann], VoteRequest(b"[1]", 20))
     took = []
     for key in "warm", "ann's", "none":
         with watched(redis_server, scripts=True) as seen:
             assert store.read([key], [bob]) == [None]
-            assert store.vote(key, [bob], Ballot(b"[1]", 20)).status == "unknown"
+            assert store.vote(key, [bob], VoteRequest(b"[1]", 20)).status == "unknown"
             took.append(len([name for name in seen() if name not in BESIDE]))
     assert took[1] == took[2] == 8, "a script, the time, the type and the beginning; twice"
 
@@ -82,8 +82,8 @@ def test_an_answer_made_again_takes_no_more_commands_if_votes_on_many_before_wai
 
     def make_again_and_vote(number: int) -> None:
         message = Message("t", ANYONE, nonce=b"%8d" % number)
-        assert store.stash("m", message, timedelta(days=1), instead_of=[ANYONE])
-        store.vote("m", [ANYONE], Ballot(b"[1]", 20, OUTBOX, 60))
+        assert store.stash("m", message, timedelta(days=1), may_replace=[ANYONE])
+        store.vote("m", [ANYONE], VoteRequest(b"[1]", 20, OUTBOX, 60))
 
     took = []
     for number in range(50):
@@ -116,7 +116,7 @@ def test_a_message_in_a_cluster_is_served_by_one_node(redis_cluster: RedisCluste
 
     def serve(key: str) -> None:
         store.stash(key, Message("t"), timedelta(days=1))
-        outcome = store.vote(key, [ANYONE], Ballot(b"[1]", 20, OUTBOX, 60))
+        outcome = store.vote(key, [ANYONE], VoteRequest(b"[1]", 20, OUTBOX, 60))
         store.unmark([outcome.mark])
         store.read([key], [ANYONE])
 
@@ -136,7 +136,7 @@ def test_a_cluster_is_not_asked_which_keys_a_script_has(redis_cluster: RedisClus
     marks = []
     for key in keys:
         store.stash(key, Message("t"), timedelta(days=1))
-        marks.append(store.vote(key, [ANYONE], Ballot(b"[1]", 20, OUTBOX, 0)).mark)
+        marks.append(store.vote(key, [ANYONE], VoteRequest(b"[1]", 20, OUTBOX, 0)).mark)
     with ExitStack() as stack:
         nodes = [stack.enter_context(watched(node)) for node in redis_cluster.nodes]
         store.read(keys, [ANYONE])

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from feedback_blueprint.model import Ballot, Message
+from feedback_blueprint.model import Message, VoteRequest
 from feedback_blueprint.stores import SQLiteStore
 from feedback_blueprint.stores.sqlite.client import Client
 from feedback_blueprint.stores.sqlite.layout import STASH, row_of
@@ -159,7 +159,7 @@ def test_votes_of_several_processes_make_revisions_without_gap(tmp_path: Path) -
     stash(stores[0], "m")
 
     def vote(number: int) -> int:
-        ballot = Ballot(b"[%d]" % number, max_revisions=1000)
+        ballot = VoteRequest(b"[%d]" % number, max_revisions=1000)
         return stores[number % 2].vote("m", [b""], ballot).revision
 
     with ThreadPoolExecutor(2) as pool:

@@ -206,7 +206,7 @@ def test_whose_turn_does_not_come_is_refused(tmp_path: Path) -> None:
     with ThreadPoolExecutor(1) as another, store._connected():
         refused = another.submit(store.read, ["m"], [b""]).exception()
     assert isinstance(refused, StoreUnavailable)
-    assert refused.unreachable == "crowded"
+    assert refused.unreachable == "turn"
     assert store.read(["m"], [b""]) == [None]
 
 
@@ -217,7 +217,7 @@ def test_who_asks_in_the_midst_of_its_own_call_is_refused_at_once(tmp_path: Path
         with soon(), pytest.raises(StoreUnavailable, match="Close streams") as refused:
             store.read(["m"], [b""])
         assert execute("SELECT 1").fetchone() == (1,), "the connection is still the first one's"
-    assert refused.value.unreachable == "crowded"
+    assert refused.value.unreachable == "turn"
     assert store.read(["m"], [b""]) == [None]
 
 

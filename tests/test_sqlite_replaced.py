@@ -19,7 +19,7 @@ import pytest
 from runbook import is_quoted
 
 from feedback_blueprint.errors import StoreUnavailable
-from feedback_blueprint.model import Ballot, Message
+from feedback_blueprint.model import Message, VoteRequest
 from feedback_blueprint.stores import SQLiteStore
 from feedback_blueprint.stores.sqlite import client as sqlite_client
 
@@ -33,7 +33,7 @@ def serve(path: Path, asked: Connection) -> None:
         if what == "stash":
             asked.send(store.stash(key, Message("0" * 32), timedelta(days=1)))
         else:
-            asked.send(store.vote(key, [b""], Ballot(b"[1]", 20)).status)
+            asked.send(store.vote(key, [b""], VoteRequest(b"[1]", 20)).status)
 
 
 class Worker:

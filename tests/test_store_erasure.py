@@ -17,11 +17,11 @@ from feedback_blueprint.model import (
     ANYONE,
     RETRACTED,
     Backlog,
-    Ballot,
     Kept,
     KeptVote,
     Message,
-    Standing,
+    StoredVote,
+    VoteRequest,
 )
 from feedback_blueprint.stores import (
     RedisStore,
@@ -38,7 +38,7 @@ ANYONES = Message("f" * 32, context={"n": 1}, content="for anyone")
 
 
 def vote(store, key, rater, vote=b'["good"]', *, ttl=timedelta(days=30), outbox=OUTBOX):
-    return store.vote(key, [rater], Ballot(vote, 20, outbox, 0, ttl))
+    return store.vote(key, [rater], VoteRequest(vote, 20, outbox, 0, ttl))
 
 
 def new(owner=ANN, **fields):
@@ -98,7 +98,7 @@ def test_what_is_forgotten_is_all_that_is_kept_of_a_rater_and_nothing_else(store
     assert without_times(sorted(removed)) == without_times(found)
     assert kept(store, EVE, ANN) == ([], 1)
     assert store.read(["a", "b"], [ANN]) == [None, None]
-    assert store.read(["c"], [ANN]) == [Standing(ANYONES._replace(content=None))]
+    assert store.read(["c"], [ANN]) == [StoredVote(ANYONES._replace(content=None))]
     shown = store.show("c")
     assert shown.message == ANYONES
     assert shown.votes.keys() == {BOB, ANYONE}
@@ -130,7 +130,7 @@ def test_a_vote_on_a_message_that_was_replaced_is_forgotten_too(store, owner):
     messages = [new(owner, context={"n": n}) for n in range(3)]
     times = []
     for number, message in enumerate(messages):
-        store.stash("m", message, WEEK, instead_of=[owner])
+        store.stash("m", message, WEEK, may_replace=[owner])
         if number < 2:
             times.append(vote(store, "m", ANN, b"[%d]" % number).cast_at)
             if owner == ANYONE:
@@ -165,7 +165,7 @@ def test_nothing_is_left_of_a_replaced_message_whose_only_vote_is_forgotten(stor
     store.stash("m", ANYONES, WEEK)
     vote(store, "m", ANN)
     message = new(ANYONE)
-    store.stash("m", message, WEEK, instead_of=[ANYONE])
+    store.stash("m", message, WEEK, may_replace=[ANYONE])
     assert len(forget(store, "m")) == 1
     if isinstance(store, RedisStore):
         assert store._client.hkeys("m") == [b"m", b"f"]

@@ -6,10 +6,10 @@ import time
 from datetime import timedelta
 
 import pytest
-from contract import ANN, BOB, MONTH, TRACE_ID, WEEK, cast
+from contract import ANN, BOB, DEFAULT_VOTE_TTL, TRACE_ID, WEEK, cast
 from processes import wait_until
 
-from feedback_blueprint.model import ANYONE, RETRACTED, Message, Outcome, Standing
+from feedback_blueprint.model import ANYONE, RETRACTED, Message, StoredVote, VoteResult
 from feedback_blueprint.stores import store_from_url
 
 SHORT = timedelta(milliseconds=500)
@@ -30,12 +30,12 @@ def test_after_its_time_a_message_is_there_for_who_has_a_vote_on_it_alone(store,
     for stranger in BOB, ANYONE:
         assert store.read(["m"], [stranger]) == [None]
         for vote in b"[1]", RETRACTED:
-            assert cast(store, vote, raters=(stranger,)) == Outcome("unknown")
+            assert cast(store, vote, raters=(stranger,)) == VoteResult("unknown")
     known = message._replace(content=None)
-    assert store.read(["m"], [ANN]) == [Standing(known, 1, b'["good"]', voter=ANN)]
+    assert store.read(["m"], [ANN]) == [StoredVote(known, 1, b'["good"]', voter=ANN)]
     assert cast(store, b"[2]", raters=(ANN,))[:3] == ("accepted", 2, known)
     assert cast(store, RETRACTED, raters=(ANN,))[:2] == ("accepted", 3)
-    assert store.read(["m"], [ANN]) == [Standing(known, 3, RETRACTED, voter=ANN)]
+    assert store.read(["m"], [ANN]) == [StoredVote(known, 3, RETRACTED, voter=ANN)]
     assert cast(store, b"[2]", raters=(ANN,))[:2] == ("accepted", 4)
     assert store.read(["m"], [BOB]) == [None]
     assert store.show("m").rateable_for < 0
@@ -59,14 +59,16 @@ def test_a_key_is_taken_for_as_long_as_a_vote_is_kept(store):
     assert not store.stash("m", Message("f" * 32), WEEK)
     expire(store, ANN)
     assert store.stash("m", Message("f" * 32), WEEK)
-    assert store.read(["m"], [ANN]) == [Standing(Message("f" * 32))]
+    assert store.read(["m"], [ANN]) == [StoredVote(Message("f" * 32))]
 
 
 def test_a_vote_that_is_too_old_is_as_if_it_were_not_there(store):
     store.stash("m", Message(TRACE_ID), WEEK)
     cast(store, b"[1]", raters=(ANN,))
     cast(store, b"[2]", raters=(ANN,))
-    wait_until(lambda: store.read(["m"], [ANN], SHORT) == [Standing(Message(TRACE_ID))], "too old")
+    wait_until(
+        lambda: store.read(["m"], [ANN], SHORT) == [StoredVote(Message(TRACE_ID))], "too old"
+    )
     assert cast(store, RETRACTED, raters=(ANN,), ttl=SHORT)[:2] == ("unchanged", 0)
     assert store.read(["m"], [ANN])[0].revision == 2, "by another's time it is there"
     assert cast(store, b"[2]", raters=(ANN,), ttl=SHORT, limit=1)[:2] == ("accepted", 1)
@@ -77,7 +79,9 @@ def test_a_vote_that_is_too_old_holds_no_newer_one_under_its_hash(store):
     store.stash("m", Message(TRACE_ID), WEEK)
     cast(store, raters=(ANN,))
     raters = BOB, ANN
-    wait_until(lambda: store.read(["m"], raters, SHORT) == [Standing(Message(TRACE_ID))], "too old")
+    wait_until(
+        lambda: store.read(["m"], raters, SHORT) == [StoredVote(Message(TRACE_ID))], "too old"
+    )
     assert cast(store, raters=raters, ttl=SHORT)[:2] == ("accepted", 1)
     assert store.read(["m"], raters)[0].voter == BOB
 
@@ -109,8 +113,8 @@ def test_a_vote_keeps_its_message_for_its_own_time_and_shortens_none(store, cont
     kept(1000)
     cast(store, b"[3]", ttl=timedelta(seconds=100))
     kept(1000)
-    cast(store, RETRACTED, ttl=MONTH)
-    kept(MONTH.total_seconds())
+    cast(store, RETRACTED, ttl=DEFAULT_VOTE_TTL)
+    kept(DEFAULT_VOTE_TTL.total_seconds())
 
 
 def test_what_is_amended_can_be_rated_and_is_kept_as_long_as_before(store):
@@ -159,4 +163,4 @@ def test_what_has_expired_goes_without_traffic(new_store_url, monkeypatch):
 def test_to_clean_up_is_no_harm_to_what_lives(store):
     store.stash("m", Message(TRACE_ID), WEEK)
     store.clean_up()
-    assert store.read(["m"], [ANN]) == [Standing(Message(TRACE_ID))]
+    assert store.read(["m"], [ANN]) == [StoredVote(Message(TRACE_ID))]

@@ -18,7 +18,7 @@ from redis.crc import key_slot
 from redis_cluster import RedisCluster
 
 from feedback_blueprint.errors import StoreUnavailable
-from feedback_blueprint.model import ANYONE, RETRACTED, Backlog, Ballot, Message
+from feedback_blueprint.model import ANYONE, RETRACTED, Backlog, Message, VoteRequest
 from feedback_blueprint.stores import RedisStore, sqlite, store_from_url
 from feedback_blueprint.stores.redis.layout import pack_time
 from feedback_blueprint.stores.redis.outboxes import near, node_of, shares
@@ -72,7 +72,7 @@ def test_many_leases_and_marks_are_renewed_ended_and_taken_off_at_once(store, mo
     for number in range(5):
         store.stash(f"m{number}", Message(TRACE_ID), WEEK)
         voter, lease = [(ANN, 0), (BOB, 60)][number % 2]
-        marks.append(store.vote(f"m{number}", [voter], Ballot(b"[1]", 20, OUTBOX, lease)).mark)
+        marks.append(store.vote(f"m{number}", [voter], VoteRequest(b"[1]", 20, OUTBOX, lease)).mark)
     room = 64 * len(marks)  # they may be in one of a cluster's outboxes
     assert take(store, room, held=marks) == []
     taken = take(store, room, let_go=marks)
@@ -101,7 +101,7 @@ def test_what_is_let_go_is_anybodys_at_once(store, message):
 def test_no_more_is_taken_than_there_is_room_for(store):
     for number in range(5):
         store.stash(f"m{number}", Message(TRACE_ID), WEEK)
-        store.vote(f"m{number}", [ANYONE], Ballot(b"[1]", 20, OUTBOX, 0))
+        store.vote(f"m{number}", [ANYONE], VoteRequest(b"[1]", 20, OUTBOX, 0))
     assert take(store, 0) == []
     taken = []
     while some := take(store, 2):
@@ -155,7 +155,7 @@ def test_a_retraction_is_marked_too(store, message):
 
 def test_what_leaves_nothing_to_deliver_leaves_no_mark(store, message):
     assert cast(store, RETRACTED, lease=0).status == "unchanged"
-    assert store.vote("x", [ANYONE], Ballot(b"[1]", 20, OUTBOX)).status == "unknown"
+    assert store.vote("x", [ANYONE], VoteRequest(b"[1]", 20, OUTBOX)).status == "unknown"
     assert cast(store, lease=0, outbox=None).status == "accepted"
     assert cast(store, b"[2]", limit=1, lease=0).status == "too-many"
     assert store.backlog(OUTBOX) == Backlog(0, None)
@@ -181,7 +181,7 @@ def test_a_mark_is_that_of_the_owners_hash(store):
 def test_a_mark_may_have_any_name(store):
     key, voter = "an 1 2 ünusual {id}: ", b" 1 2 \0\n\xff\r\t: {x} "
     store.stash(key, Message(TRACE_ID), WEEK)
-    mark = store.vote(key, [voter], Ballot(b"[1]", 20, OUTBOX, 0)).mark
+    mark = store.vote(key, [voter], VoteRequest(b"[1]", 20, OUTBOX, 0)).mark
     assert mark[1:3] == (key, voter)
     assert [each.mark for each in take(store)] == [mark]
     store.unmark([mark])
@@ -236,7 +236,7 @@ def test_of_many_that_take_at_once_each_vote_goes_to_one(store):
     keys = [f"m{number}" for number in range(60)]
     for key in keys:
         store.stash(key, Message(TRACE_ID), WEEK)
-        store.vote(key, [ANYONE], Ballot(b"[1]", 20, OUTBOX, 0))
+        store.vote(key, [ANYONE], VoteRequest(b"[1]", 20, OUTBOX, 0))
     with ThreadPoolExecutor(8) as pool:
         taken = [
             each.mark.key for some in pool.map(lambda _: take(store, 64), range(8)) for each in some
@@ -251,7 +251,7 @@ def test_a_vote_on_a_message_of_a_newer_version_is_left_to_that(redis_server):
     for key in "mn":
         store.stash(key, Message(TRACE_ID), WEEK)
     theirs = cast(store, lease=0).mark
-    ours = store.vote("n", [ANYONE], Ballot(b"[1]", 20, OUTBOX, 0)).mark
+    ours = store.vote("n", [ANYONE], VoteRequest(b"[1]", 20, OUTBOX, 0)).mark
     with redis_server.client(url) as client:
         head = client.hget("m", "m")
         client.hset("m", "m", b"\7" * 17)
@@ -445,7 +445,7 @@ def test_a_node_that_fails_keeps_back_no_mark_of_the_others(
     marks = []
     for key in "abcdef":
         store.stash(key, Message(TRACE_ID), WEEK)
-        marks.append(store.vote(key, [ANYONE], Ballot(b"[1]", 20, OUTBOX, 60)).mark)
+        marks.append(store.vote(key, [ANYONE], VoteRequest(b"[1]", 20, OUTBOX, 60)).mark)
     nodes = [redis_cluster.node_of(mark.outbox) for mark in marks]
     unmark = store._unmark
 
@@ -510,7 +510,7 @@ def test_in_a_cluster_votes_are_spread_like_their_messages(redis_cluster: RedisC
     for number in range(300):
         key = f"m{number}"
         store.stash(key, Message(TRACE_ID), WEEK)
-        outbox = store.vote(key, [ANYONE], Ballot(b"[1]", 20, OUTBOX, 60)).mark.outbox
+        outbox = store.vote(key, [ANYONE], VoteRequest(b"[1]", 20, OUTBOX, 60)).mark.outbox
         assert redis_cluster.node_of(outbox) is redis_cluster.node_of(key)
         nodes[redis_cluster.node_of(outbox).port] += 1
     assert len(nodes) == 3

@@ -13,7 +13,7 @@ import pytest
 from contract import ANN, BOB, OUTBOX, TRACE_ID, WEEK, cast
 from processes import wait_until
 
-from feedback_blueprint.model import ANYONE, RETRACTED, Backlog, Ballot, Message, Standing
+from feedback_blueprint.model import ANYONE, RETRACTED, Backlog, Message, StoredVote, VoteRequest
 from feedback_blueprint.stores import RedisStore, SQLiteStore, sqlite, store_from_url
 from feedback_blueprint.stores.redis.layout import pack_time
 
@@ -25,7 +25,7 @@ def new(number=1, owner=ANN, **fields):
 
 
 def replace(store, message, *raters, ttl=WEEK):
-    return store.stash("m", message, ttl, instead_of=raters or (message.owner,))
+    return store.stash("m", message, ttl, may_replace=raters or (message.owner,))
 
 
 def take(store, votes):
@@ -63,7 +63,7 @@ def test_it_is_a_new_message_without_votes(store, content, old_content, votes):
     assert (shown.message, shown.votes) == (message, {})
     for left in shown.rateable_for, shown.expires_in:
         assert WEEK.total_seconds() - 60 < left <= WEEK.total_seconds()
-    assert store.read(["m"], [ANN]) == [Standing(message._replace(content=None))]
+    assert store.read(["m"], [ANN]) == [StoredVote(message._replace(content=None))]
     assert cast(store, RETRACTED, raters=(ANN,))[:2] == ("unchanged", 0)
     assert cast(store, b"[1]", raters=(ANN,), limit=1)[:2] == ("accepted", 1)
     assert store.backlog(OUTBOX).votes == 1
@@ -74,7 +74,7 @@ def test_it_belongs_to_its_raters_first_hash(store):
     message = new(owner=BOB)
     assert replace(store, message, BOB, ANN)
     assert store.read(["m"], [ANN]) == [None]
-    assert store.read(["m"], [BOB]) == [Standing(message)]
+    assert store.read(["m"], [BOB]) == [StoredVote(message)]
 
 
 @pytest.mark.parametrize("rated", [False, True])
@@ -96,7 +96,7 @@ def test_an_anonymous_visitors_message_is_any_visitors_to_replace(store):
     cast(store, raters=(BOB,))
     message = new(owner=ANYONE)
     assert replace(store, message)
-    assert store.read(["m"], [BOB]) == [Standing(message)]
+    assert store.read(["m"], [BOB]) == [StoredVote(message)]
 
 
 @pytest.mark.parametrize("content", [None, "text"])
@@ -274,7 +274,7 @@ def vote_all_along(url, name, end, results):
         if end.is_set():
             break
         vote = b'["%d",%d]' % (name, number)
-        outcome = store.vote("m", [ANN], Ballot(vote, 1_000_000, OUTBOX, 60))
+        outcome = store.vote("m", [ANN], VoteRequest(vote, 1_000_000, OUTBOX, 60))
         taken.append(
             (outcome.status, outcome.message.trace_id, outcome.revision, vote, outcome.mark)
         )

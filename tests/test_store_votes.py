@@ -6,9 +6,9 @@ import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from contract import ANN, BOB, MONTH, TRACE_ID, WEEK, cast
+from contract import ANN, BOB, DEFAULT_VOTE_TTL, TRACE_ID, WEEK, cast
 
-from feedback_blueprint.model import ANYONE, RETRACTED, Message, Outcome, Standing
+from feedback_blueprint.model import ANYONE, RETRACTED, Message, StoredVote, VoteResult
 
 
 def test_a_vote_on_an_unknown_message_leaves_no_trace(store):
@@ -20,7 +20,7 @@ def test_a_vote_on_an_unknown_message_leaves_no_trace(store):
 def test_a_message_is_its_owners_alone(store):
     store.stash("m", Message(TRACE_ID, ANN), WEEK)
     for stranger in ANYONE, BOB:
-        assert cast(store, raters=(stranger,)) == Outcome("unknown")
+        assert cast(store, raters=(stranger,)) == VoteResult("unknown")
         assert store.read(["m"], [stranger]) == [None]
     assert cast(store, raters=(ANN,)).status == "accepted"
 
@@ -36,7 +36,9 @@ def test_a_vote_on_an_anonymous_message_is_changed_under_the_hash_that_has_it(st
     """The app's key has been changed since."""
     store.stash("m", Message(TRACE_ID), WEEK)
     cast(store, raters=(ANN,))
-    assert store.read(["m"], [BOB, ANN]) == [Standing(Message(TRACE_ID), 1, b'["good"]', voter=ANN)]
+    assert store.read(["m"], [BOB, ANN]) == [
+        StoredVote(Message(TRACE_ID), 1, b'["good"]', voter=ANN)
+    ]
     assert cast(store, raters=(BOB, ANN)).status == "unchanged"
     changed = cast(store, b"[2]", raters=(BOB, ANN))
     assert (changed.status, changed.revision, changed.voter) == ("accepted", 2, ANN)
@@ -150,7 +152,7 @@ def test_all_that_is_kept_is_shown(store):
     message, rateable_for, expires_in, votes = store.show("m")
     assert message == Message(TRACE_ID, context={"model": "m"})
     assert WEEK.total_seconds() - 60 < rateable_for <= WEEK.total_seconds()
-    assert MONTH.total_seconds() - 60 < expires_in <= MONTH.total_seconds()
+    assert DEFAULT_VOTE_TTL.total_seconds() - 60 < expires_in <= DEFAULT_VOTE_TTL.total_seconds()
     assert {rater: standing[1:] for rater, standing in votes.items()} == {
         ANN: (1, b'["very good"]', None, ANN),
         BOB: (1, b"[2]", marked.cast_at, BOB),

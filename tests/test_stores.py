@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from processes import wait_until
 
 from feedback_blueprint.errors import StoreUnavailable
-from feedback_blueprint.model import ANYONE, Message, Standing
+from feedback_blueprint.model import ANYONE, Message, StoredVote
 from feedback_blueprint.stores import SQLiteStore, store_from_url
 from feedback_blueprint.stores.redis.layout import encode
 
@@ -89,7 +89,7 @@ def test_a_message_that_expired_is_unknown_and_its_key_free(store):
     assert cast(store, raters=(ANN,)).status == "unknown"
     assert store.show("m") is None
     assert store.stash("m", Message("f" * 32), WEEK)
-    assert store.read(["m"], [ANYONE])[0] == Standing(Message("f" * 32, ANYONE, {}))
+    assert store.read(["m"], [ANYONE])[0] == StoredVote(Message("f" * 32, ANYONE, {}))
     assert cast(store).revision == 1
     assert cast(store, b"[2]", raters=(ANN,)).revision == 1
 
@@ -138,8 +138,8 @@ def test_a_message_can_be_amended_before_and_after_its_first_vote(store):
     cast(store, raters=(ANN,))
     store.amend("m", amended._replace(content="text"))
     assert store.read(["m", "n"], [ANN]) == [
-        Standing(amended, 1, b'["good"]', voter=ANN),
-        Standing(Message(TRACE_ID)),
+        StoredVote(amended, 1, b'["good"]', voter=ANN),
+        StoredVote(Message(TRACE_ID)),
     ]
     assert store.show("m").message == amended._replace(content="text")
     store.amend("n", amended._replace(content="text"))
@@ -164,7 +164,7 @@ def test_a_message_that_is_another_is_not_amended(store, content, rated, trace_i
 @pytest.mark.parametrize("trace_id", [TRACE_ID, "not hex"])
 def test_a_message_is_amended_if_it_is_the_same_one(store, trace_id):
     message = Message(trace_id, ANN, {"n": 1}, nonce=b"12345678")
-    store.stash("m", message, WEEK, instead_of=[ANN])
+    store.stash("m", message, WEEK, may_replace=[ANN])
     store.amend("m", message._replace(context={}))
     assert store.show("m").message == message._replace(context={})
 
@@ -201,7 +201,7 @@ def test_what_others_keep_in_redis_is_no_message_and_left_alone(redis_server, co
             assert cast(store, raters=(rater,)).status == "unknown"
             assert store.read(["m"], [rater]) == [None]
         assert not store.stash("m", Message(TRACE_ID), WEEK)
-        assert not store.stash("m", Message(TRACE_ID), WEEK, instead_of=[ANYONE])
+        assert not store.stash("m", Message(TRACE_ID), WEEK, may_replace=[ANYONE])
         store.amend("m", Message(TRACE_ID))
         assert store.show("m") is None
         assert (client.dump("m"), client.pttl("m")) == (before, -1)
@@ -222,9 +222,9 @@ def test_what_a_newer_version_wrote_is_left_to_it(redis_server, command):
             with pytest.raises(StoreUnavailable, match="newer version") as refused:
                 act()
             assert "Install that version again" in refused.value.remedy
-        assert store.read(["m", "n"], [ANYONE]) == [None, Standing(Message(TRACE_ID))]
+        assert store.read(["m", "n"], [ANYONE]) == [None, StoredVote(Message(TRACE_ID))]
         assert not store.stash("m", Message(TRACE_ID), WEEK)
-        assert not store.stash("m", Message(TRACE_ID), WEEK, instead_of=[ANYONE])
+        assert not store.stash("m", Message(TRACE_ID), WEEK, may_replace=[ANYONE])
         store.amend("m", Message(TRACE_ID))
         assert client.dump("m") == before
 

@@ -18,7 +18,7 @@ from weakref import WeakSet
 
 import newrelic.agent
 
-from ..logs import Complaints, log
+from ..logs import ThrottledLog, logger
 from .metrics import METRICS
 
 EVENT = "LlmFeedbackMessage"
@@ -60,7 +60,7 @@ _listeners: WeakSet[Listener] = WeakSet()
 
 _running = threading.local()
 
-QUIETLY = Complaints().quietly("A harvest of the agent was not followed.")
+QUIETLY = ThrottledLog().quietly("A harvest of the agent was not followed.")
 """Keeps what goes wrong here from the agent, which would lose the harvest."""
 
 
@@ -68,7 +68,7 @@ def listen(listener: Listener) -> None:
     """Have a listener told of each harvest of this process, as long as it lives."""
     _listeners.add(listener)
     if not_there := missing():
-        log.warning("%s", what_it_means(not_there))
+        logger.warning("%s", what_it_means(not_there))
 
 
 @functools.cache

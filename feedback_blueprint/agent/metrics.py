@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 
 import newrelic.agent
 
-from ..per_process import OfProcess
+from ..per_process import PerProcess
 
 PREFIX = "Custom/Feedback/"
 
@@ -32,7 +32,7 @@ class Metrics:
     """Metrics of this process; what a parent kept is not its child's to tell."""
 
     def __init__(self) -> None:
-        self._lock = OfProcess(reentrant=True)  # the garbage collector may end a stream in here
+        self._lock = PerProcess(reentrant=True)  # the garbage collector may end a stream in here
         self._pid = os.getpid()
         self._kept: dict[str, Sum] = {}
 

@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from ..agent.agent import Headers
-from ..attributes import message_id_text, new_message_id, sort_out
+from ..attributes import message_id_text, new_message_id, valid_and_problems
 from ..errors import AgentNotRecording, StoreUnavailable
 from ..logs import Brief
 from ..model import Message
@@ -56,7 +56,7 @@ class Capture:
         self._announced = announced
         self._trace_id: str | None = None
         self._why_blind = "The agent failed."
-        with votes.complaints.quietly("The agent failed: a message made here cannot be rated."):
+        with votes.log.quietly("The agent failed: a message made here cannot be rated."):
             self._trace_id = votes.agent.trace_id()
             if self._trace_id is None:
                 try:
@@ -77,7 +77,7 @@ class Capture:
     def prepare_to_leave(self, blueprint: str) -> None:
         """Take along what another thread or process needs; the app knows the blueprint by name."""
         self._blueprint = blueprint
-        with self.votes.complaints.quietly("What is captured here has no trace to go on with."):
+        with self.votes.log.quietly("What is captured here has no trace to go on with."):
             self._headers = self.votes.agent.headers()
 
     @contextmanager
@@ -90,22 +90,22 @@ class Capture:
         a function, too.
         """
         text = "LLM events of %r do not join the feedback."
-        agent, complaints = self.votes.agent, self.votes.complaints
+        agent, log = self.votes.agent, self.votes.log
         end: Callable[..., object] = _nothing
-        with complaints.quietly(text, name):
+        with log.quietly(text, name):
             transaction = agent.resume(name, self._headers)
             transaction.__enter__()
             end = transaction.__exit__
             why = self._why_blind if self._trace_id is None else agent.why_apart(self._trace_id)
             if why:
-                complaints.warn(why, f"{text} %s", name, why)
+                log.warn(why, f"{text} %s", name, why)
         try:
             yield
         except BaseException as error:
-            with complaints.quietly(text, name):
+            with log.quietly(text, name):
                 end(type(error), error, error.__traceback__)
             raise
-        with complaints.quietly(text, name):
+        with log.quietly(text, name):
             end(None, None, None)
 
     def stash(
@@ -122,10 +122,10 @@ class Capture:
         It belongs to the rater of the request that was captured. Where there was none, or it was
         made for somebody else, `rater` says for whom.
         """
-        complaints = self.votes.complaints
-        with complaints.quietly("A message stashed by hand is not kept."):
+        log = self.votes.log
+        with log.quietly("A message stashed by hand is not kept."):
             valid: Context = {}
-            with complaints.quietly("The context of a message stashed by hand is left out."):
+            with log.quietly("The context of a message stashed by hand is left out."):
                 valid = self.valid(dict(context or {}))
             kept = self.keep(message_id, valid, content, rater, replace=replace)
             return kept[0] if kept else None
@@ -147,7 +147,7 @@ class Capture:
         votes = self.votes
         if self._trace_id is None:
             text = "A message cannot be rated: it has no trace ID. %s"
-            votes.complaints.warn(self._why_blind, text, self._why_blind)
+            votes.log.warn(self._why_blind, text, self._why_blind)
         raters = self._raters if isinstance(rater, EllipsisType) else votes.raters.of(rater)
         if raters is None:
             text = (
@@ -155,16 +155,14 @@ class Capture:
                 "anybody's. Outside of a request use stash(rater=...), or what capture() returned "
                 "in the request."
             )
-            votes.complaints.warn("owner", text)
+            votes.log.warn("owner", text)
         if self._trace_id is None or raters is None:
             votes.agent.count("StashesMissed")
             return None
         try:
             key = new_message_id() if message_id is None else message_id_text(message_id)
         except ValueError as error:
-            votes.complaints.warn(
-                "ID", "Message ID %r cannot be used. %s", Brief(message_id), error
-            )
+            votes.log.warn("ID", "Message ID %r cannot be used. %s", Brief(message_id), error)
             return None
         nonce = os.urandom(NONCE) if replace else b""
         kept = self._content_to_keep(content)
@@ -172,7 +170,7 @@ class Capture:
         try:
             if not votes.stash(key, message, raters if replace else ()):
                 text = REPLACED if replace else TAKEN
-                votes.complaints.warn(text, text, key)
+                votes.log.warn(text, text, key)
                 return None
         except StoreUnavailable:  # the store's guard has said so
             votes.agent.count("StashesMissed")
@@ -189,19 +187,19 @@ class Capture:
 
     def valid(self, context: Context) -> Context:
         """Return the entries that an event can carry, and say in the log what is left out."""
-        valid, problems = sort_out(context)
+        valid, problems = valid_and_problems(context)
         self.leave_out(problems)
         return valid
 
     def leave_out(self, problems: Mapping[str, str]) -> None:
         """Say in the log what is left out of a context, and why."""
         if problems:
-            self.votes.complaints.warn("context", "Of a context is left out: %s", problems)
+            self.votes.log.warn("context", "Of a context is left out: %s", problems)
 
     def _content_to_keep(self, content: object) -> str | None:
         if not self.votes.settings.store_message:
             return None
-        with self.votes.complaints.quietly("The text of a message is left out."):
+        with self.votes.log.quietly("The text of a message is left out."):
             if isinstance(content, str):
                 return content.encode(errors="replace").decode()
         return None

@@ -12,15 +12,15 @@ from typing import Any
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
-from ..attributes import RESERVED_NAME, new_message_id, sort_out
+from ..attributes import RESERVED_NAME, new_message_id, valid_and_problems
 from ..errors import ConfigurationError
-from ..logs import Complaints, Quietly
+from ..logs import Quietly, ThrottledLog
 from .capture import Capture, Context, MessageID
 
 STATUSES = frozenset(HTTPStatus)
 
 
-class Tracer:
+class DecoratedFunction:
     """One decorated function: everything about it that is known before it is called.
 
     What is done once the function has returned is done `with undisturbed`: nothing of it may reach
@@ -40,11 +40,11 @@ class Tracer:
         self.message_id = message_id
         self.context_of: Callable[[Any], Context] | None = context if callable(context) else None
         constant = {} if context is None or callable(context) else context
-        self._context, self._left_out = sort_out(constant)
+        self._context, self._left_out = valid_and_problems(constant)
         self.content_of = content
         self.replace = replace
         self._name = getattr(function, "__qualname__", type(function).__qualname__)
-        self._complaints = Complaints()
+        self._log = ThrottledLog()
         self.undisturbed = self._quietly()
         self._position = _position_of_message_id(function) if message_id is None else None
 
@@ -97,7 +97,7 @@ class Tracer:
             "attribute. Return or yield mappings or objects that do, give message_id= a function, "
             "or leave it out: the blueprint then mints an ID."
         )
-        self._complaints.warn("message_id", text, self._name, name, type(source).__name__)
+        self._log.warn("message_id", text, self._name, name, type(source).__name__)
         return None
 
     def stash(self, minted: MessageID | None, result: Any) -> None:
@@ -106,7 +106,7 @@ class Tracer:
         if status >= 400:
             if status not in STATUSES:
                 text = "A message of %s() is not kept: %s beside it is a status to Flask."
-                self._complaints.warn("status", text, self._name, status)
+                self._log.warn("status", text, self._name, status)
             return
         message_id = minted
         if self.message_id is not None:
@@ -138,7 +138,7 @@ class Tracer:
 
     def _quietly(self, why: str = "") -> Quietly:
         text = f"A message of %s() is not kept, or not whole.{why}"
-        return self._complaints.quietly(text, self._name)
+        return self._log.quietly(text, self._name)
 
 
 def check_arguments(message_id: Any, context: Any, content: Any) -> None:
@@ -157,7 +157,7 @@ def check_arguments(message_id: Any, context: Any, content: Any) -> None:
         raise ConfigurationError(
             f"context cannot be {context!r}. Give a mapping, or a function of the result."
         )
-    _, problems = sort_out(context)
+    _, problems = valid_and_problems(context)
     for name, problem in problems.items():
         if problem != RESERVED_NAME:  # ours wins, as over a context from a function
             raise ConfigurationError(f"context cannot hold {name!r}: {context[name]!r}. {problem}")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from flask import Response
 
-from ..logs import Complaints
+from ..logs import ThrottledLog
 
 HEADER = "X-Message-ID"
 
@@ -17,7 +17,7 @@ MAX_BYTES = 4096
 """Bytes of all these header lines: a proxy takes 4 to 8 KB of headers in all."""
 
 
-def announce(response: Response, message_ids: Sequence[str], complaints: Complaints) -> None:
+def announce(response: Response, message_ids: Sequence[str], log: ThrottledLog) -> None:
     """Put the IDs into headers, the last ones where they are too many for a client to take."""
     room = MAX_BYTES
     sent: list[str] = []
@@ -43,4 +43,4 @@ def announce(response: Response, message_ids: Sequence[str], complaints: Complai
             f"IDs in printable ASCII without commas or outer blanks, in {MAX_BYTES} bytes. "
             "Put their IDs into the body."
         )
-        complaints.warn("header", text, len(message_ids) - len(sent), len(message_ids))
+        log.warn("header", text, len(message_ids) - len(sent), len(message_ids))

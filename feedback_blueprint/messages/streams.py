@@ -10,7 +10,7 @@ from typing import Any
 
 from ..model import Message
 from .capture import MessageID
-from .decorated import Tracer
+from .decorated import DecoratedFunction
 
 
 class StreamFunction:
@@ -21,12 +21,12 @@ class StreamFunction:
 
     def __init__(
         self,
-        tracer: Tracer,
+        decorated: DecoratedFunction,
         function: Callable[..., Any],
-        follow: Callable[[Any, Follower], Any],
+        follow: Callable[[Any, StreamRecorder], Any],
     ) -> None:
         functools.update_wrapper(self, function)
-        self._tracer = tracer
+        self._decorated = decorated
         self._function = function
         self._follow = follow
 
@@ -43,22 +43,22 @@ class StreamFunction:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Stash, then return the stream."""
-        minted, args = self._tracer.mint(args, kwargs)
+        minted, args = self._decorated.mint(args, kwargs)
         stream = self._function(*args, **kwargs)
-        with self._tracer.undisturbed:
-            follower = Follower(self._tracer, minted)
-            if follower.needed:
-                stream = self._follow(stream, follower)
+        with self._decorated.undisturbed:
+            recorder = StreamRecorder(self._decorated, minted)
+            if recorder.needed:
+                stream = self._follow(stream, recorder)
         return stream
 
 
-def follow(stream: Generator[Any, Any, Any], follower: Follower) -> Generator[Any, Any, Any]:
+def follow(stream: Generator[Any, Any, Any], recorder: StreamRecorder) -> Generator[Any, Any, Any]:
     """Hand a stream through: what `yield from` does, with an eye on each item."""
     try:
         item = next(stream)
         while True:
-            with follower.undisturbed:
-                follower.see(item)
+            with recorder.undisturbed:
+                recorder.see(item)
             try:
                 sent = yield item
             except BaseException as error:
@@ -68,19 +68,19 @@ def follow(stream: Generator[Any, Any, Any], follower: Follower) -> Generator[An
     except StopIteration as stop:
         return stop.value
     finally:
-        with follower.undisturbed:
-            follower.end()
+        with recorder.undisturbed:
+            recorder.end()
 
 
 async def follow_async(
-    stream: AsyncGenerator[Any, Any], follower: Follower
+    stream: AsyncGenerator[Any, Any], recorder: StreamRecorder
 ) -> AsyncGenerator[Any, Any]:
     """Do the same for an async stream."""
     try:
         item = await _first_of(stream)
         while True:
-            with follower.undisturbed:
-                follower.see(item)
+            with recorder.undisturbed:
+                recorder.see(item)
             try:
                 sent = yield item
             except BaseException as error:
@@ -90,8 +90,8 @@ async def follow_async(
     except StopAsyncIteration:
         return
     finally:
-        with follower.undisturbed:
-            follower.end()
+        with recorder.undisturbed:
+            recorder.end()
 
 
 def _first_of(stream: AsyncGenerator[Any, Any]) -> Awaitable[Any]:
@@ -107,19 +107,19 @@ def _first_of(stream: AsyncGenerator[Any, Any]) -> Awaitable[Any]:
         sys.set_asyncgen_hooks(*hooks)
 
 
-class Follower:
+class StreamRecorder:
     """Follows one stream: the first item may carry ID and context, all of it is the content."""
 
-    def __init__(self, tracer: Tracer, minted: MessageID | None) -> None:
-        self.undisturbed = tracer.undisturbed
-        self._tracer = tracer
+    def __init__(self, decorated: DecoratedFunction, minted: MessageID | None) -> None:
+        self.undisturbed = decorated.undisturbed
+        self._decorated = decorated
         self._items: list[Any] | None = None
         self._kept: tuple[str, Message] | None = None
-        self._capture = tracer.capture()
-        if tracer.message_id is None:
-            context = {} if tracer.context_of else tracer.context_for(self._capture, None)
-            self._kept = self._capture.keep(minted, context, None, replace=tracer.replace)
-            self._fresh = self._kept is not None and tracer.context_of is not None
+        self._capture = decorated.capture()
+        if decorated.message_id is None:
+            context = {} if decorated.context_of else decorated.context_for(self._capture, None)
+            self._kept = self._capture.keep(minted, context, None, replace=decorated.replace)
+            self._fresh = self._kept is not None and decorated.context_of is not None
         else:
             self._fresh = True
         if self._capture.votes.settings.store_message and (self._kept or self._fresh):
@@ -139,15 +139,15 @@ class Follower:
             self._first(item)
 
     def _first(self, item: Any) -> None:
-        tracer, capture = self._tracer, self._capture
+        decorated, capture = self._decorated, self._capture
         if self._kept is None:
-            message_id = tracer.id_of(item)
+            message_id = decorated.id_of(item)
             if message_id is not None:
-                context = tracer.context_for(capture, item)
-                self._kept = capture.keep(message_id, context, None, replace=tracer.replace)
+                context = decorated.context_for(capture, item)
+                self._kept = capture.keep(message_id, context, None, replace=decorated.replace)
         else:
             key, message = self._kept
-            self._kept = key, message._replace(context=tracer.context_for(capture, item))
+            self._kept = key, message._replace(context=decorated.context_for(capture, item))
             capture.amend(*self._kept)
 
     def end(self) -> None:
@@ -155,7 +155,7 @@ class Follower:
         if self._items is None or self._kept is None:
             return
         key, message = self._kept
-        content = self._tracer.ask("content", self._tracer.content_of or _joined, self._items)
+        content = self._decorated.ask("content", self._decorated.content_of or _joined, self._items)
         self._capture.amend(key, message._replace(content=content))
 
 

@@ -10,66 +10,66 @@ from types import MethodType
 from typing import Any
 
 from ..errors import ConfigurationError
-from .decorated import Tracer
+from .decorated import DecoratedFunction
 from .streams import StreamFunction, follow, follow_async
 
 
-def trace(tracer_of: Callable[[Callable[..., Any]], Tracer], function: Any) -> Any:
+def trace(decorated_of: Callable[[Callable[..., Any]], DecoratedFunction], function: Any) -> Any:
     """Wrap a function as what it is; of what only holds one, the function inside.
 
     Raises `ConfigurationError` for what is no function.
     """
     if isinstance(function, (staticmethod, classmethod)):
-        return type(function)(trace(tracer_of, function.__func__))
+        return type(function)(trace(decorated_of, function.__func__))
     if isinstance(function, functools.partial):  # its arguments, an ID maybe, are the caller's
-        inside = trace(tracer_of, function.func)
+        inside = trace(decorated_of, function.func)
         held = functools.partial(inside, *function.args, **function.keywords)
         return functools.update_wrapper(held, function)
     if type(function) is MethodType:  # not what only passes for one
-        return MethodType(trace(tracer_of, function.__func__), function.__self__)
+        return MethodType(trace(decorated_of, function.__func__), function.__self__)
     if not callable(function):
         raise ConfigurationError(f"{function!r} is no function. Did you mean message_id=?")
-    wrapped = _wrap(tracer_of(function), function)
+    wrapped = _wrap(decorated_of(function), function)
     # What is no descriptor is no method of the class that holds it.
     return wrapped if hasattr(type(function), "__get__") else staticmethod(wrapped)
 
 
-def _wrap(tracer: Tracer, function: Callable[..., Any]) -> Callable[..., Any]:
+def _wrap(decorated: DecoratedFunction, function: Callable[..., Any]) -> Callable[..., Any]:
     """Wrap a plain function, an async one, a generator or an async generator."""
     if _runs_as(_is_iterable_coroutine, function):
 
         @types.coroutine
         @functools.wraps(function)
         def traced_coroutine(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-            minted, args = tracer.mint(args, kwargs)
+            minted, args = decorated.mint(args, kwargs)
             result = yield from function(*args, **kwargs)
-            with tracer.undisturbed:
-                tracer.stash(minted, result)
+            with decorated.undisturbed:
+                decorated.stash(minted, result)
             return result
 
         return traced_coroutine
     if _runs_as(inspect.isasyncgenfunction, function):
-        return StreamFunction(tracer, function, follow_async)
+        return StreamFunction(decorated, function, follow_async)
     if _runs_as(inspect.isgeneratorfunction, function):
-        return StreamFunction(tracer, function, follow)
+        return StreamFunction(decorated, function, follow)
     if _runs_as(inspect.iscoroutinefunction, function):
 
         @functools.wraps(function)
         async def traced_async(*args: Any, **kwargs: Any) -> Any:
-            minted, args = tracer.mint(args, kwargs)
+            minted, args = decorated.mint(args, kwargs)
             result = await function(*args, **kwargs)
-            with tracer.undisturbed:
-                tracer.stash(minted, result)
+            with decorated.undisturbed:
+                decorated.stash(minted, result)
             return result
 
         return traced_async
 
     @functools.wraps(function)
     def traced(*args: Any, **kwargs: Any) -> Any:
-        minted, args = tracer.mint(args, kwargs)
+        minted, args = decorated.mint(args, kwargs)
         result = function(*args, **kwargs)
-        with tracer.undisturbed:
-            tracer.stash(minted, result)
+        with decorated.undisturbed:
+            decorated.stash(minted, result)
         return result
 
     return traced

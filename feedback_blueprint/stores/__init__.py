@@ -8,19 +8,19 @@ from urllib.parse import unquote, urlsplit
 
 from ..errors import ConfigurationError
 from .base import Store
-from .breaker import FASTER, Guard, is_slow
+from .breaker import FASTER, CircuitBreaker, is_slow
 from .redis.client import SCHEMES, BadURL
 from .redis.store import RedisStore
 from .sqlite.store import SQLiteStore
 
 __all__ = [
     "FASTER",
-    "Guard",
+    "CircuitBreaker",
     "RedisStore",
     "SQLiteStore",
     "Store",
+    "check_store",
     "is_slow",
-    "refuse_what_is_no_store",
     "store_from_url",
 ]
 
@@ -63,7 +63,7 @@ def store_from_url(url: str | None, *, timeout: float, instance_path: str, key: 
     )
 
 
-def refuse_what_is_no_store(store: object) -> None:
+def check_store(store: object) -> None:
     """Raise `ConfigurationError` for a URL, a client or a class in place of a store."""
     if store is not None and (isinstance(store, type) or not hasattr(store, "vote")):
         raise ConfigurationError(

@@ -9,16 +9,16 @@ from typing import Protocol
 from ..checks import Finding
 from ..errors import StoreUnavailable
 from ..model import (
-    MONTH,
+    DEFAULT_VOTE_TTL,
     Backlog,
-    Ballot,
     Kept,
     Mark,
     Message,
-    Outcome,
     Shown,
-    Standing,
+    StoredVote,
     Undelivered,
+    VoteRequest,
+    VoteResult,
 )
 
 
@@ -41,7 +41,7 @@ class Store(Protocol):
     Every method raises `StoreUnavailable` where the store fails, and takes a bounded time.
     """
 
-    def part_of(self, key: str) -> str:
+    def node_of(self, key: str) -> str:
         """Return what keeps `key` and can be out on its own, such as a cluster's node; no I/O."""
         ...
 
@@ -50,7 +50,7 @@ class Store(Protocol):
         ...
 
     def stash(
-        self, key: str, message: Message, ttl: timedelta, *, instead_of: Sequence[bytes] = ()
+        self, key: str, message: Message, ttl: timedelta, *, may_replace: Sequence[bytes] = ()
     ) -> bool:
         """Keep a message; `False` where the key holds another one already.
 
@@ -91,7 +91,7 @@ class Store(Protocol):
         """Remove some of what has expired, if that does not go by itself."""
         ...
 
-    def vote(self, key: str, raters: Sequence[bytes], ballot: Ballot) -> Outcome:
+    def vote(self, key: str, raters: Sequence[bytes], vote_request: VoteRequest) -> VoteResult:
         """Cast a vote in one atomic step: find the message, compare, count, mark."""
         ...
 
@@ -120,8 +120,8 @@ class Store(Protocol):
         ...
 
     def read(
-        self, keys: Sequence[str], raters: Sequence[bytes], ttl: timedelta = MONTH
-    ) -> list[Standing | None]:
+        self, keys: Sequence[str], raters: Sequence[bytes], ttl: timedelta = DEFAULT_VOTE_TTL
+    ) -> list[StoredVote | None]:
         """Read messages and the caller's votes in one round trip; `None` for an unknown one.
 
         `ttl` is for how long a vote can be read.

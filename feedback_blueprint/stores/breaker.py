@@ -10,18 +10,18 @@ from datetime import timedelta
 from typing import Literal, TypeVar
 
 from ..errors import StoreUnavailable
-from ..logs import INTERVAL, Complaints
-from ..model import MONTH, Ballot, Message, Outcome, Standing
-from ..per_process import OfProcess
+from ..logs import INTERVAL, ThrottledLog
+from ..model import DEFAULT_VOTE_TTL, Message, StoredVote, VoteRequest, VoteResult
+from ..per_process import PerProcess
 from .base import Store
 from .deadline import DEADLINE, Deadline
 
 T = TypeVar("T")
 
-WHOLE = ""
+WHOLE_STORE = ""
 """The part that all keys are in: where it is out, nothing can be reached."""
 
-PATIENCE = 10.0
+MAX_TRIAL = 10.0
 """Seconds after which a caller that was trying again is taken for dead."""
 
 PAUSE = 1.0
@@ -42,7 +42,7 @@ def is_slow(seconds: float, timeout: float) -> bool:
 
 
 @dataclass
-class Outage:
+class OpenCircuit:
     """A part of the store that could not be reached, since when a caller may be trying again."""
 
     why: StoreUnavailable
@@ -59,7 +59,7 @@ class Missed:
     number: Counter[What] = field(default_factory=Counter)
 
 
-class Guard:
+class CircuitBreaker:
     """A store that is asked no more, for a second at a time, once it could not be reached.
 
     A call has two `timeout`s, in seconds, for all that it does, as far as the store can be stopped.
@@ -76,26 +76,26 @@ class Guard:
     def __init__(
         self,
         store: Store,
-        complaints: Complaints,
+        log: ThrottledLog,
         timeout: float,
         measure: Callable[[float], None],
     ) -> None:
         self._store = store
-        self._complaints = complaints
+        self._log = log
         self._timeout = timeout
         self._measure = measure
         # A stream that the garbage collector ends in here keeps its text in this very thread.
-        self._lock = OfProcess(reentrant=True)
-        self._out: dict[str, Outage] = {}
+        self._lock = PerProcess(reentrant=True)
+        self._out: dict[str, OpenCircuit] = {}
         self._missed: dict[str, Missed] = {}
         self._next_news: dict[str, float] = {}
 
     def stash(
-        self, key: str, message: Message, ttl: timedelta, *, instead_of: Sequence[bytes] = ()
+        self, key: str, message: Message, ttl: timedelta, *, may_replace: Sequence[bytes] = ()
     ) -> bool:
         """Keep a message."""
         return self._ask(
-            lambda: self._store.stash(key, message, ttl, instead_of=instead_of),
+            lambda: self._store.stash(key, message, ttl, may_replace=may_replace),
             key,
             what="messages",
         )
@@ -104,15 +104,15 @@ class Guard:
         """Replace what is kept of a message."""
         self._ask(lambda: self._store.amend(key, message), key)
 
-    def vote(self, key: str, raters: Sequence[bytes], ballot: Ballot) -> Outcome:
+    def vote(self, key: str, raters: Sequence[bytes], vote_request: VoteRequest) -> VoteResult:
         """Cast a vote."""
         return self._ask(
-            lambda: self._store.vote(key, raters, ballot), key, what="votes", eager=True
+            lambda: self._store.vote(key, raters, vote_request), key, what="votes", eager=True
         )
 
     def read(
-        self, keys: Sequence[str], raters: Sequence[bytes], ttl: timedelta = MONTH
-    ) -> list[Standing | None]:
+        self, keys: Sequence[str], raters: Sequence[bytes], ttl: timedelta = DEFAULT_VOTE_TTL
+    ) -> list[StoredVote | None]:
         """Read messages and votes."""
         return self._ask(lambda: self._store.read(keys, raters, ttl), *keys, eager=True)
 
@@ -120,18 +120,18 @@ class Guard:
         self, call: Callable[[], T], *keys: str, what: What | None = None, eager: bool = False
     ) -> T:
         """Let a call through to the store, or refuse it at once; learn from how it ends."""
-        parts = {WHOLE, *map(self._store.part_of, keys)}
+        nodes = {WHOLE_STORE, *map(self._store.node_of, keys)}
         if self._out:
-            self._refuse_while_out(parts, what, eager)
+            self._refuse_while_out(nodes, what, eager)
         begin = time.monotonic()
         before = DEADLINE.set(Deadline(TRIES * self._timeout))
         try:
             answer = call()
         except StoreUnavailable as error:
-            self._fail(parts, what, error, time.monotonic() - begin)
+            self._fail(nodes, what, error, time.monotonic() - begin)
             raise
         except BaseException:  # a timeout of gevent's, or a defect
-            self._leave_to_the_next(parts)
+            self._leave_to_the_next(nodes)
             raise
         finally:
             DEADLINE.reset(before)
@@ -139,70 +139,70 @@ class Guard:
             self._measure(took)
         if is_slow(took, self._timeout):
             text = "The store is slow: a call took %.2f s, and fails at %.2f s. %s"
-            self._complaints.warn("slow", text, took, TRIES * self._timeout, FASTER)
+            self._log.warn("slow", text, took, TRIES * self._timeout, FASTER)
         if self._out:
-            self._learn(parts, None)
+            self._learn(nodes, None)
         if self._missed and what:
-            self._tell_what_was_missed(parts)
+            self._tell_what_was_missed(nodes)
         return answer
 
     def _fail(
-        self, parts: set[str], what: What | None, error: StoreUnavailable, took: float
+        self, nodes: set[str], what: What | None, error: StoreUnavailable, took: float
     ) -> None:
         text = "Feedback cannot be kept. %s"
-        self._complaints.warn(error.remedy, text, error, cause=error.why)
-        part = WHOLE if error.unreachable == "whole" else max(parts)
-        self._miss(part, what)
-        if error.unreachable == "crowded":  # nobody asked, so nothing was learned
-            self._leave_to_the_next(parts)
+        self._log.warn(error.remedy, text, error, cause=error.why)
+        node = WHOLE_STORE if error.unreachable == "store" else max(nodes)
+        self._miss(node, what)
+        if error.unreachable == "turn":  # nobody asked, so nothing was learned
+            self._leave_to_the_next(nodes)
         else:
-            self._learn(parts, error, took)
+            self._learn(nodes, error, took)
 
-    def _refuse_while_out(self, parts: set[str], what: What | None, eager: bool) -> None:
+    def _refuse_while_out(self, nodes: set[str], what: What | None, eager: bool) -> None:
         """Raise for a part that is out; let one caller at a time find out whether it still is."""
         with self._lock():
             now = time.monotonic()
-            out = {part: self._out[part] for part in parts if part in self._out}
+            out = {node: self._out[node] for node in nodes if node in self._out}
             pauses = len(self._out)  # where many are out, each is tried less often
-            for part, outage in out.items():
+            for node, outage in out.items():
                 if now < outage.asked_until or (
                     not eager and now < outage.since + pauses * outage.pause
                 ):
-                    self._miss(part, what)
+                    self._miss(node, what)
                     raise outage.why.again()
             for outage in out.values():
-                outage.asked_until = now + PATIENCE
+                outage.asked_until = now + MAX_TRIAL
 
-    def _miss(self, part: str, what: What | None) -> None:
+    def _miss(self, node: str, what: What | None) -> None:
         if what:
             with self._lock():
-                self._missed.setdefault(part, Missed(time.monotonic())).number[what] += 1
+                self._missed.setdefault(node, Missed(time.monotonic())).number[what] += 1
 
-    def _tell_what_was_missed(self, parts: set[str]) -> None:
+    def _tell_what_was_missed(self, nodes: set[str]) -> None:
         """Say that a part of the store is back; once a minute at most, if it comes and goes."""
-        for part in parts:
+        for node in nodes:
             with self._lock():
                 now = time.monotonic()
-                if now < self._next_news.get(part, 0.0) or part not in self._missed:
+                if now < self._next_news.get(node, 0.0) or node not in self._missed:
                     continue
-                self._next_news[part] = now + INTERVAL
-                missed = self._missed.pop(part)
-            where = f"The part {part} of the store" if part else "The store"
+                self._next_news[node] = now + INTERVAL
+                missed = self._missed.pop(node)
+            where = f"The part {node} of the store" if node else "The store"
             text = "%s is back. In %.0f s, %d messages were not kept, and %d votes refused."
             number = missed.number["messages"], missed.number["votes"]
-            self._complaints.tell(text, where, now - missed.since, *number)
+            self._log.tell(text, where, now - missed.since, *number)
 
-    def _leave_to_the_next(self, parts: set[str]) -> None:
+    def _leave_to_the_next(self, nodes: set[str]) -> None:
         with self._lock():
-            for part in parts & self._out.keys():
-                self._out[part].asked_until = 0.0
+            for node in nodes & self._out.keys():
+                self._out[node].asked_until = 0.0
 
-    def _learn(self, parts: set[str], error: StoreUnavailable | None, took: float = 0.0) -> None:
+    def _learn(self, nodes: set[str], error: StoreUnavailable | None, took: float = 0.0) -> None:
         with self._lock():
-            for part in parts:
-                self._out.pop(part, None)
+            for node in nodes:
+                self._out.pop(node, None)
             if error and error.unreachable:
-                out = parts - {WHOLE} if error.unreachable == "part" else {WHOLE}
+                out = nodes - {WHOLE_STORE} if error.unreachable == "node" else {WHOLE_STORE}
                 why = error.again()  # without a traceback, which would keep the request alive
                 now, pause = time.monotonic(), max(PAUSE, took)
-                self._out |= {part: Outage(why, now, pause) for part in out or {WHOLE}}
+                self._out |= {node: OpenCircuit(why, now, pause) for node in out or {WHOLE_STORE}}

@@ -55,7 +55,7 @@ def document(app: Flask, blueprint: Blueprint, settings: Settings) -> dict[str, 
     feedback = feedback_schema(settings.ratings, settings.categories)
     spec.components.schema("Feedback", schema=feedback)
     # The title is Python's phrase for the status, which changes from version to version.
-    spec.components.schema("Problem", whole(type=TEXT, title=TEXT, detail=TEXT))
+    spec.components.schema("Problem", object_of(type=TEXT, title=TEXT, detail=TEXT))
     # Of no operation, as it is what all other methods are answered with.
     spec.components.response("MethodNotAllowed", refused(405, [errors.MethodNotAllowed]))
     endpoints = [f"{name}.feedback" for name in names_of(app, blueprint)]
@@ -88,7 +88,11 @@ def limits(
             types, said = ["object"], {"maxProperties": MAX_ENTRIES, "propertyNames": ENTRY_NAME}
             said["additionalProperties"] = ENTRY_VALUE
     types += ["null"] if field.allow_none else []
-    return {"type": types, "description": told(type(field)), **({} if "enum" in ret else said)}
+    return {
+        "type": types,
+        "description": summary_of(type(field)),
+        **({} if "enum" in ret else said),
+    }
 
 
 def operations() -> dict[str, Any]:
@@ -98,7 +102,7 @@ def operations() -> dict[str, Any]:
     many = one | {"schema": TEXTS | {"minItems": 1, "maxItems": MAX_MESSAGES}}
     # A vote can be from before the app declared its ratings.
     rating, said = {"type": ["string", "integer"]}, {"category": OR_NULL, "message": OR_NULL}
-    votes = {"type": "array", "items": whole(**NAMED, rating=rating, **said)}
+    votes = {"type": "array", "items": object_of(**NAMED, rating=rating, **said)}
     read = answered("The standing votes, and what can be rated.", feedback=votes, rateable=TEXTS)
     unchanged, accepted, retracted = (
         answered(description, **NAMED, status={"const": status})
@@ -123,12 +127,12 @@ def operation(
     responses, by_status = dict(answers), attrgetter("status")
     for status, alike in itertools.groupby(sorted(refusals, key=by_status), by_status):
         responses[status] = refused(status, list(alike))
-    return {"summary": told(view), **request, "responses": responses}
+    return {"summary": summary_of(view), **request, "responses": responses}
 
 
 def answered(description: str, **properties: Any) -> dict[str, Any]:
     """Describe an answer that is no refusal."""
-    media = {"application/json": {"schema": whole(**properties)}}
+    media = {"application/json": {"schema": object_of(**properties)}}
     return {"description": description, "content": media}
 
 
@@ -138,8 +142,8 @@ def refused(status: int, refusals: Sequence[type[errors.Refusal]]) -> dict[str, 
     own["code"] = {"enum": [refusal.code for refusal in refusals]}
     if errors.Invalid in refusals:
         own["errors"] = {"type": "object", "additionalProperties": BY_FIELD}
-    media = {"application/problem+json": {"schema": {"allOf": ["Problem", whole(**own)]}}}
-    description = " ".join(map(told, refusals))
+    media = {"application/problem+json": {"schema": {"allOf": ["Problem", object_of(**own)]}}}
+    description = " ".join(map(summary_of, refusals))
     described: dict[str, Any] = {"description": description, "content": media}
     if errors.MethodNotAllowed in refusals:
         described["headers"] = {"Allow": {"schema": TEXT, "required": True}}
@@ -149,11 +153,11 @@ def refused(status: int, refusals: Sequence[type[errors.Refusal]]) -> dict[str, 
     return described
 
 
-def whole(**properties: Any) -> dict[str, Any]:
+def object_of(**properties: Any) -> dict[str, Any]:
     """Describe an object that has all of these properties."""
     return {"type": "object", "properties": properties, "required": list(properties)}
 
 
-def told(documented: object) -> str:
+def summary_of(documented: object) -> str:
     """Return what a class or function says of itself, in its first line."""
     return (inspect.getdoc(documented) or "").partition("\n")[0]

@@ -24,7 +24,7 @@ from ..errors import (
     Refusal,
     TooLarge,
 )
-from ..logs import log
+from ..logs import logger
 from ..raters import Raters, tag
 from ..votes import Votes
 from .routes import FEEDBACK, inspect
@@ -129,9 +129,9 @@ def before_request(name: str, votes: Callable[[], Votes], first: Iterator[None])
     are in the way of ours.
     """
     for _ in first:
-        with votes().complaints.quietly("The app's routes cannot be looked through."):
+        with votes().log.quietly("The app's routes cannot be looked through."):
             for finding in inspect(current_app, [name]):
-                log.error("Blueprint %r: %s. %s", name, finding.seen, finding.remedy)
+                logger.error("Blueprint %r: %s. %s", name, finding.seen, finding.remedy)
     error = request.routing_exception
     if not isinstance(error, exceptions.MethodNotAllowed) or not _asks_for(f"{name}.feedback"):
         return None

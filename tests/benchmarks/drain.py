@@ -21,7 +21,7 @@ from filling import WEEK, new_key, new_message
 from gunicorn_server import Gunicorn
 from redis_server import RedisServer
 
-from feedback_blueprint.model import Ballot
+from feedback_blueprint.model import VoteRequest
 from feedback_blueprint.stores import RedisStore
 
 PERIOD = 5
@@ -50,7 +50,7 @@ def costs(
     for key in keys:
         store.stash(key, new_message(), WEEK)
     size, spent = memory(server), cpu(server)
-    ballot = Ballot(VOTE, 20, OUTBOX, 0 if by_another else 60)
+    ballot = VoteRequest(VOTE, 20, OUTBOX, 0 if by_another else 60)
     marks = [mark for key in keys if (mark := store.vote(key, [b""], ballot).mark)]
     undelivered, cast = memory(server) - size, cpu(server)
     for first in range(0, votes, HARVEST):

@@ -27,7 +27,7 @@ from ratio import Ratio
 from redis_cluster import RedisCluster
 from redis_server import RedisServer
 
-from feedback_blueprint.model import Ballot, Mark
+from feedback_blueprint.model import Mark, VoteRequest
 from feedback_blueprint.stores import RedisStore, SQLiteStore, Store
 
 TIMEOUT = 0.25
@@ -43,7 +43,7 @@ class FewDatabases(RedisServer):
 
 
 def vote(store: Store, key: str) -> Mark:
-    mark = store.vote(key, [b""], Ballot(VOTE, 20, OUTBOX, 60)).mark
+    mark = store.vote(key, [b""], VoteRequest(VOTE, 20, OUTBOX, 60)).mark
     assert mark
     return mark
 

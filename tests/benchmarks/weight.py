@@ -14,7 +14,7 @@ from feedback_blueprint.model import ANYONE, Message
 from feedback_blueprint.stores import RedisStore
 from feedback_blueprint.stores.redis.layout import VOTE, encode
 
-WEEK, MONTH = 7 * 24 * 3600, 30 * 24 * 3600
+WEEK, DEFAULT_VOTE_TTL = 7 * 24 * 3600, 30 * 24 * 3600
 OUTBOX = "!outbox:weight"
 
 
@@ -40,7 +40,9 @@ def bytes_per_message(redis: RedisServer, keys: int) -> tuple[float, float, floa
         return [("SET", key, encode(Message(next(trace_ids))), "PX", WEEK * 1000, "NX")]
 
     def rate(key: str) -> list[tuple[object, ...]]:
-        return [("EVALSHA", vote_script, 2, key, OUTBOX, vote, 20, 0, MONTH * 1000, ANYONE)]
+        return [
+            ("EVALSHA", vote_script, 2, key, OUTBOX, vote, 20, 0, DEFAULT_VOTE_TTL * 1000, ANYONE)
+        ]
 
     with redis.client() as client:
         vote_script = client.script_load(VOTE)

@@ -28,7 +28,7 @@ from redis.sentinel import (
     SentinelManagedSSLConnection,
 )
 
-from ...per_process import OfProcess
+from ...per_process import PerProcess
 from ..deadline import DEADLINE
 from .connections import Pool, timed
 from .errors import FAILURES
@@ -172,8 +172,10 @@ def _sentinel(
         raise BadURL("a Sentinel URL names its service, /service/db")
     options.setdefault("db", _database(db))
     prefix = "sentinel_"
-    told = {k.removeprefix(prefix): options.pop(k) for k in list(options) if k.startswith(prefix)}
-    own = parse_url(f"redis://?{urlencode(told)}")  # as those without a prefix were
+    for_sentinels = {
+        k.removeprefix(prefix): options.pop(k) for k in list(options) if k.startswith(prefix)
+    }
+    own = parse_url(f"redis://?{urlencode(for_sentinels)}")  # as those without a prefix were
     if options.get("ssl"):
         own["ssl"] = True
     for each in own, options:
@@ -249,7 +251,7 @@ class Shared:
     def __init__(self, make: Callable[[], Any], seconds: float) -> None:
         self._make = make
         self._seconds = seconds
-        self._lock = OfProcess()
+        self._lock = PerProcess()
         self._until = -math.inf
         self.made: Any = None
 

@@ -106,7 +106,7 @@ def unavailable(error: Exception) -> StoreUnavailable:
     unreachable: Unreachable | None = None
     if isinstance(error, (errors.ConnectionError, errors.TimeoutError, OSError)):
         crowded = "No connection available" in text or "Too many connections" in text
-        unreachable = "crowded" if crowded else "part"
+        unreachable = "turn" if crowded else "node"
     elif isinstance(error, errors.RedisClusterException):
-        unreachable = "whole"
+        unreachable = "store"
     return StoreUnavailable(f"Redis: {shown}", remedy, unreachable=unreachable)

@@ -451,8 +451,8 @@ def unpack_kept(key: str, reply: tuple[int, int, Sequence[bytes]], now: float) -
             of = KeptVote(name[1 + TIME :], revision, packed, unpack_time(name[1:]), True)
             replaced += [Kept(key, older, until, [of])] if older else []
     message = decode(fields[b"m"] + fields[b"x"], fields.get(b"c"))
-    standing = [Kept(key, message, until, votes)] if message and (is_whole or votes) else []
-    return standing + replaced
+    stored = [Kept(key, message, until, votes)] if message and (is_whole or votes) else []
+    return stored + replaced
 
 
 def is_newer(head: bytes) -> bool:

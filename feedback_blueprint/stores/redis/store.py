@@ -24,17 +24,17 @@ from redis.exceptions import NoScriptError
 from ...checks import Finding
 from ...errors import ConfigurationError, StoreUnavailable
 from ...model import (
-    MONTH,
+    DEFAULT_VOTE_TTL,
     Backlog,
-    Ballot,
     Kept,
     Mark,
     Message,
-    Outcome,
     Shown,
-    Standing,
     Status,
+    StoredVote,
     Undelivered,
+    VoteRequest,
+    VoteResult,
 )
 from ..base import of_newer_version
 from .client import Client, Shared, client_from_url, place_of_client, place_of_url
@@ -117,7 +117,7 @@ class RedisStore:
         with ERRORS:
             return isinstance(self._client, redis.RedisCluster)
 
-    def part_of(self, key: str) -> str:
+    def node_of(self, key: str) -> str:
         """Return the node that keeps `key`, as far as is known without asking."""
         client = self._shared.made
         if isinstance(client, redis.RedisCluster):
@@ -126,14 +126,14 @@ class RedisStore:
         return ""
 
     def stash(
-        self, key: str, message: Message, ttl: timedelta, *, instead_of: Sequence[bytes] = ()
+        self, key: str, message: Message, ttl: timedelta, *, may_replace: Sequence[bytes] = ()
     ) -> bool:
         """Keep a message; one already kept whole is our own, sent twice."""
         head, rest, *texts = parts_of(message)
         milliseconds = _milliseconds(ttl)
-        if texts or instead_of:
+        if texts or may_replace:
             text = (b"c", *texts) if texts else (b"", b"")
-            if self._run(STASH, [key], milliseconds, head, rest, *text, *instead_of) == 1:
+            if self._run(STASH, [key], milliseconds, head, rest, *text, *may_replace) == 1:
                 return True
         else:
             with ERRORS:
@@ -223,18 +223,26 @@ class RedisStore:
         """Replace what is kept of a message, with or without votes."""
         self._run(AMEND, [key], *parts_of(message))
 
-    def vote(self, key: str, raters: Sequence[bytes], ballot: Ballot) -> Outcome:
+    def vote(self, key: str, raters: Sequence[bytes], vote_request: VoteRequest) -> VoteResult:
         """Cast a vote in one script, which marks it if the outbox is on the same server for sure.
 
         In a cluster the vote bears its mark, and a second call puts that into an outbox. If that
         fails, the vote was not acknowledged, and the same vote, sent again, makes up for it.
         """
-        outbox, lease, spread = ballot.outbox, int(ballot.lease * 1000), self._is_cluster
-        limits = ballot.max_revisions, "" if outbox is None else lease, _milliseconds(ballot.ttl)
+        outbox, lease, spread = (
+            vote_request.outbox,
+            int(vote_request.lease * 1000),
+            self._is_cluster,
+        )
+        limits = (
+            vote_request.max_revisions,
+            "" if outbox is None else lease,
+            _milliseconds(vote_request.ttl),
+        )
         keys = [key] if outbox is None or spread else [key, outbox]
-        reply = self._run(VOTE, keys, ballot.vote, *limits, *raters)
+        reply = self._run(VOTE, keys, vote_request.vote, *limits, *raters)
         if reply is None:
-            return Outcome("unknown")
+            return VoteResult("unknown")
         if reply == NEWER:
             raise of_newer_version("Redis: a message")
         said, revision, at, packed, voter = reply
@@ -245,7 +253,7 @@ class RedisStore:
             mark = Mark(near(self._client, outbox, key) if spread else outbox, key, voter, cast_at)
             if spread:
                 self._index(mark, lease)
-        return Outcome(status, revision, message, cast_at, mark, voter)
+        return VoteResult(status, revision, message, cast_at, mark, voter)
 
     def _index(self, mark: Mark, lease: int) -> None:
         with ERRORS:
@@ -390,8 +398,8 @@ class RedisStore:
         return list(self._run(ANNOUNCE, [key], value))
 
     def read(
-        self, keys: Sequence[str], raters: Sequence[bytes], ttl: timedelta = MONTH
-    ) -> list[Standing | None]:
+        self, keys: Sequence[str], raters: Sequence[bytes], ttl: timedelta = DEFAULT_VOTE_TTL
+    ) -> list[StoredVote | None]:
         """Ask for all in one round trip a server, and for nothing that a stranger may not see."""
         replies: dict[str, Any] = {}
 
@@ -431,7 +439,7 @@ class RedisStore:
             if name.startswith(b"v"):
                 since = unpack_time(value) if b"p" + name[1:] in fields else None
                 vote = unpack_vote(value[TIME:])
-                votes[name[1:]] = Standing(message, *vote, since, name[1:])
+                votes[name[1:]] = StoredVote(message, *vote, since, name[1:])
         return Shown(message, rateable_for, expires_in, votes)
 
     def inspect(self, prefix: str = "", *, full: bool = False) -> list[Finding]:  # noqa: ARG002  # no question takes long
@@ -499,14 +507,14 @@ def _kept(key: str, reply: Any) -> list[Kept]:
     return unpack_kept(key, reply, time.time()) if reply else []
 
 
-def _standing(reply: tuple[bytes, bytes | None, bytes] | None) -> Standing | None:
+def _standing(reply: tuple[bytes, bytes | None, bytes] | None) -> StoredVote | None:
     """Tell what one rater sees of a message, and of the vote kept with it."""
     message = decode(reply[0]) if reply else None
     if reply is None or message is None:
         return None
     if reply[1] is None:
-        return Standing(message)
-    return Standing(message, *unpack_vote(reply[1]), voter=reply[2])
+        return StoredVote(message)
+    return StoredVote(message, *unpack_vote(reply[1]), voter=reply[2])
 
 
 def _milliseconds(ttl: timedelta) -> int:

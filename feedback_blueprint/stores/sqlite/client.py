@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import StoreUnavailable
-from ...logs import Complaints
-from ...per_process import OfProcess
+from ...logs import ThrottledLog
+from ...per_process import PerProcess
 from ..base import of_newer_version
 from .layout import FIND_VERSION, SCHEMA, VERSION
 
@@ -47,7 +47,7 @@ class Client:
         self._pid = os.getpid()
         # Whoever can take the lock while this is true is its holder, and asks for a second turn.
         self._in_use = False
-        self._lock = OfProcess(reentrant=True)
+        self._lock = PerProcess(reentrant=True)
         _clients.add(self)
 
     @contextlib.contextmanager
@@ -59,7 +59,7 @@ class Client:
                 if self._connection is not None and _file_at(self._path) != self._file:
                     self._leave_wal(deadline)
                     self._close()
-                    Complaints().tell(GONE, self._path)
+                    ThrottledLog().tell(GONE, self._path)
                 if self._connection is None:
                     self._connection = self._open(deadline)
                 yield Execute(self._connection, deadline)
@@ -84,13 +84,13 @@ class Client:
         lock = self._lock()
         if not lock.acquire(timeout=self._patience):
             remedy = "Use Redis for so many messages at once."
-            raise StoreUnavailable("SQLite is busy", remedy, unreachable="crowded")
+            raise StoreUnavailable("SQLite is busy", remedy, unreachable="turn")
         try:
             self._leave_parents()
             if self._in_use:
                 why = "The garbage collector ended a stream while its thread was using SQLite"
                 remedy = "Close streams that are not read to their end."
-                raise StoreUnavailable(why, remedy, unreachable="crowded")
+                raise StoreUnavailable(why, remedy, unreachable="turn")
             self._in_use = True
             try:
                 yield
@@ -280,14 +280,14 @@ def _unavailable(path: Path, error: Exception) -> StoreUnavailable:
     remedies = (remedy for mark, remedy in REMEDIES.items() if mark in text)
     remedy = next(remedies, "Check the file, its folder and its disk.")
     why = f"SQLite, {path}: {text}"
-    return StoreUnavailable(why, remedy, unreachable="whole" if "locked" in text else None)
+    return StoreUnavailable(why, remedy, unreachable="store" if "locked" in text else None)
 
 
 _clients: weakref.WeakSet[Client] = weakref.WeakSet()
 
 _forking = contextlib.ExitStack()
 
-_one_fork = OfProcess()
+_one_fork = PerProcess()
 
 _left_behind: list[object] = []
 """Connections of a parent's: to close one would undo, in the file, what the parent is writing."""

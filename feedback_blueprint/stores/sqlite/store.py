@@ -16,18 +16,18 @@ from typing import Any
 from ...checks import Finding
 from ...errors import StoreUnavailable
 from ...model import (
-    MONTH,
+    DEFAULT_VOTE_TTL,
     RETRACTED,
     Backlog,
-    Ballot,
     Kept,
     KeptVote,
     Mark,
     Message,
-    Outcome,
     Shown,
-    Standing,
+    StoredVote,
     Undelivered,
+    VoteRequest,
+    VoteResult,
 )
 from .client import MOVE, Client, Execute
 from .layout import (
@@ -65,7 +65,7 @@ LOCAL = (
 """What to do about a network file system (sqlite.org/wal.html)."""
 
 
-PATIENCE = 10.0
+MAX_CHECKPOINT = 10.0
 """Seconds to wait for others to end their reading, before what was removed is in no file."""
 
 
@@ -79,7 +79,7 @@ class SQLiteStore:
         self._path = path
         self._connected = Client(path, timeout).connected
 
-    def part_of(self, key: str) -> str:  # noqa: ARG002  # the protocol has it
+    def node_of(self, key: str) -> str:  # noqa: ARG002  # the protocol has it
         """Return the same for all keys: there is one file."""
         return ""
 
@@ -88,7 +88,7 @@ class SQLiteStore:
         return f"sqlite:///{self._path}"
 
     def stash(
-        self, key: str, message: Message, ttl: timedelta, *, instead_of: Sequence[bytes] = ()
+        self, key: str, message: Message, ttl: timedelta, *, may_replace: Sequence[bytes] = ()
     ) -> bool:
         """Keep a message, and now and then remove some that have expired."""
         now = time.time()
@@ -97,7 +97,7 @@ class SQLiteStore:
             # At 100 a time, more go than come.
             if random.random() < 0.05:  # noqa: S311  # it keeps nothing secret
                 execute(CLEAN_UP, (now,))
-            statement, raters = _for_raters(STASH, instead_of)
+            statement, raters = _for_raters(STASH, may_replace)
             if execute(statement, row | raters).rowcount == 1:
                 return True
             found = execute(FIND, (key, now)).fetchone()
@@ -158,7 +158,7 @@ class SQLiteStore:
         self._empty_wal()
 
     def _empty_wal(self) -> None:
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + MAX_CHECKPOINT
         while True:
             with self._connected() as execute:
                 is_read, *_ = execute(CHECKPOINT).fetchone()
@@ -183,34 +183,40 @@ class SQLiteStore:
         with self._connected() as execute:
             execute(AMEND, {"key": key, **row_of(message)})
 
-    def vote(self, key: str, raters: Sequence[bytes], ballot: Ballot) -> Outcome:
+    def vote(self, key: str, raters: Sequence[bytes], vote_request: VoteRequest) -> VoteResult:
         """Look, decide, and write if nobody else has in between; else look again."""
         with self._connected() as execute:
-            while (seen := _look(execute, key, raters, ballot.ttl)) is not None:
-                message, revision, standing, voter, before = seen
-                if standing == ballot.vote or (standing is None and ballot.vote == RETRACTED):
-                    return Outcome("unchanged", revision, message, voter=voter)
-                if revision >= ballot.max_revisions and ballot.vote != RETRACTED:
-                    return Outcome("too-many", revision, message, voter=voter)
+            while (seen := _look(execute, key, raters, vote_request.ttl)) is not None:
+                message, revision, stored, voter, before = seen
+                if stored == vote_request.vote or (
+                    stored is None and vote_request.vote == RETRACTED
+                ):
+                    return VoteResult("unchanged", revision, message, voter=voter)
+                if revision >= vote_request.max_revisions and vote_request.vote != RETRACTED:
+                    return VoteResult("too-many", revision, message, voter=voter)
                 now = time.time()
                 cast_at = max(int(now * 1000), before + 1)
                 row = {
                     "key": key,
                     "voter": voter,
                     "revision": revision + 1,
-                    "vote": ballot.vote,
+                    "vote": vote_request.vote,
                     "cast_at": cast_at,
-                    "keeps": now + ballot.ttl.total_seconds(),
-                    "outbox": ballot.outbox,
-                    "due": now + ballot.lease,
-                    "since": _since(ballot.ttl),
+                    "keeps": now + vote_request.ttl.total_seconds(),
+                    "outbox": vote_request.outbox,
+                    "due": now + vote_request.lease,
+                    "since": _since(vote_request.ttl),
                     "trace_id": message.trace_id,
                     "nonce": message.nonce,
                 }
                 if execute(VOTE, row).rowcount == 1:
-                    mark = Mark(ballot.outbox, key, voter, cast_at) if ballot.outbox else None
-                    return Outcome("accepted", revision + 1, message, cast_at, mark, voter)
-            return Outcome("unknown")
+                    mark = (
+                        Mark(vote_request.outbox, key, voter, cast_at)
+                        if vote_request.outbox
+                        else None
+                    )
+                    return VoteResult("accepted", revision + 1, message, cast_at, mark, voter)
+            return VoteResult("unknown")
 
     def take(
         self,
@@ -258,8 +264,8 @@ class SQLiteStore:
             return [found for (found,) in execute(ANNOUNCED, (key,))]
 
     def read(
-        self, keys: Sequence[str], raters: Sequence[bytes], ttl: timedelta = MONTH
-    ) -> list[Standing | None]:
+        self, keys: Sequence[str], raters: Sequence[bytes], ttl: timedelta = DEFAULT_VOTE_TTL
+    ) -> list[StoredVote | None]:
         """Read each message and the caller's vote."""
         with self._connected() as execute:
             looks = [_look(execute, key, raters, ttl) for key in keys]
@@ -280,7 +286,7 @@ class SQLiteStore:
                 rateable - now,
                 expires - now,
                 {
-                    voter: Standing(message, n, vote, marked, voter)
+                    voter: StoredVote(message, n, vote, marked, voter)
                     for voter, n, vote, marked in votes
                 },
             )
@@ -318,11 +324,11 @@ def _look(
     return message, revision or 0, vote, voter or message.owner or raters[0], cast_at
 
 
-def _standing(look: tuple[Message, int, bytes | None, bytes, int]) -> Standing:
+def _standing(look: tuple[Message, int, bytes | None, bytes, int]) -> StoredVote:
     message, revision, vote, voter, _ = look
     if vote is None:
-        return Standing(message)
-    return Standing(message, revision, vote, voter=voter)
+        return StoredVote(message)
+    return StoredVote(message, revision, vote, voter=voter)
 
 
 def _kept(execute: Execute, key: str, raters: Sequence[bytes] | None) -> list[Kept]:
