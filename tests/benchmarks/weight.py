@@ -12,7 +12,8 @@ from redis_server import RedisServer
 
 from feedback_blueprint.model import ANYONE, Message
 from feedback_blueprint.stores import RedisStore
-from feedback_blueprint.stores.redis.layout import VOTE, encode
+from feedback_blueprint.stores.redis.layout import encode
+from feedback_blueprint.stores.redis.scripts import VOTE
 
 WEEK, DEFAULT_VOTE_TTL = 7 * 24 * 3600, 30 * 24 * 3600
 OUTBOX = "!outbox:weight"

@@ -41,18 +41,8 @@ from .client import Client, Shared, client_from_url, place_of_client, place_of_u
 from .errors import FAILURES, unavailable
 from .findings import findings_of
 from .layout import (
-    AMEND,
-    ANNOUNCE,
-    FORGET,
-    KEPT,
     NEWER,
-    PEEK,
-    READ,
-    STASH,
-    TAKE,
     TIME,
-    UNMARK,
-    VOTE,
     decode,
     is_newer,
     mark_of,
@@ -65,6 +55,7 @@ from .layout import (
     unpack_vote,
 )
 from .outboxes import by_node, near, node_of, shares
+from .scripts import AMEND, ANNOUNCE, FORGET, KEPT, PEEK, READ, STASH, TAKE, UNMARK, VOTE
 
 T = TypeVar("T")
 

@@ -1,0 +1,4 @@
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local function packed(time) return struct.pack('>I6', time) end
+local function unpacked(time) return (struct.unpack('>I6', time)) end

@@ -1,0 +1,21 @@
+-- Reads how a message begins, and the votes of the rater whose hashes are the arguments from
+-- `first` on. Ends if it does not begin as one: it may be another app's key.
+--
+-- Returns 'newer' for what `is_newer`.
+
+local kind, found = redis.call('TYPE', KEYS[1]).ok, {}
+if kind == 'hash' then
+  local names = {'m'}
+  for i = first, #ARGV do names[#names + 1] = 'v' .. ARGV[i] end
+  found = redis.call('HMGET', KEYS[1], unpack(names))
+elseif kind == 'string' or kind == 'none' then
+  found = {redis.call('GETRANGE', KEYS[1], 0, 40)}
+end
+local head = found[1]
+local layout = head and head:byte(1)
+local size = layout and ({17, 33, 25, 41})[layout]
+if layout and layout > 4 and layout < 8 and #head >= 17 then return 'newer' end
+if not size or #head < size or (kind == 'hash' and #head ~= size + 6) then return end
+local until_when = kind == 'hash' and unpacked(head:sub(size + 1))
+head = head:sub(1, size)
+local owner = (layout == 2 or layout == 4) and head:sub(18, 33)

@@ -1,0 +1,31 @@
+local first = 1
+-- include clock
+-- include found
+-- include theirs
+-- include whole
+local function is_theirs(voter)
+  for i = 1, #ARGV do if ARGV[i] == voter then return true end end
+  return is_whole
+end
+local kept, names, marks, others = {'m', head, 'x', rest}, {}, {}, false
+local fields = kind == 'hash' and redis.call('HGETALL', KEYS[1]) or {}
+for i = 1, #fields, 2 do
+  local name, value, what = fields[i], fields[i + 1], fields[i]:sub(1, 1)
+  local voter = (what == 'v' or what == 'p') and name:sub(2) or what == 'o' and name:sub(8)
+  if voter and is_theirs(voter) then
+    names[#names + 1] = name
+    local cast = what == 'p' and value or what == 'o' and name:sub(2, 7)
+    if cast then
+      local at = string.format('%.0f', unpacked(cast))
+      marks[#marks + 1] = at .. ' ' .. #voter .. ' ' .. voter .. KEYS[1]
+    end
+  elseif voter then others = true
+  end
+  if (voter and is_theirs(voter)) or (what == 'c' and is_whole) then
+    kept[#kept + 1] = name
+    kept[#kept + 1] = value
+  end
+end
+if not is_whole and #names == 0 then return end
+local left = redis.call('PTTL', KEYS[1])
+local reply = {is_whole and 1 or 0, left, kept}

@@ -1,0 +1,15 @@
+-- Reads a message without its text, once it may be seen: what is another's takes no more than none.
+--
+-- Ends if `decode` would find no message, before anything is written.
+
+local rest = kind == 'string' and redis.call('GET', KEYS[1]):sub(size + 1)
+  or kind == 'hash' and redis.call('HGET', KEYS[1], 'x') or ''
+local facts = {}
+if rest ~= '' then
+  local valid
+  valid, facts = pcall(cjson.decode, rest)
+  if not valid or type(facts) ~= 'table' then return end
+  if facts.context and type(facts.context) ~= 'table' then return end
+  if facts.trace_id and type(facts.trace_id) ~= 'string' then return end
+end
+local message = head .. rest

@@ -1,0 +1,24 @@
+"""The Lua scripts, each of which is one atomic step."""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+
+
+def _script(name: str) -> str:
+    """Return a script of `lua/`, with what it includes."""
+    lua = files(__name__.rpartition(".")[0]).joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
+    return re.sub("^-- include (.+)$", lambda found: _script(found[1]), lua, flags=re.MULTILINE)
+
+
+STASH = _script("stash")
+AMEND = _script("amend")
+PEEK = _script("peek")
+READ = _script("read")
+VOTE = _script("vote")
+TAKE = _script("take")
+UNMARK = _script("unmark")
+KEPT = _script("kept")
+FORGET = _script("forget")
+ANNOUNCE = _script("announce")
