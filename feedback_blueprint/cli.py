@@ -214,8 +214,8 @@ def _add_documents(blueprint: Blueprint, votes: Callable[[], Votes]) -> None:
     @blueprint.cli.command()
     def dashboard() -> None:
         """Print a New Relic dashboard over the feedback, as JSON to import there."""
-        text = files("feedback_blueprint").joinpath("dashboard.json").read_text(encoding="utf-8")
-        click.echo(text, nl=False)
+        file = files("feedback_blueprint").joinpath("dashboard", "dashboard.json")
+        click.echo(file.read_text(encoding="utf-8"), nl=False)
 
     @blueprint.cli.command()
     @with_appcontext

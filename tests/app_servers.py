@@ -1,4 +1,4 @@
-"""The servers of the README's table, each started with the very command that is there."""
+"""The servers of the agent's page, each started with the very command that is there."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from documentation import block, text_of
 from gunicorn_server import APPS
 from http_client import Client
 from processes import Group, Server, environment, free_port, tail, wait_until
-from test_readme import EXAMPLES, README
 
 
 class Row(NamedTuple):
@@ -31,7 +31,7 @@ class Row(NamedTuple):
 
 
 def _rows() -> list[Row]:
-    table = README.partition("\n| server | start")[2].partition("\n\n")[0]
+    table = text_of("agent").partition("\n| server | start")[2].partition("\n\n")[0]
     cells = [re.split(r" *\| *", line.strip("| ")) for line in table.splitlines()[2:]]
     return [Row(name, command, sends, "".join(rest)) for name, command, sends, *rest in cells]
 
@@ -39,12 +39,12 @@ def _rows() -> list[Row]:
 #: By the name of the server.
 SERVERS = {row.server.strip("`"): row for row in _rows()}
 
-[ASGI] = [code for code in EXAMPLES if "a2wsgi" in code]
-[FINALIZE] = [code for code in EXAMPLES if "Finalize" in code]
+ASGI = block("agent", "python", "a2wsgi")
+FINALIZE = block("agent", "python", "Finalize")
 
 
 class AppServer(Server, Client):
-    """A server of tests/apps/chat.py under the agent; the README's `app.py` is that."""
+    """A server of tests/apps/chat.py under the agent; the `app.py` of that page is that."""
 
     def __init__(
         self, name: str, directory: Path, env: Mapping[str, str], *, remedied: bool = False

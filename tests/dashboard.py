@@ -3,7 +3,8 @@
 import json
 from importlib import resources
 
-FILE = resources.files("feedback_blueprint").joinpath("dashboard.json").read_text(encoding="utf-8")
+FOLDER = resources.files("feedback_blueprint").joinpath("dashboard")
+FILE = FOLDER.joinpath("dashboard.json").read_text(encoding="utf-8")
 DASHBOARD = json.loads(FILE)
 PAGES = [page["widgets"] for page in DASHBOARD["pages"]]
 FEEDBACK, DELIVERY = (

@@ -12,7 +12,7 @@ import sqlite3
 FEEDBACK = {
     "timestamp", "trace_id", "message_id", "feedback_id", "revision", "rating", "score",
     "retracted", "category", "message", *(f"message_{n}" for n in range(2, 18)),
-    "model", "prompt_version",  # the README's example of a context
+    "model", "prompt_version",  # the example of a context in the documentation
 }  # fmt: skip
 ANSWER = {
     "timestamp", "id", "request_id", "span_id", "trace_id", "completion_id", "sequence", "role",

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
-from feedback_blueprint import stores
+from documentation import text_of
 
-PATH = Path(stores.__file__).with_name("README.md")
-RUNBOOK = PATH.read_text(encoding="utf-8")
+RUNBOOK = text_of("stores")
 
 #: Alone in a line, or first in a row: what is quoted of the log, with `...` for what is left out.
 LINES = re.findall(r"^(?:\| |   )?`((?!Custom/)[A-Z0-9][^`]+)`(?:$| \|)", RUNBOOK, re.MULTILINE)

@@ -99,6 +99,7 @@ def test_the_apps_own_setting_holds_for_it(app, client):
 def test_what_is_not_there(app, client):
     assert client.get("/feedback/static/other.js").status_code == 404
     assert client.get("/feedback/static/../assets.py").status_code == 404
+    assert client.get("/feedback/static/README.md").status_code == 404
     with app.test_request_context():
         assert url_for("feedback.static", filename="other.js") == "/feedback/static/other.js"
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from collector import Collector
 from conftest import needed
+from documentation import block
 from element_page import RECORDED, Visitor, button, element, pressed, says
 from npm_packages import Packages
 
@@ -96,3 +97,16 @@ def test_a_server_that_renders_pages_can_import_it(packages: Packages) -> None:
         "console.log(defaults.baseUrl, texts.up))"
     )
     assert packages.check("node", "-e", script) == "/feedback Good reply\n"
+
+
+def test_a_bundle_says_where_the_blueprint_is(packages: Packages) -> None:
+    script = packages.directory / "elsewhere.js"
+    script.write_text(
+        block("static", "js", "defaults.baseUrl") + "console.log(defaults.baseUrl);\n"
+    )
+    alias = f"--alias:feedback-blueprint={FOLDER / 'feedback.js'}"
+    packages.check(
+        *("node_modules/.bin/esbuild", "--bundle", "--format=cjs", "--log-level=error", alias),
+        *(script.name, "--outfile=elsewhere.cjs", "--log-override:empty-import-meta=silent"),
+    )
+    assert packages.check("node", "elsewhere.cjs") == "/llm/feedback\n"

@@ -7,14 +7,14 @@ import os
 import re
 import time
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
 from types import SimpleNamespace
 
 import newrelic.agent
 import pytest
+from documentation import block
 from flask import Flask, request
 
-from feedback_blueprint import FeedbackBlueprint, stores
+from feedback_blueprint import FeedbackBlueprint
 from feedback_blueprint.checks import Finding
 from feedback_blueprint.cli import Progress, description, table
 from feedback_blueprint.errors import StoreUnavailable
@@ -440,8 +440,8 @@ def test_forget_says_how_far_it_came_if_the_store_fails(people, monkeypatch):
 def test_the_commands_in_the_readme_beside_the_stores_are_run_as_they_are(people):
     """Where they print to is a shell's."""
     people = people()
-    readme = Path(stores.__file__).with_name("README.md").read_text(encoding="utf-8")
-    commands = re.findall(r"^flask (feedback (?:export|forget) .*) > \w+\.jsonl$", readme, re.M)
+    shell = block("stores", "sh", "feedback export")
+    commands = re.findall(r"^flask (feedback (?:export|forget) .*) > \w+\.jsonl$", shell, re.M)
     assert len(commands) == 3
     with capture_feedback(people.app):
         people.stash("mine", "X")

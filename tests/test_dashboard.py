@@ -1,20 +1,36 @@
-"""The dashboard and the README's queries: one text, and well formed.
+"""The dashboard and the queries of its page: one text, and well formed.
 
 `SHAPE` states by hand what the published dashboard schema and the Dashboards API's limits ask for.
 """
 
+import json
 import re
 from itertools import combinations
-from pathlib import Path
 
 import jsonschema
 import pytest
-from dashboard import DASHBOARD, DELIVERY, FEEDBACK, FILE, PAGES, QUERIES
+from dashboard import DASHBOARD, DELIVERY, FEEDBACK, PAGES, QUERIES
+from documentation import PACKAGE, block, run
+from gunicorn_server import APPS
 from nrql import Nrql, lex
 
-README = Path(__file__).parents[1] / "README.md"
-PACKAGE = README.with_name("feedback_blueprint")
-HEADING = "## Reading it in New Relic"
+#: Of the page, in its order, which is not that of the widgets.
+SHOWN = [
+    block("dashboard", "sql", "'changed or retracted'"),
+    block("dashboard", "sql", "AS 'retractions'"),
+    block("dashboard", "sql", "FACET rating"),
+    block("dashboard", "sql", "FACET model"),
+    block("dashboard", "sql", "FACET prompt_version"),
+    block("dashboard", "sql", "AS comment,"),
+    block("dashboard", "sql", "FROM LlmChatCompletionMessage"),
+    block("dashboard", "sql", "FACET message_id, feedback_id"),
+]
+CONDITIONS = [
+    block("dashboard", "sql", "'Custom/Feedback/VotesRefused'"),
+    block("dashboard", "sql", "'Custom/Feedback/OldestUndelivered'"),
+    block("dashboard", "sql", "'Custom/Feedback/StoreSeconds'"),
+    block("dashboard", "sql", "'Custom/Feedback/VotesUnknown'"),
+]
 
 
 def _object(required, **properties):
@@ -66,12 +82,6 @@ SHAPE = {
 }
 
 
-def readme_queries(heading):
-    _, _, rest = README.read_text(encoding="utf-8").partition(f"\n{heading}\n")
-    section = re.split(r"^##+ ", rest, flags=re.MULTILINE)[0]
-    return re.findall(r"^```sql\n(.*?)\n```$", section, flags=re.MULTILINE | re.DOTALL)
-
-
 def test_the_dashboard_has_the_published_shape():
     jsonschema.validate(DASHBOARD, SHAPE, cls=jsonschema.Draft7Validator)
 
@@ -92,12 +102,19 @@ def test_each_widget_has_a_title_and_a_query_of_its_own():
     assert len(set(QUERIES.values())) == len(QUERIES) == sum(map(len, PAGES))
 
 
-def test_every_account_id_is_found_by_the_readme_s_replacement():
-    assert FILE.count('"accountId": 0') == len(QUERIES)
+def test_the_command_of_the_page_puts_the_account_and_the_application_everywhere(tmp_path):
+    env = {"FLASK_APP": "chat", "FLASK_FEEDBACK_STORE_URL": f"sqlite:///{tmp_path}/feedback.db"}
+    printed = run(block("dashboard", "sh", "feedback dashboard"), APPS, env)
+    assert printed.count('"accountId": 1234567') == len(QUERIES)
+    assert printed.count("'My app'") == len(DELIVERY)
+    widgets = [widget for page in json.loads(printed)["pages"] for widget in page["widgets"]]
+    assert len(widgets) == len(QUERIES)
+    assert '"accountId": 0' not in printed
+    assert "YOUR_APP_NAME" not in printed
 
 
-def test_the_readme_and_the_dashboard_hold_the_same_queries():
-    assert sorted(readme_queries(HEADING)) == sorted(FEEDBACK.values())
+def test_the_page_and_the_dashboard_hold_the_same_queries():
+    assert sorted(query.rstrip() for query in SHOWN) == sorted(FEEDBACK.values())
 
 
 def counted():
@@ -115,15 +132,14 @@ def test_the_second_page_shows_each_metric():
 
 
 def test_conditions_are_on_metrics_that_there_are_and_have_no_time_of_their_own():
-    conditions = readme_queries("### Alerts")
-    assert metrics_in(conditions) <= counted()
-    for condition in conditions:
+    assert metrics_in(CONDITIONS) <= counted()
+    for condition in CONDITIONS:
         assert not {"SINCE", "TIMESERIES", "JOIN"} & Nrql(lex(condition)).clauses.keys()
 
 
-def test_the_application_is_found_by_the_readme_s_replacement():
-    """A query of such metrics has to name one, as New Relic's documentation says."""
-    for query in [*DELIVERY.values(), *readme_queries("### Alerts")]:
+def test_each_query_of_a_metric_names_the_application():
+    """New Relic's documentation asks for that."""
+    for query in [*DELIVERY.values(), *CONDITIONS]:
         assert query.count("appName = 'YOUR_APP_NAME'") == 1
 
 

@@ -1,4 +1,4 @@
-"""The README's examples for pages, each in a real Chromium before the README's own streams."""
+"""The examples for pages of the documentation, each in a real Chromium, with its own streams."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import needed
+from documentation import block, example, text_of
 from element_page import RECORDED, button, element, expect, good, says
 from flask import Flask, Response, render_template_string, request
 from npm import from_npm
-from test_readme import README, example
 from werkzeug.serving import make_server
 
 from feedback_blueprint import FeedbackBlueprint
@@ -25,17 +25,9 @@ if TYPE_CHECKING:
 TOKENS = ["Not ", "<b>bold</b> ", "at all."]
 TEXT = "".join(TOKENS)
 
-PAGES = re.findall(r"^```(js|html|jsx)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
-[ELEMENT_OF_AN_EVENT] = re.findall(r"`(yield f'event: feedback.*?)`", README)
+[ELEMENT_OF_AN_EVENT] = re.findall(r"`(yield f'event: feedback.*?)`", text_of("messages"))
 
-
-def snippet(language: str, mark: str) -> str:
-    """The one example for pages that contains `mark`."""
-    [code] = [code for kind, code in PAGES if kind == language and mark in code]
-    return code
-
-
-SCRIPT = snippet("html", "<script").splitlines()[0]
+SCRIPT = block("static", "html", "<script").splitlines()[0]
 """The tag that loads feedback.js."""
 
 
@@ -96,9 +88,9 @@ def show(
 
 @pytest.fixture
 def streams(app: Flask, feedback: FeedbackBlueprint) -> None:
-    """The README's streams, of an LLM that answers with TOKENS."""
+    """The documentation's streams, of an LLM that answers with TOKENS."""
     example(
-        "event: message-id",
+        block("messages", "python", "event: message-id"),
         app=app,
         feedback=feedback,
         llm_stream=lambda _: TOKENS,
@@ -120,7 +112,7 @@ BUBBLE = '<p id="bubble"></p><message-feedback></message-feedback>'
 
 
 def run(page: Page, code: str) -> None:
-    """Run one of the README's scripts on a page with a bubble and an element."""
+    """Run one of the scripts on a page with a bubble and an element."""
     page.evaluate(f"""() => {{
         const bubble = document.querySelector("#bubble"), prompt = "hi";
         const body = JSON.stringify({{prompt}});
@@ -143,7 +135,7 @@ def test_an_event_stream(streams: None, show: Callable[..., Page], events: list[
             constructor(url) { super(url); window.source = this; }
         };
     }""")
-    run(page, snippet("js", "EventSource"))
+    run(page, block("static", "js", "EventSource"))
     expect(page.locator("#bubble")).to_have_text(TEXT)
     vote(page, events)
     closed = "source.readyState === EventSource.CLOSED"
@@ -155,7 +147,7 @@ def test_lines_of_json(
 ) -> None:
     more = threading.Event()
     example(
-        "def stream_view",
+        block("messages", "python", "def stream_view"),
         app=app,
         feedback=feedback,
         llm_stream=lambda _: lines_of_json(more),
@@ -163,7 +155,7 @@ def test_lines_of_json(
         request=request,
     )
     page = show(BUBBLE)
-    run(page, snippet("js", "getReader"))
+    run(page, block("static", "js", "getReader"))
     expect(page.locator("#bubble")).to_have_text("".join(TOKENS[:2]))
     vote(page, events)  # while the answer comes
     more.set()
@@ -187,7 +179,7 @@ def test_htmx_swaps_the_element_in(
         return Response(stream(request.args["prompt"]), mimetype="text/event-stream")
 
     page = show(
-        snippet("html", "sse-connect"),
+        block("static", "html", "sse-connect"),
         ("htmx.org@2.0.7", "dist/htmx.min.js"),
         ("htmx-ext-sse@2.2.4", "sse.js"),
     )
@@ -199,7 +191,7 @@ def test_react_renders_it(
     streams: None, show: Callable[..., Page], events: list[Any], client: Any
 ) -> None:
     """JSX is what a compiler makes of it: a call with the attributes."""
-    jsx = snippet("jsx", "message-feedback")
+    jsx = block("static", "jsx", "message-feedback")
     name, attributes = re.fullmatch(r"<([\w-]+) (.+) />\n", jsx).groups()
     pairs = re.findall(r'([\w-]+)=(?:{(.+?)}|(".+?"))', attributes)
     properties = ", ".join(f'"{key}": {code or text}' for key, code, text in pairs)
@@ -233,7 +225,7 @@ def test_text_that_is_added_leaves_the_element_in_the_bubble_alone(
     streams: None, show: Callable[..., Page], events: list[Any], way: str
 ) -> None:
     page = show(INSIDE)
-    code = snippet("js", "EventSource")
+    code = block("static", "js", "EventSource")
     if way == "insertAdjacentText":
         code = code.replace("bubble.append(", 'bubble.insertAdjacentText("beforeend", ')
     run(page, code)
@@ -260,3 +252,32 @@ def test_what_is_said_of_inner_html(
     assert not page.evaluate("element.isConnected")
     page.evaluate('bubble.textContent += "more"')
     expect(element(page)).to_have_count(0)
+
+
+@pytest.fixture
+def response_of_chat(show: Callable[..., Page]) -> Page:
+    """A page that has the app's answer to a chat, and its ID, for a script of its own."""
+    page = show("<p></p>")
+    page.evaluate("""async () => {
+        window.response = await fetch("/chat");
+        window.message_id = response.headers.get("X-Message-ID");
+    }""")
+    return page
+
+
+def test_buttons_of_ones_own_use_the_queue(response_of_chat: Page, events: list[Any]) -> None:
+    code = block("static", "js", "sendFeedback, retractFeedback")
+    code += "window.read = {feedback, rateable, messageId};"
+    response_of_chat.add_script_tag(type="module", content=code)
+    response_of_chat.wait_for_function("window.read")
+    read = response_of_chat.evaluate("read")
+    assert read["feedback"] == []
+    assert read["rateable"] == [read["messageId"]]
+    assert [event["rating"] for event in events] == ["good", "retracted"]
+    assert events[0]["message"] == "Just what I needed"
+
+
+def test_fetch_does_it_without_the_queue(response_of_chat: Page, events: list[Any]) -> None:
+    code = block("static", "js", "JSON.stringify({message_id")
+    response_of_chat.evaluate(f"async () => {{ {code} }}")
+    assert [(event["rating"], event["category"]) for event in events] == [("good", "informative")]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import os
 import re
 import shutil
 import stat
@@ -17,55 +16,34 @@ import pytest
 from chatting import made, rate
 from collector import Collector
 from conftest import needed
+from documentation import PACKAGE, block, run
 from gunicorn_server import APPS, Gunicorn, StartServer
-from processes import ToolMissingError, environment, wait_until
+from processes import ToolMissingError, wait_until
 from redis_cluster import RedisCluster
 from redis_server import DURABLE, RedisServer
-from runbook import LINES, PATH, RUNBOOK, pattern_of
+from runbook import LINES, RUNBOOK, pattern_of
 from test_lossless import WORKERS, Traffic
 
 from feedback_blueprint.stores.redis import errors as redis_errors
 from feedback_blueprint.stores.sqlite import client as sqlite_client
 
-PACKAGE = Path(__file__).parents[1] / "feedback_blueprint"
-
-#: In each of the package's folders, to be run as those of the top one are.
-READMES = {path: path.read_text(encoding="utf-8") for path in PACKAGE.rglob("README.md")}
-
-BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-COMMANDS = [code for language, code in BLOCK.findall(RUNBOOK) if language == "sh"]
-
-
-def run(mark: str, directory: Path, env: Mapping[str, str] = {}, **said: str) -> str:
-    """Run the commands with `mark`, as an operator would, with their own hosts and folders."""
-    [commands] = [commands for commands in COMMANDS if mark in commands]
-    for name, own in said.items():
-        commands = commands.replace(name, own)
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.defpath])
-    done = subprocess.run(
-        [shutil.which("bash") or "bash", "-euc", commands],
-        cwd=directory,
-        env=environment(dict(env)) | {"PATH": path},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
-
-
 # Commands that look, and deliver
 
 
-@pytest.mark.parametrize(("mark", "said"), [("feedback check", "✓ store"), ("deliver", "0 undel")])
+@pytest.mark.parametrize(
+    ("commands", "said"),
+    [
+        (block("README", "sh", "feedback check"), "✓ store"),
+        (block("stores", "sh", "feedback check"), "✓ store"),
+        (block("stores", "sh", "feedback deliver"), "0 undelivered"),
+    ],
+)
 def test_a_command_for_any_trouble(
-    collector: Collector, tmp_path: Path, mark: str, said: str
+    collector: Collector, tmp_path: Path, commands: str, said: str
 ) -> None:
     env = collector.environ({"startup_timeout": 10})
     env |= {"FLASK_APP": "chat", "FLASK_FEEDBACK_STORE_URL": f"sqlite:///{tmp_path}/f.sqlite3"}
-    assert said in run(mark, APPS, env | {"FLASK_FEEDBACK_STORE_TIMEOUT": "5"})
+    assert said in run(commands, APPS, env | {"FLASK_FEEDBACK_STORE_TIMEOUT": "5"})
 
 
 # Back up, restore, move
@@ -112,13 +90,13 @@ def test_a_sqlite_file_is_backed_up_while_the_app_writes_and_restored(
         with traffic.going_on():
             votes_go_on(traffic)
             kept = Kept(traffic)
-            run("VACUUM INTO", tmp_path)
+            run(block("stores", "sh", "VACUUM INTO"), tmp_path)
             votes_go_on(traffic)
         later = made(server)
         server.kill()
     assert stat.S_IMODE((tmp_path / "backup.sqlite3").stat().st_mode) == 0o600
     assert (tmp_path / "instance" / "feedback.sqlite3-wal").stat().st_size
-    run("rm -f instance/feedback.sqlite3-wal", tmp_path)
+    run(block("stores", "sh", "rm -f instance/feedback.sqlite3-wal"), tmp_path)
     with chat_server(store_url=url) as server:
         kept.assert_in(server)
         assert rate(server, later).status == 404, "it is in what was to be replaced"
@@ -166,15 +144,15 @@ def test_a_redis_is_backed_up_while_the_app_writes_and_restored(
         with traffic.going_on():
             votes_go_on(traffic)
             kept = Kept(traffic)
-            run("--rdb", tmp_path, **said)
+            run(block("stores", "sh", "--rdb"), tmp_path, **said)
             votes_go_on(traffic)
         later = made(server)
     assert stat.S_IMODE((tmp_path / "backup.rdb").stat().st_mode) == 0o600
     redis.kill()
-    run("cp backup.rdb", tmp_path, **said)
+    run(block("stores", "sh", "cp backup.rdb"), tmp_path, **said)
     redis._append_only = False
     redis.start()
-    run("CONFIG SET appendonly yes", tmp_path, **said)
+    run(block("stores", "sh", "CONFIG SET appendonly yes"), tmp_path, **said)
     redis.kill()
     redis._append_only = True
     redis.start()
@@ -202,7 +180,7 @@ def test_one_redis_takes_the_place_of_another_while_the_app_writes(
         with traffic.going_on():
             votes_go_on(traffic)
             kept = Kept(traffic)
-            run("REPLICAOF", tmp_path, **said)
+            run(block("stores", "sh", "REPLICAOF"), tmp_path, **said)
             assert rate(server, kept.unrated).status == 503, "the old one takes no more"
     assert len(traffic.accepted) > len(kept.votes)
     kept.votes = traffic.accepted
@@ -229,9 +207,9 @@ def test_a_redis_is_copied_into_a_cluster(
         server.kill()  # with votes that its agent did not send
     env = collector.environ({"startup_timeout": 10})
     env |= {"FLASK_APP": "chat", "FLASK_FEEDBACK_STORE_URL": redis.url}
-    assert run("deliver", APPS, env).endswith("\n0 undelivered\n")
+    assert run(block("stores", "sh", "feedback deliver"), APPS, env).endswith("\n0 undelivered\n")
     traffic.assert_nothing_lost()
-    [copy] = [code for language, code in BLOCK.findall(RUNBOOK) if language == "python"]
+    copy = block("stores", "python", "scan_iter")
     copy = copy.replace("redis://old:6379/0", redis.url)
     copy = copy.replace("redis://new:6379", f"redis://{redis_cluster.nodes[0].address}")
     subprocess.run([sys.executable, "-c", copy], check=True, timeout=120)
@@ -324,26 +302,3 @@ def test_each_metric_is_in_the_table() -> None:
     assert told == counted
     alerts = RUNBOOK.partition("Alert on")[2].partition("\n## ")[0]
     assert set(re.findall(r"`([A-Z][a-z]+[A-Z]\w+)`", alerts)) <= told
-
-
-def test_each_command_and_example_in_the_package_is_run_by_a_test() -> None:
-    marks = re.findall(r'\brun\("(.*?)"', Path(__file__).read_text(encoding="utf-8"))
-    marks += ["feedback check", "deliver", "feedback forget"]  # that one in test_cli.py
-    assert READMES.keys() == {PATH}
-    for language, code in BLOCK.findall(RUNBOOK):
-        assert language == "python" or any(mark in code for mark in marks), code
-    assert [language for language, _ in BLOCK.findall(RUNBOOK)].count("python") == 1
-
-
-def test_each_link_leads_somewhere() -> None:
-    for path in (PACKAGE.parent / "README.md", *READMES):
-        text = path.read_text(encoding="utf-8")
-        for file, anchor in re.findall(r"\]\((?!https:)([^)#]*)#?([^)]*)\)", text):
-            other = path.parent / file if file else path
-            assert other.exists(), file
-            if anchor:
-                headings = re.findall(r"^#+ (.*)$", other.read_text(encoding="utf-8"), re.MULTILINE)
-                anchors = [
-                    re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings
-                ]
-                assert anchor in anchors

@@ -1,4 +1,4 @@
-"""What the README's table says of each server, and that a stop of any of them loses no vote."""
+"""What the agent's page says of each server, and that a stop of any of them loses no vote."""
 
 from __future__ import annotations
 

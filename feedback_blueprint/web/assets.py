@@ -71,8 +71,8 @@ def send_asset(filename: str, **_: Any) -> Response:
 
 @functools.cache
 def assets() -> dict[str, Asset]:
-    """Return each file by its name."""
-    return {path.name: load_asset(path) for path in FOLDER.iterdir()}
+    """Return each script, and its types, by its name."""
+    return {path.name: load_asset(path) for path in FOLDER.iterdir() if path.suffix != ".md"}
 
 
 def load_asset(path: Path) -> Asset:
