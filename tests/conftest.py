@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +15,12 @@ from collector import Collector
 from flask import Flask
 from flask.testing import FlaskClient
 from gunicorn_server import Gunicorn, StartServer
-from processes import ToolMissingError, tail
+from needed import needed
+from processes import tail
 from redis_cluster import RedisCluster
 from redis_sentinel import RedisSentinel
 from redis_server import DURABLE, RedisServer
+from store_kinds import STORES
 from werkzeug.test import TestResponse
 
 from feedback_blueprint import FeedbackBlueprint
@@ -30,23 +31,6 @@ if TYPE_CHECKING:
 
 #: Fixtures that one family of tests needs are beside what that family is made of.
 pytest_plugins = ["chatting", "contract", "decorated", "element_page", "engine_page", "outage"]
-
-#: The kinds of store that every promise is tested on.
-STORES = ("sqlite", "redis")
-
-#: The contract of a store is tested on these, too.
-SCALED_OUT = ("cluster", "sentinel")
-
-
-@contextmanager
-def needed() -> Iterator[None]:
-    """A tool that is missing skips a test on a user's machine, and fails it where CI=true."""
-    try:
-        yield
-    except ToolMissingError as missing:
-        if os.environ.get("CI") == "true":
-            pytest.fail(str(missing))
-        pytest.skip(str(missing))  # which names what is missing
 
 
 # Stores: real servers, and an empty store for each test
@@ -134,7 +118,7 @@ def chat_server(
     new_store_url: Callable[[str], str],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> StartServer:
-    """Ask for an app of tests/apps under gunicorn: `with chat_server(workers=4) as server`."""
+    """Ask for an app of support/apps under gunicorn: `with chat_server(workers=4) as server`."""
 
     def start(
         app: str = "chat:app",

@@ -15,8 +15,8 @@ from typing import Any
 import newrelic
 import pytest
 from collector import Collector
-from conftest import needed
 from gunicorn_server import APPS
+from needed import needed
 from outage import Chat
 from processes import environment, wait_until
 from proxy import Proxy

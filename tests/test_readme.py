@@ -20,7 +20,7 @@ from flask_limiter.util import get_remote_address
 from flask_login import LoginManager, UserMixin, login_required, login_user
 from flask_wtf.csrf import CSRFProtect
 from jinja2 import DictLoader
-from test_demo import demo
+from running_demo import demo
 
 from feedback_blueprint import FeedbackBlueprint, Refusal
 from feedback_blueprint.raters import Raters
@@ -325,7 +325,9 @@ def test_every_status_is_in_the_table():
 
 
 def test_each_row_of_the_threat_table_names_a_test_that_exists():
-    tests = "".join(path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("*.py"))
+    tests = "".join(
+        path.read_text(encoding="utf-8") for path in Path(__file__).parent.rglob("*.py")
+    )
     named = re.findall(r"`(test_\w+)`", README)
     assert len(named) >= 8
     assert all(f"def {name}(" in tests for name in named)

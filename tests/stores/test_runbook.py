@@ -1,0 +1,348 @@
+"""The runbook beside the stores: its commands are run, and what it quotes is what is said."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from chatting import made, rate
+from collector import Collector
+from gunicorn_server import APPS, Gunicorn, StartServer
+from needed import needed
+from processes import ToolMissingError, environment, wait_until
+from redis_cluster import RedisCluster
+from redis_server import DURABLE, RedisServer
+from runbook import LINES, PATH, RUNBOOK, pattern_of
+from traffic import WORKERS, Traffic
+
+from feedback_blueprint.stores import redis_errors, sqlite_client
+
+PACKAGE = Path(__file__).parents[2] / "feedback_blueprint"
+
+#: In each of the package's folders, to be run as those of the top one are.
+READMES = {path: path.read_text(encoding="utf-8") for path in PACKAGE.rglob("README.md")}
+
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+COMMANDS = [code for language, code in BLOCK.findall(RUNBOOK) if language == "sh"]
+
+
+def run(mark: str, directory: Path, env: Mapping[str, str] = {}, **said: str) -> str:
+    """Run the commands with `mark`, as an operator would, with their own hosts and folders."""
+    [commands] = [commands for commands in COMMANDS if mark in commands]
+    for name, own in said.items():
+        commands = commands.replace(name, own)
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.defpath])
+    done = subprocess.run(
+        [shutil.which("bash") or "bash", "-euc", commands],
+        cwd=directory,
+        env=environment(dict(env)) | {"PATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+# Commands that look, and deliver
+
+
+@pytest.mark.parametrize(("mark", "said"), [("feedback check", "✓ store"), ("deliver", "0 undel")])
+def test_a_command_for_any_trouble(
+    collector: Collector, tmp_path: Path, mark: str, said: str
+) -> None:
+    env = collector.environ({"startup_timeout": 10})
+    env |= {"FLASK_APP": "chat", "FLASK_FEEDBACK_STORE_URL": f"sqlite:///{tmp_path}/f.sqlite3"}
+    assert said in run(mark, APPS, env | {"FLASK_FEEDBACK_STORE_TIMEOUT": "5"})
+
+
+# Back up, restore, move
+
+
+class Kept:
+    """What users were told is kept, at one time: votes, and messages that nobody rated."""
+
+    def __init__(self, traffic: Traffic) -> None:
+        self.unrated = made(traffic.server)
+        self.votes = dict(traffic.accepted)
+        assert len(self.votes) > 20
+
+    def assert_in(self, server: Gunicorn) -> None:
+        """All votes read back, and all messages can be rated."""
+        message_ids = list(self.votes)
+        for first in range(0, len(message_ids), 100):
+            some = message_ids[first : first + 100]
+            read = server.get("/feedback?message_id=" + "&message_id=".join(some)).json
+            votes = {
+                each["message_id"]: (each["feedback_id"], each["revision"])
+                for each in read["feedback"]
+            }
+            assert votes == {message_id: self.votes[message_id] for message_id in some}
+        for message_id, (feedback_id, revision) in self.votes.items():
+            changed = rate(server, message_id, rating="bad")
+            assert (changed.status, changed.json["feedback_id"]) == (202, feedback_id)
+            assert changed.json["revision"] == revision + 1
+        assert rate(server, self.unrated).json["revision"] == 1
+
+
+def votes_go_on(traffic: Traffic) -> None:
+    taken = traffic.taken
+    wait_until(lambda: traffic.taken > taken + 30, "more votes")
+
+
+def test_a_sqlite_file_is_backed_up_while_the_app_writes_and_restored(
+    chat_server: StartServer, collector: Collector, tmp_path: Path
+) -> None:
+    """The app is killed: what it leaves beside its file would break the backup."""
+    url = f"sqlite:///{tmp_path}/instance/feedback.sqlite3"
+    with chat_server(store_url=url, **WORKERS) as server:
+        traffic = Traffic(server, collector)
+        with traffic.going_on():
+            votes_go_on(traffic)
+            kept = Kept(traffic)
+            run("VACUUM INTO", tmp_path)
+            votes_go_on(traffic)
+        later = made(server)
+        server.kill()
+    assert stat.S_IMODE((tmp_path / "backup.sqlite3").stat().st_mode) == 0o600
+    assert (tmp_path / "instance" / "feedback.sqlite3-wal").stat().st_size
+    run("rm -f instance/feedback.sqlite3-wal", tmp_path)
+    with chat_server(store_url=url) as server:
+        kept.assert_in(server)
+        assert rate(server, later).status == 404, "it is in what was to be replaced"
+
+
+@pytest.fixture
+def redis_cli() -> None:
+    with needed():
+        if not shutil.which("redis-cli"):
+            raise ToolMissingError("no redis-cli: install it")
+
+
+@pytest.fixture
+def new_redis(
+    tmp_path_factory: pytest.TempPathFactory, redis_cli: None
+) -> Iterator[Callable[[], RedisServer]]:
+    """Ask for a server with an append-only file, that is not running."""
+    servers = []
+
+    def new() -> RedisServer:
+        servers.append(RedisServer(tmp_path_factory.mktemp("redis"), **DURABLE))
+        return servers[-1]
+
+    with needed():
+        yield new
+        for server in servers:
+            server.kill()
+
+
+def at(server: RedisServer) -> str:
+    return f"redis-cli -h 127.0.0.1 -p {server.port}"
+
+
+def test_a_redis_is_backed_up_while_the_app_writes_and_restored(
+    chat_server: StartServer,
+    collector: Collector,
+    new_redis: Callable[[], RedisServer],
+    tmp_path: Path,
+) -> None:
+    redis = new_redis()
+    redis.start()
+    said: Any = {"redis-cli -h old": at(redis), "/var/lib/redis": str(redis.directory)}
+    with chat_server(store_url=redis.url, **WORKERS) as server:
+        traffic = Traffic(server, collector)
+        with traffic.going_on():
+            votes_go_on(traffic)
+            kept = Kept(traffic)
+            run("--rdb", tmp_path, **said)
+            votes_go_on(traffic)
+        later = made(server)
+    assert stat.S_IMODE((tmp_path / "backup.rdb").stat().st_mode) == 0o600
+    redis.kill()
+    run("cp backup.rdb", tmp_path, **said)
+    redis._append_only = False
+    redis.start()
+    run("CONFIG SET appendonly yes", tmp_path, **said)
+    redis.kill()
+    redis._append_only = True
+    redis.start()
+    with chat_server(store_url=redis.url) as server:
+        kept.assert_in(server)
+        assert rate(server, later).status == 404, "it is in what was to be replaced"
+
+
+def test_one_redis_takes_the_place_of_another_while_the_app_writes(
+    chat_server: StartServer,
+    collector: Collector,
+    new_redis: Callable[[], RedisServer],
+    tmp_path: Path,
+) -> None:
+    old, new = new_redis(), new_redis()
+    old.start()
+    new.start()
+    said: Any = {
+        "redis-cli -h old": at(old),
+        "redis-cli -h new": at(new),
+        "REPLICAOF old 6379": f"REPLICAOF 127.0.0.1 {old.port}",
+    }
+    with chat_server(store_url=old.url, **WORKERS) as server:
+        traffic = Traffic(server, collector)
+        with traffic.going_on():
+            votes_go_on(traffic)
+            kept = Kept(traffic)
+            run("REPLICAOF", tmp_path, **said)
+            assert rate(server, kept.unrated).status == 503, "the old one takes no more"
+    assert len(traffic.accepted) > len(kept.votes)
+    kept.votes = traffic.accepted
+    old.kill()
+    with chat_server(store_url=new.url) as server:
+        kept.assert_in(server)
+
+
+def test_a_redis_is_copied_into_a_cluster(
+    chat_server: StartServer,
+    collector: Collector,
+    new_redis: Callable[[], RedisServer],
+    redis_cluster: RedisCluster,
+    tmp_path: Path,
+) -> None:
+    redis, url = new_redis(), redis_cluster.fresh_url()
+    redis.start()
+    collector.clear()
+    with chat_server(store_url=redis.url, **WORKERS) as server:
+        traffic = Traffic(server, collector)
+        with traffic.going_on():
+            votes_go_on(traffic)
+        kept = Kept(traffic)
+        server.kill()  # with votes that its agent did not send
+    env = collector.environ({"startup_timeout": 10})
+    env |= {"FLASK_APP": "chat", "FLASK_FEEDBACK_STORE_URL": redis.url}
+    assert run("deliver", APPS, env).endswith("\n0 undelivered\n")
+    traffic.assert_nothing_lost()
+    [copy] = [code for language, code in BLOCK.findall(RUNBOOK) if language == "python"]
+    copy = copy.replace("redis://old:6379/0", redis.url)
+    copy = copy.replace("redis://new:6379", f"redis://{redis_cluster.nodes[0].address}")
+    subprocess.run([sys.executable, "-c", copy], check=True, timeout=120)
+    left = redis.ask("PTTL", f"fb:{kept.unrated}")
+    assert 0 < redis_cluster.node_of(f"fb:{kept.unrated}").ask("PTTL", f"fb:{kept.unrated}") <= left
+    redis.kill()
+    with chat_server(store_url=url) as server:
+        kept.assert_in(server)
+
+
+def test_a_process_that_keeps_the_old_store_takes_votes_on_what_was_made_before(
+    chat_server: StartServer, collector: Collector, new_store_url: Callable[[str], str]
+) -> None:
+    collector.clear()
+    with (
+        chat_server(store_url=new_store_url("sqlite")) as old,
+        chat_server(store_url=new_store_url("redis")) as new,
+    ):
+        before, after = made(old), made(new)
+        assert rate(new, before).status == 404
+        assert {rate(old, before).status, rate(new, after).status} == {202}
+        for message_id in before, after:
+            collector.wait_for(message_id=message_id)
+
+
+# What it says
+
+
+SOURCES = [path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py")]
+
+CONSTANTS = {
+    node.value
+    for source in SOURCES
+    for node in ast.walk(ast.parse(source))
+    if isinstance(node, ast.Constant) and isinstance(node.value, str)
+}
+
+KEPT_OUT = "Feedback cannot be kept. "
+"""How the lines begin that have a store's own error and remedy after it."""
+
+
+def texts_of(value: Any) -> Iterator[str]:
+    """The texts in a constant of a module."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from texts_of([*value, *value.values()])
+    elif isinstance(value, Sequence):
+        for each in value:
+            yield from texts_of(each)
+
+
+REMEDIES = {
+    text for module in (redis_errors, sqlite_client) for text in texts_of([*vars(module).values()])
+}
+
+
+@pytest.mark.parametrize("line", [line for line in LINES if line.startswith(KEPT_OUT)])
+def test_a_remedy_that_is_quoted_is_one_of_a_stores(line: str) -> None:
+    """What is around it is compared, whole, with what the tests of outages provoke."""
+    remedy = re.split(r"\.\.\.:? (?=.)", line.removesuffix(" ..."))[-1]
+    known = REMEDIES | CONSTANTS
+    for sentence in re.split(r"[.:] |[.:]$", remedy):
+        assert any(sentence in text for text in known), sentence
+
+
+@pytest.mark.parametrize("line", [line for line in LINES if not line.startswith(KEPT_OUT)])
+def test_a_line_that_is_quoted_is_one_of_ours(line: str) -> None:
+    """With its numbers and names, and without what is left out of it."""
+    placeholder = re.compile(r"%[.\d]*[a-z]")
+    for text in CONSTANTS:
+        begins, *others = map(re.escape, placeholder.split(text))
+        if len("".join([begins, *others])) > 10 and (
+            re.fullmatch(pattern_of(line), text)
+            or (others and re.fullmatch(".+".join([begins, *others]), line))
+        ):
+            return
+    pytest.fail("no text of the package's is like it")
+
+
+def test_what_is_quoted_of_the_check_is_what_it_looks_at() -> None:
+    named = set(re.findall(r"`[✗!✓] ([^`]+)`", RUNBOOK))
+    assert len(named) >= 7
+    assert named <= set(re.findall(r'Finding\(\s*"([^"]+)"', "".join(SOURCES)))
+
+
+def test_each_metric_is_in_the_table() -> None:
+    counted = set(re.findall(r'\.(?:count|measure)\(\s*"(\w+)"', "".join(SOURCES)))
+    told = set(re.findall(r"`Custom/Feedback/(\w+)`", RUNBOOK))
+    assert told == counted
+    alerts = RUNBOOK.partition("Alert on")[2].partition("\n## ")[0]
+    assert set(re.findall(r"`([A-Z][a-z]+[A-Z]\w+)`", alerts)) <= told
+
+
+def test_each_command_and_example_in_the_package_is_run_by_a_test() -> None:
+    marks = re.findall(r'\brun\("(.*?)"', Path(__file__).read_text(encoding="utf-8"))
+    marks += ["feedback check", "deliver", "feedback forget"]  # that one in test_cli.py
+    assert READMES.keys() == {PATH}
+    for language, code in BLOCK.findall(RUNBOOK):
+        assert language == "python" or any(mark in code for mark in marks), code
+    assert [language for language, _ in BLOCK.findall(RUNBOOK)].count("python") == 1
+
+
+def test_each_link_leads_somewhere() -> None:
+    for path in (PACKAGE.parent / "README.md", *READMES):
+        text = path.read_text(encoding="utf-8")
+        for file, anchor in re.findall(r"\]\((?!https:)([^)#]*)#?([^)]*)\)", text):
+            other = path.parent / file if file else path
+            assert other.exists(), file
+            if anchor:
+                headings = re.findall(r"^#+ (.*)$", other.read_text(encoding="utf-8"), re.MULTILINE)
+                anchors = [
+                    re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings
+                ]
+                assert anchor in anchors
