@@ -21,23 +21,9 @@ KINDS = ["sqlite", "redis", "cluster", "sentinel"]
 def test_votes_of_an_app_that_was_killed_arrive_when_it_runs_again(
     collector: Collector, chat_server, new_store_url, kind: str
 ) -> None:
+    """Those on answers that were made again, too, each with the trace of its own answer."""
     store_url = new_store_url(kind)
-    with (
-        collector.failing("custom_event_data", 503),
-        chat_server(store_url=store_url, workers=2) as server,
-    ):
-        taken = chat_and_vote(server, 20)
-        server.kill()
-    with chat_server(store_url=store_url):
-        assert assert_all_arrive(collector, taken) == 0
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_votes_on_answers_that_were_made_again_arrive_with_the_trace_of_each(
-    collector: Collector, chat_server, new_store_url, kind: str
-) -> None:
-    store_url = new_store_url(kind)
-    taken: Taken = {}
+    again: Taken = {}
     traces = {}
     with (
         collector.failing("custom_event_data", 503),
@@ -46,13 +32,14 @@ def test_votes_on_answers_that_were_made_again_arrive_with_the_trace_of_each(
         for prompt in [f"{kind} {number}" for number in range(3)] * 3:
             made = chat(server, "/again", prompt=prompt)
             [(identity, message_id)] = vote(server, [made.json["message_id"]]).items()
-            taken[identity], traces[identity] = message_id, made.headers["X-Trace-ID"]
+            again[identity], traces[identity] = message_id, made.headers["X-Trace-ID"]
+        taken = again | chat_and_vote(server)
         server.kill()
-    assert len(taken) == 9
+    assert len(again) == 9
     with chat_server(store_url=store_url):
         assert assert_all_arrive(collector, taken) == 0
     events = {(each["feedback_id"], each["revision"]): each for each in collector.events()}
-    assert {identity: events[identity]["trace_id"] for identity in taken} == traces
+    assert {identity: events[identity]["trace_id"] for identity in again} == traces
 
 
 def test_votes_of_a_worker_that_was_killed_are_taken_over_by_the_others(

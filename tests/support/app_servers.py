@@ -85,7 +85,13 @@ class AppServer(Server, Client):
         """Start it, and wait until it listens: it has answered nothing yet."""
         with self.log.open("ab") as output:
             self._process = Group(
-                self._command, cwd=self._directory, env=self._env, stdout=output, stderr=output
+                self._command,
+                cwd=self._directory,
+                env=self._env,
+                stdout=output,
+                stderr=output,
+                # As in running_demo.py
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
         try:
             wait_until(self._listens, "for it to listen")
