@@ -163,35 +163,20 @@ class Watched:
         wait_until(lambda: self.primary() == primary, f"a failover to {primary}", 90)
 
 
-def test_two_failovers_lose_no_vote(start: Start) -> None:
-    profile = start("demo-sentinel")
-    watched = Watched(profile)
-    for old, new in (("redis-1", "redis-2"), ("redis-2", "redis-1")):
-        watched.wait(old)
-        profile.vote()
-        profile.kill(old)
-        profile.start(old)  # at once, as an engine does: it is what it was
-        watched.wait(old)
-        profile.kill(old)
-        watched.wait_failover(new)
-        profile.vote()
-        profile.start(old)
-    watched.wait("redis-1")
-    assert profile.lost() == []
-
-
-def test_after_a_failover_all_can_stop_and_start_where_they_were(start: Start) -> None:
-    """Sentinels alone first, then all of it: `stop` and `start`, `down` and `up`."""
+def test_two_failovers_lose_no_vote_and_all_can_start_where_they_were(start: Start) -> None:
+    """Between them the Sentinels alone, then all of it: `stop` and `start`, `down` and `up`."""
     profile = start("demo-sentinel")
     watched = Watched(profile)
     watched.wait("redis-1")
     profile.vote()
+    profile.kill("redis-1")
+    profile.start("redis-1")  # at once, as an engine does: it is what it was
     watched.wait("redis-1")
     profile.kill("redis-1")
     watched.wait_failover("redis-2")
+    profile.vote()
     profile.start("redis-1")
     watched.wait("redis-2")
-    profile.vote()
     sentinels = [name for name in profile.servers if name.startswith("sentinel")]
     profile.kill(*sentinels)
     profile.start(*sentinels)
@@ -199,6 +184,12 @@ def test_after_a_failover_all_can_stop_and_start_where_they_were(start: Start) -
     profile.kill()
     profile.start()
     watched.wait("redis-2")
+    assert profile.lost() == []
+    profile.kill("redis-2")
+    watched.wait_failover("redis-1")
+    profile.vote()
+    profile.start("redis-2")
+    watched.wait("redis-1")
     assert profile.lost() == []
 
 
@@ -261,12 +252,24 @@ def move(profile: Profile, slot: int, source: str, target: str) -> None:
 # Health
 
 
-@pytest.mark.parametrize("demo", ["demo", "demo-sentinel", "demo-cluster"])
-def test_what_serves_is_healthy(start: Start, demo: str) -> None:
+@pytest.mark.parametrize(
+    ("demo", "left", "killed"),
+    [
+        ("demo", "redis", []),
+        ("demo-sentinel", "sentinel-1", ["sentinel-2", "sentinel-3"]),
+        ("demo-cluster", "cluster-1", ["cluster-2"]),
+    ],
+)
+def test_what_serves_is_healthy_and_what_cannot_or_is_killed_is_not(
+    start: Start, demo: str, left: str, killed: list[str]
+) -> None:
+    """A Sentinel cannot without a majority, nor a node of a cluster without the others."""
     with needed():
         redis_cli()
     profile = start(demo)
     profile.wait_healthy()
+    profile.kill(*killed or [left])
+    wait_until(lambda: not profile.servers[left].is_healthy(), f"{left} to be unhealthy")
     for name, server in profile.servers.items():
         server.kill()
         assert not server.is_healthy(), name
@@ -298,18 +301,3 @@ def said_by(server: Container) -> str:
         return "LOADING"
     except redis.ConnectionError as error:
         return str(error)
-
-
-def test_a_sentinel_without_a_majority_and_a_cluster_without_a_node_are_not_healthy(
-    start: Start,
-) -> None:
-    with needed():
-        redis_cli()
-    for demo, left, killed in (
-        ("demo-sentinel", "sentinel-1", ["sentinel-2", "sentinel-3"]),
-        ("demo-cluster", "cluster-1", ["cluster-2"]),
-    ):
-        profile = start(demo)
-        profile.wait_healthy()
-        profile.kill(*killed)
-        wait_until(lambda: not profile.servers[left].is_healthy(), f"{left} to be unhealthy")  # noqa: B023  # called at once

@@ -26,7 +26,7 @@ from traffic import WORKERS, Traffic
 
 from feedback_blueprint.stores import redis_errors, sqlite_client
 
-PACKAGE = Path(__file__).parents[2] / "feedback_blueprint"
+PACKAGE = Path(__file__).parents[1] / "feedback_blueprint"
 
 #: In each of the package's folders, to be run as those of the top one are.
 READMES = {path: path.read_text(encoding="utf-8") for path in PACKAGE.rglob("README.md")}
