@@ -8,10 +8,11 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
-from chatting import assert_untouched, at_once, chat
+from chatting import assert_untouched, at_once, chat, rate
 from collector import Collector
 from gunicorn_server import Gunicorn, StartServer
 from needed import needed
+from outage import soon
 from processes import wait_until
 from proxy import Proxy
 from redis_cluster import RedisCluster
@@ -72,6 +73,32 @@ def test_a_vote_refused_and_sent_again_is_never_lost(
             each.result()
     assert traffic.taken == votes
     traffic.assert_nothing_lost()
+
+
+def test_votes_refused_during_a_freeze_arrive_once_and_the_chat_goes_on(
+    server: Gunicorn, collector: Collector, own_redis: RedisServer
+) -> None:
+    """Redis applies the vote that it was sent while frozen, or the one that is sent after that."""
+    traffic = Traffic(server, collector)
+    message_ids = [traffic.stash_until_kept(number) for number in range(6)]
+    with own_redis.frozen():
+        with soon():
+            assert_untouched(chat(server))
+        for tries, message_id in enumerate(message_ids):
+            for _ in range(1 + tries % 2):
+                answer = rate(server, message_id)
+                assert answer.status == 503, answer.text
+                assert answer.headers["Content-Type"] == "application/problem+json"
+                assert answer.json["code"] == "store-unavailable"
+                assert int(answer.headers["Retry-After"]) > 0
+    for message_id in message_ids:
+        wait_until(lambda: traffic.vote(message_id).status != 503, "a vote to be taken")  # noqa: B023  # called at once
+    assert {revision for _, revision in traffic.accepted.values()} == {1}
+    traffic.assert_nothing_lost()
+    for message_id, (feedback_id, _) in traffic.accepted.items():
+        again = rate(server, message_id).json
+        assert (again["status"], again["feedback_id"]) == ("unchanged", feedback_id)
+        assert len(collector.events(message_id=message_id)) == 1
 
 
 def test_what_was_missed_and_refused_can_be_alerted_on(
