@@ -67,28 +67,6 @@ def test_a_frozen_node_costs_a_read_of_many_messages_no_more_than_one(
     cluster.wait_ok()
 
 
-def test_a_node_of_a_cluster_keeps_back_no_vote_of_the_others_that_is_to_be_delivered(
-    cluster: RedisCluster,
-) -> None:
-    store = RedisStore.from_url(with_password(cluster.url), TIMEOUT)
-    outbox, keys = "fb:!outbox:tests", [f"fb:m{number}" for number in range(30)]
-    for key in keys:
-        store.stash(key, Message("t"), timedelta(days=1))
-        store.vote(key, [ANYONE], Ballot(b"[1]", 20, outbox))
-    node = cluster.nodes[1]
-    its_own = {key for key in keys if cluster.node_of(key) is node}
-
-    def take() -> set[str]:
-        return {each.mark.key for each in store.take(outbox, 60, 64 * len(keys))}
-
-    with node.down():
-        assert take() == set(keys) - its_own
-        with pytest.raises(StoreUnavailable):
-            take()
-    cluster.wait_ok()
-    assert wait_until(take, "the node's own") == its_own
-
-
 @pytest.mark.parametrize("fault", ["frozen", "down"])
 def test_votes_on_the_other_nodes_are_taken_over_and_unmarked_while_one_is_out(
     cluster: RedisCluster, fault: str

@@ -69,11 +69,17 @@ def in_time() -> Iterator[None]:
     assert time.monotonic() - begin < 2 * TIMEOUT + 1
 
 
-PACES = pytest.mark.parametrize("pace", [{"drip": 0.1}, {"delay": 0.2}], ids=["dripping", "late"])
+DRIPPING, LATE = {"drip": 0.1}, {"delay": 0.2}
 
 
-@PACES
-@pytest.mark.parametrize("slow", [*SERVERS, "cluster", "sentinel"], indirect=True)
+@pytest.mark.parametrize(
+    ("slow", "pace"),
+    [
+        *((kind, DRIPPING) for kind in (*SERVERS, "cluster", "sentinel")),
+        *((kind, LATE) for kind in ("rediss", "sentinel")),
+    ],
+    indirect=["slow"],
+)
 def test_to_connect_and_log_in_takes_no_more(slow: Slow, pace: dict[str, float]) -> None:
     chat = Chat(slow.url)
     with capture_feedback(chat.app), slow.proxy.slow(**pace):

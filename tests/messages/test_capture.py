@@ -91,7 +91,7 @@ def test_a_job_of_rq_works_in_the_trace_of_the_request(
         assert_joined(server, collector, prompt, trace_id)
 
 
-@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
 def test_a_task_of_celery_works_in_the_trace_of_the_request(
     server: Gunicorn, collector: Collector, env: dict[str, str], pool: str, tmp_path: Path
 ) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
 from arrival import assert_all_arrive
 from chatting import assert_not_recording, made, rate
 from collector import Collector
 from redis import Redis
 from redis_server import RedisServer
-from rq import Queue, SimpleWorker, Worker
+from rq import Queue
 from under_agent import run
 
 
@@ -31,9 +30,8 @@ def test_a_vote_of_a_forked_child_is_refused(
         assert rate(server, message_id).json["revision"] == 1, "it left no trace"
 
 
-@pytest.mark.parametrize("worker", [Worker, SimpleWorker])
 def test_a_vote_of_a_job_arrives(
-    collector: Collector, chat_server, redis_server: RedisServer, worker: type[Worker]
+    collector: Collector, chat_server, redis_server: RedisServer
 ) -> None:
     """RQ forks for each job, and ends the child without its exit handlers."""
     store_url = redis_server.fresh_url()
@@ -42,7 +40,6 @@ def test_a_vote_of_a_job_arrives(
         with Redis.from_url(store_url) as connection:
             job = Queue(connection=connection).enqueue("jobs.vote", message_id)
             command = ["-m", "rq.cli", "worker", "--burst", f"--url={store_url}"]
-            command += ["--worker-class", f"rq.{worker.__name__}"]
             run(collector, command, {"FLASK_FEEDBACK_STORE_URL": store_url})
             assert job.return_value() == "accepted"
         feedback_id = server.get(f"/feedback?message_id={message_id}").json["feedback"][0][

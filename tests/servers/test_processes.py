@@ -56,18 +56,6 @@ def assert_two_workers_record(server: Gunicorn, collector: Collector) -> None:
     wait_until(two, "the second worker")
 
 
-@pytest.mark.parametrize("workers", WORKERS)
-def test_workers_of_each_kind_share_a_store(
-    chat_server: StartServer,
-    collector: Collector,
-    new_store_url: Callable[[str], str],
-    workers: str,
-) -> None:
-    options = {"workers": 2, **WORKERS[workers]}
-    with chat_server(store_url=new_store_url("redis"), env=PATIENT, **options) as server:
-        assert_two_workers_record(server, collector)
-
-
 @pytest.mark.parametrize(
     ("kind", "workers"), list(zip(EVERYWHERE, [*WORKERS, "gthread"], strict=True))
 )
@@ -86,7 +74,7 @@ def test_a_store_used_before_the_fork_serves_every_worker(
 
 
 @pytest.mark.parametrize(
-    ("kind", "options"), [(kind, ["--preload"] * (kind == "cluster")) for kind in EVERYWHERE]
+    ("kind", "options"), [("sqlite", []), ("redis", []), ("cluster", ["--preload"])]
 )
 def test_300_greenlets_at_once_on_one_worker_lose_nothing(
     chat_server: StartServer,
