@@ -38,11 +38,6 @@ PIP = {
 }
 
 
-@pytest.fixture
-def store_url(new_store_url):
-    return new_store_url("sqlite")
-
-
 def example(mark, **names):
     """Run the one example that contains `mark`, with some names given; return all its names."""
     [code] = [code for code in EXAMPLES if mark in code]

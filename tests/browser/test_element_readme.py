@@ -39,11 +39,6 @@ SCRIPT = snippet("html", "<script").splitlines()[0]
 """The tag that loads feedback.js."""
 
 
-@pytest.fixture
-def store_url(new_store_url: Callable[[str], str]) -> str:
-    return new_store_url("sqlite")
-
-
 @contextmanager
 def served(app: Flask) -> Iterator[str]:
     """The base URL of an app that runs in threads of this process."""

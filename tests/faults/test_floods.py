@@ -58,10 +58,10 @@ def test_a_voter_does_not_choose_the_priority_of_a_vote(
     assert collector.events("Noise"), "there were other events, too"
 
 
-def test_more_votes_than_a_harvest_can_carry_are_accepted_and_all_arrive(
+def test_one_client_does_not_close_voting_for_others(
     server: Gunicorn, collector: Collector
 ) -> None:
-    """One client does not close voting for others."""
+    """Not with more votes than several harvests can carry: all are accepted, and arrive."""
     message_ids = at_once(lambda _: made(server), range(5 * FEW), callers=8)
     others = chat_and_vote(server, 5)
     answers = at_once(lambda each: rate(server, each), message_ids, callers=8)

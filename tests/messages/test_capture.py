@@ -120,17 +120,20 @@ def test_a_task_of_celery_works_in_the_trace_of_the_request(
         print(log.read_text())
 
 
-def resumed(collector: Collector, env: Mapping[str, str], case: str, **settings: object) -> str:
-    """Run a case of support/apps/resumed.py under the agent; return what it prints and logs."""
+def resumed(
+    collector: Collector, env: Mapping[str, str], *cases: str, **settings: object
+) -> list[str]:
+    """Run cases of support/apps/resumed.py under the agent; return what they print and log."""
     collector.clear()
-    return run(collector, ["resumed.py", case], {**env, **collector.environ(settings)})
+    command = ["resumed.py", *cases]
+    return run(collector, command, {**env, **collector.environ(settings)}).splitlines()
 
 
 @pytest.mark.parametrize(("case", "name"), [("plain", "work"), ("running", "running")])
 def test_work_joins_the_trace_in_its_own_transaction_or_in_the_one_that_runs(
     collector: Collector, env: dict[str, str], case: str, name: str
 ) -> None:
-    assert resumed(collector, env, case) == "in the trace\n"
+    assert resumed(collector, env, case) == ["in the trace"]
     metrics = collector.metrics()
     cases = {"request", "work", "running"}
     named = {each for each in cases if f"OtherTransaction/Function/{each}" in metrics}
@@ -138,37 +141,48 @@ def test_work_joins_the_trace_in_its_own_transaction_or_in_the_one_that_runs(
 
 
 @pytest.mark.parametrize(
-    ("case", "settings", "cause"),
+    ("settings", "causes"),
     [
-        ("of_another_trace", {}, "The transaction that runs here is of another trace: hand"),
-        ("ignored", {}, "This transaction is ignored or has ended"),
-        ("blind", {}, "No New Relic transaction is running here: initialize"),
-        ("plain", {"distributed_tracing.enabled": False}, "The transaction that runs here is of"),
-        ("plain", {"custom_insights_events.enabled": False}, "The agent's custom events are sw"),
-        ("plain", {"monitor_mode": False}, "The New Relic agent is not running in this process"),
+        (
+            {},
+            {
+                "of_another_trace": "The transaction that runs here is of another trace: hand",
+                "ignored": "This transaction is ignored or has ended",
+                "blind": "No New Relic transaction is running here: initialize",
+            },
+        ),
+        ({"distributed_tracing.enabled": False}, {"plain": "The transaction that runs here is of"}),
+        ({"custom_insights_events.enabled": False}, {"plain": "The agent's custom events are sw"}),
+        ({"monitor_mode": False}, {"plain": "The New Relic agent is not running in this process"}),
     ],
 )
 def test_work_that_cannot_join_the_trace_is_done_and_the_log_says_why(
-    collector: Collector, env: dict[str, str], case: str, settings: dict[str, bool], cause: str
+    collector: Collector, env: dict[str, str], settings: dict[str, bool], causes: dict[str, str]
 ) -> None:
-    why, done = resumed(collector, env, case, **settings).splitlines()
-    assert why.startswith(f"LLM events of 'work' do not join the feedback. {cause}")
-    assert done in {"in the trace", "not in it"}
+    said = resumed(collector, env, *causes, **settings)
+    for why, done, cause in zip(said[::2], said[1::2], causes.values(), strict=True):
+        assert why.startswith(f"LLM events of 'work' do not join the feedback. {cause}")
+        assert done in {"in the trace", "not in it"}
 
 
-def test_it_decorates_a_function_that_threads_run_at_once_and_can_be_nested(
+def test_a_function_and_a_stream_leave_no_transaction_behind_in_any_thread(
     collector: Collector, env: dict[str, str]
 ) -> None:
+    """Two run the function at once and nested, another one closes the stream."""
     right = [True] * 3
-    assert resumed(collector, env, "decorated") == f"{right} {right}\n"
-    assert collector.metrics()["OtherTransaction/Function/work"] == 2
+    cases = {
+        "decorated": [f"{right} {right}"],
+        "closed_elsewhere": ["in the trace", "None"],
+    }
+    assert resumed(collector, env, *cases) == [line for lines in cases.values() for line in lines]
+    assert collector.metrics()["OtherTransaction/Function/work"] == 3
 
 
-def test_a_stream_that_another_thread_closes_leaves_no_transaction_behind(
+def test_what_the_work_raises_is_raised_and_noticed(
     collector: Collector, env: dict[str, str]
 ) -> None:
-    assert resumed(collector, env, "closed_elsewhere") == "in the trace\nNone\n"
-    assert collector.metrics()["OtherTransaction/Function/work"] == 1
+    assert resumed(collector, env, "failing") == ["of the work"]
+    assert collector.metrics()["Errors/OtherTransaction/Function/work"] == 1
 
 
 def test_without_an_agent_the_work_is_done_and_nothing_is_started(env: dict[str, str]) -> None:
@@ -183,13 +197,6 @@ print(threading.active_count())
     )
     assert "start the app with newrelic-admin run-program" in done.stdout, done.stderr
     assert done.stdout.endswith("not in it\n1\n")
-
-
-def test_what_the_work_raises_is_raised_and_noticed(
-    collector: Collector, env: dict[str, str]
-) -> None:
-    assert resumed(collector, env, "failing") == "of the work\n"
-    assert collector.metrics()["Errors/OtherTransaction/Function/work"] == 1
 
 
 def test_the_log_says_what_a_process_that_was_forked_later_does_not_send(

@@ -8,11 +8,6 @@ from decorated import generator, ids, plain, run
 from feedback_blueprint import FeedbackBlueprint
 
 
-@pytest.fixture
-def store_url(new_store_url):
-    return new_store_url("sqlite")  # what differs between stores is in their own tests
-
-
 def test_context_goes_on_every_event(feedback, call, client, events):
     traced = feedback.trace_message(context={"model": "m-1", "temperature": 0.5})(plain)
     message_id = call(traced).json["message_id"]

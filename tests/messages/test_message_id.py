@@ -15,11 +15,6 @@ from flask import Response, jsonify
 from runbook import is_quoted
 
 
-@pytest.fixture
-def store_url(new_store_url):
-    return new_store_url("sqlite")  # what differs between stores is in their own tests
-
-
 @pytest.mark.parametrize("function", KINDS)
 def test_a_minted_id_is_passed_in_announced_and_rateable(feedback, call, client, kept, function):
     response = call(lambda: {"id": run(feedback.trace_message(function))})

@@ -11,11 +11,6 @@ import pytest
 from decorated import KINDS, OBJECTS, assert_same_kind, ids, plain, run
 
 
-@pytest.fixture
-def store_url(new_store_url):
-    return new_store_url("sqlite")  # what differs between stores is in their own tests
-
-
 def passing_on(function):
     @functools.wraps(function)
     def wrapper(*args, **kwargs):

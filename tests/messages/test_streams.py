@@ -10,11 +10,6 @@ from flask import Response, stream_with_context
 from runbook import is_quoted
 
 
-@pytest.fixture
-def store_url(new_store_url):
-    return new_store_url("sqlite")  # what differs between stores is in their own tests
-
-
 def test_a_stream_is_stashed_when_called_and_handed_through(feedback, call, kept):
     stream = feedback.trace_message(generator)
     response = call(lambda: Response(stream()))

@@ -15,11 +15,6 @@ from werkzeug.exceptions import HTTPException, NotFound
 from feedback_blueprint import ConfigurationError
 
 
-@pytest.fixture
-def store_url(new_store_url):
-    return new_store_url("sqlite")  # what differs between stores is in their own tests
-
-
 @pytest.mark.parametrize("function", KINDS)
 def test_a_function_stays_what_it_was(feedback, function):
     traced = feedback.trace_message(function)

@@ -29,11 +29,6 @@ BROKEN = [
 ]
 
 
-@pytest.fixture
-def store_url(new_store_url):
-    return new_store_url("sqlite")  # what differs between stores is in their own tests
-
-
 @pytest.mark.parametrize("function", KINDS)
 def test_without_a_trace_id_the_answer_is_untouched(app, feedback, client, caplog, function):
     app.get("/x")(lambda: {"id": run(feedback.trace_message(function))})
@@ -177,7 +172,7 @@ def with_text(app):
 
 @pytest.mark.parametrize("giving", TAKEN)
 @settings(
-    max_examples=200,
+    max_examples=50,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

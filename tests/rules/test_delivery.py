@@ -16,7 +16,7 @@ import pytest
 from flask import Flask
 from processes import wait_until
 from runbook import is_quoted
-from store_kinds import SCALED_OUT, STORES
+from store_kinds import ON_ALL_STORES
 
 from feedback_blueprint import FeedbackBlueprint, cli
 from feedback_blueprint.errors import AgentNotRecording, StoreUnavailable
@@ -118,22 +118,12 @@ class Process:
 
 
 @pytest.fixture
-def kind():
-    """What differs between stores is in their contract; some tests see that it is enough here."""
-    return "sqlite"
-
-
-ON_EACH_KIND = pytest.mark.parametrize("kind", STORES + SCALED_OUT)
-
-
-@pytest.fixture
-def start(monkeypatch, new_store_url, kind):
+def start(monkeypatch, store_url):
     """Start processes of one app; each call starts another one."""
-    url = new_store_url(kind)
-    return lambda **options: Process(monkeypatch, url, **options)
+    return lambda **options: Process(monkeypatch, store_url, **options)
 
 
-@ON_EACH_KIND
+@ON_ALL_STORES
 def test_a_vote_is_undelivered_until_its_event_has_arrived(start):
     process = start()
     message_id = process.stash()
@@ -159,7 +149,7 @@ def test_a_mark_goes_before_the_harvest_is_over(start):
     assert process.undelivered == 0
 
 
-@ON_EACH_KIND
+@ON_ALL_STORES
 def test_an_event_that_two_harvests_did_not_bring_is_recorded_again_the_same(start):
     process = start()
     process.rate(process.stash(context={"model": "m"}), message="x" * 300, metadata={"page": 1})
@@ -198,7 +188,7 @@ def test_a_vote_on_an_answer_that_was_made_again_arrives_once(start):
     assert process.undelivered == 0
 
 
-@ON_EACH_KIND
+@ON_ALL_STORES
 def test_a_vote_on_an_answer_that_was_made_again_is_recorded_again_as_a_vote_on_that(start):
     dead, process = start(), start()
     dead.agent.now = dead.agent.now._replace(next_harvest=0)
@@ -290,7 +280,7 @@ def test_an_event_of_after_the_beginning_of_a_harvest_does_not_miss_it(start):
     assert len(process.recorded) == 1
 
 
-@ON_EACH_KIND
+@ON_ALL_STORES
 def test_a_vote_of_a_process_that_died_is_taken_over_once_its_lease_has_ended(start):
     dead, living = start(), start()
     dead.agent.now = dead.agent.now._replace(next_harvest=1.5)
@@ -576,7 +566,7 @@ def test_a_store_that_is_down_when_a_mark_should_go_is_told_later(start, monkeyp
     assert len(process.recorded) == 2
 
 
-@ON_EACH_KIND
+@ON_ALL_STORES
 def test_marks_of_delivered_and_of_expired_votes_go_once_the_store_is_back(start, monkeypatch):
     process = start()
     process.rate(process.stash())
@@ -600,7 +590,7 @@ def test_marks_of_delivered_and_of_expired_votes_go_once_the_store_is_back(start
     assert process.undelivered == 0
 
 
-@ON_EACH_KIND
+@ON_ALL_STORES
 def test_a_part_of_the_store_that_is_out_keeps_back_its_own_marks_only(start, monkeypatch):
     process = start()
     for _ in range(3):
@@ -711,7 +701,7 @@ def test_what_a_users_own_test_took_is_delivered(start):
     assert process.undelivered == 0
 
 
-@ON_EACH_KIND
+@ON_ALL_STORES
 @pytest.mark.parametrize("name", ["feedback", "bot"])
 @pytest.mark.parametrize("message_id", ["plain", "with:colons", ":first", "ünïcode", "fb:twice"])
 def test_an_event_made_again_has_the_messages_own_id(start, message_id, name):
@@ -767,7 +757,7 @@ def test_the_command_gives_up_if_nothing_arrives(start, deliver):
     )
 
 
-@ON_EACH_KIND
+@ON_ALL_STORES
 def test_two_new_relic_names_deliver_their_own_votes_only(start):
     one, other = start(), start()
     for process in one, other:

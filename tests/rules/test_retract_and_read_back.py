@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import pytest
 from problems import refused
+from store_kinds import STORES
+
+
+@pytest.fixture(params=STORES)
+def store_kind(request):
+    return request.param
 
 
 def test_a_vote_can_be_retracted_and_cast_again(post, client, events, message_id):

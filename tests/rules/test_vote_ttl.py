@@ -9,9 +9,16 @@ from flask import Flask, request
 from host_app import make_app
 from problems import refused
 from processes import wait_until
+from store_kinds import STORES
 
 from feedback_blueprint import ConfigurationError, FeedbackBlueprint
 from feedback_blueprint.testing import capture_feedback
+
+
+@pytest.fixture(params=STORES)
+def store_kind(request):
+    return request.param
+
 
 TTL = {"FEEDBACK_TTL": 0.7, "FEEDBACK_VOTE_TTL": 60}
 

@@ -5,8 +5,14 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from store_kinds import STORES
 
 from feedback_blueprint.events import Vote
+
+
+@pytest.fixture(params=STORES)
+def store_kind(request):
+    return request.param
 
 
 def test_a_vote_is_accepted_with_its_event(post, events, message_id):

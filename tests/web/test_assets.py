@@ -17,11 +17,6 @@ MODULES = ("feedback.js", "element.js", "queue.js")
 FOREVER = "public, max-age=31536000, immutable"
 
 
-@pytest.fixture
-def store_url(new_store_url):
-    return new_store_url("sqlite")
-
-
 def url_in(app, endpoint="feedback.static", filename="feedback.js", **values):
     with app.test_request_context():
         return url_for(endpoint, filename=filename, **values)

@@ -156,11 +156,6 @@ def test_no_memory_is_spent_on_a_body_without_end(server):
 # In process: what the app's own limit and hooks do to it
 
 
-@pytest.fixture
-def store_url(new_store_url):
-    return new_store_url("sqlite")
-
-
 def post_in_chunks(app: Flask, body: bytes | BytesIO, **environ: object):
     return app.test_client().post(
         "/feedback",

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
 from flask_cors import CORS
 from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
 from flask_wtf.csrf import CSRFProtect, generate_csrf
-
-
-@pytest.fixture
-def store_url(new_store_url):
-    return new_store_url("sqlite")
 
 
 def test_flask_limiter_limits_the_blueprint_alone(app, feedback, events):

@@ -39,7 +39,7 @@ def document_of(app, name="feedback"):
 
 def described(app):
     """What schemathesis makes of the document. Only in ASCII are characters as many as bytes."""
-    generation = {"deterministic": True, "codec": "ascii", "max-examples": 20}
+    generation = {"deterministic": True, "codec": "ascii", "max-examples": 10}
     config = schemathesis.Config.from_dict({"generation": generation})
     schema = schemathesis.openapi.from_dict(document_of(app), config=config)
     schema.app = app

@@ -1,4 +1,4 @@
-"""Work for a captured trace, under whatever else an agent may be doing; run with a case's name."""
+"""Work for a captured trace, under whatever else an agent may be doing; run with cases' names."""
 
 from __future__ import annotations
 
@@ -112,4 +112,5 @@ def closed_elsewhere() -> None:
 
 if __name__ == "__main__":
     newrelic.agent.register_application(timeout=20)
-    globals()[sys.argv[1]]()
+    for case in sys.argv[1:]:
+        globals()[case]()
