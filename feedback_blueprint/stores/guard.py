@@ -77,11 +77,14 @@ class Guard:
         complaints: Complaints,
         timeout: float,
         measure: Callable[[float], None],
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._complaints = complaints
         self._timeout = timeout
         self._measure = measure
+        self._now = clock
         # A stream that the garbage collector ends in here keeps its text in this very thread.
         self._lock = OfProcess(reentrant=True)
         self._out: dict[str, Outage] = {}
@@ -121,19 +124,19 @@ class Guard:
         parts = {WHOLE, *map(self._store.part_of, keys)}
         if self._out:
             self._refuse_while_out(parts, what, eager)
-        begin = time.monotonic()
+        begin = self._now()
         before = UNTIL.set(waited() + TRIES * self._timeout)
         try:
             answer = call()
         except StoreUnavailable as error:
-            self._fail(parts, what, error, time.monotonic() - begin)
+            self._fail(parts, what, error, self._now() - begin)
             raise
         except BaseException:  # a timeout of gevent's, or a defect
             self._leave_to_the_next(parts)
             raise
         finally:
             UNTIL.reset(before)
-            took = time.monotonic() - begin
+            took = self._now() - begin
             self._measure(took)
         if is_slow(took, self._timeout):
             text = "The store is slow: a call took %.2f s, and fails at %.2f s. %s"
@@ -159,7 +162,7 @@ class Guard:
     def _refuse_while_out(self, parts: set[str], what: What | None, eager: bool) -> None:
         """Raise for a part that is out; let one caller at a time find out whether it still is."""
         with self._lock():
-            now = time.monotonic()
+            now = self._now()
             out = {part: self._out[part] for part in parts if part in self._out}
             for part, outage in out.items():
                 if now < outage.asked_until or (not eager and now < outage.until):
@@ -171,13 +174,13 @@ class Guard:
     def _miss(self, part: str, what: What | None) -> None:
         if what:
             with self._lock():
-                self._missed.setdefault(part, Missed(time.monotonic())).number[what] += 1
+                self._missed.setdefault(part, Missed(self._now())).number[what] += 1
 
     def _tell_what_was_missed(self, parts: set[str]) -> None:
         """Say that a part of the store is back; once a minute at most, if it comes and goes."""
         for part in parts:
             with self._lock():
-                now = time.monotonic()
+                now = self._now()
                 if now < self._next_news.get(part, 0.0) or part not in self._missed:
                     continue
                 self._next_news[part] = now + INTERVAL
@@ -198,6 +201,6 @@ class Guard:
                 self._out.pop(part, None)
             if error and error.unreachable:
                 out = parts - {WHOLE} if error.unreachable == "part" else {WHOLE}
-                until = time.monotonic() + max(PAUSE, took)
+                until = self._now() + max(PAUSE, took)
                 why = error.again()  # without a traceback, which would keep the request alive
                 self._out |= {part: Outage(why, until) for part in out or {WHOLE}}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -190,16 +190,37 @@ def test_sentinels_are_asked_once_a_second_at_most(
     monkeypatch: pytest.MonkeyPatch, redis_sentinel: RedisSentinel
 ) -> None:
     """However many connections are made meanwhile."""
-    now, asked, ask = [1000.0], [], Sentinel.discover_master
-    monkeypatch.setattr(redis_client, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    asked, ask = [], Sentinel.discover_master
     monkeypatch.setattr(
         Sentinel, "discover_master", lambda self, name: asked.append(name) or ask(self, name)
     )
-    client: Any = redis_client.client_from_url(redis_sentinel.url, TIMEOUT)()
-    for seconds, times in (0, 1), (0.9, 1), (0.2, 2), (0.9, 2):
+    pool: Any = redis_client.client_from_url(redis_sentinel.url, TIMEOUT)().connection_pool
+    begin = time.monotonic()
+
+    def ask_again() -> int:
+        assert pool.get_master_address()[1] == redis_sentinel.primary.port
+        return len(asked)
+
+    assert [ask_again() for _ in range(9)] == [1] * 9
+    wait_until(lambda: ask_again() == 2, "the Sentinels to be asked again")
+    assert time.monotonic() > begin + 1
+
+
+def test_what_is_shared_is_made_again_after_its_time_and_an_error_after_a_second() -> None:
+    now, made = [1000.0], iter(["one", ConnectionError("two"), "three"])
+
+    def make() -> str:
+        value = next(made)
+        if isinstance(value, Exception):
+            raise value
+        return value
+
+    shared = redis_client.Shared(make, 60, clock=lambda: now[0])
+    for seconds, value in (0, "one"), (60, "one"), (0.1, "two"), (1, "two"), (0.1, "three"):
         now[0] += seconds
-        assert client.connection_pool.get_master_address()[1] == redis_sentinel.primary.port
-        assert len(asked) == times
+        with suppress(ConnectionError):
+            assert shared.get() == value
+        assert str(shared.made) == value
 
 
 def test_who_has_a_primary_needs_no_sentinel(
