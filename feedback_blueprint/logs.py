@@ -7,6 +7,7 @@ import re
 import reprlib
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
 
@@ -40,8 +41,9 @@ class ThrottledLog:
     an object in the text that cannot be shown.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._kinds: dict[str, Kind] = {}
+        self._now = clock
 
     def warn(
         self,
@@ -55,7 +57,7 @@ class ThrottledLog:
 
         Without a `cause`, the text before its arguments are put in is one.
         """
-        now = time.monotonic()
+        now = self._now()
         known = self._kinds.get(kind)
         cause = re.sub(r"\d+", "", cause or text)
         if known is None or now >= known.until:

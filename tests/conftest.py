@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,8 @@ from collector import Collector
 from flask import Flask
 from flask.testing import FlaskClient
 from gunicorn_server import Gunicorn, StartServer
-from processes import ToolMissingError, tail
+from needed import needed
+from processes import tail
 from redis_cluster import RedisCluster
 from redis_sentinel import RedisSentinel
 from redis_server import DURABLE, RedisServer
@@ -30,23 +30,6 @@ if TYPE_CHECKING:
 
 #: Fixtures that one family of tests needs are beside what that family is made of.
 pytest_plugins = ["chatting", "contract", "decorated", "element_page", "engine_page", "outage"]
-
-#: The kinds of store that every promise is tested on.
-STORES = ("sqlite", "redis")
-
-#: The contract of a store is tested on these, too.
-SCALED_OUT = ("cluster", "sentinel")
-
-
-@contextmanager
-def needed() -> Iterator[None]:
-    """A tool that is missing skips a test on a user's machine, and fails it where CI=true."""
-    try:
-        yield
-    except ToolMissingError as missing:
-        if os.environ.get("CI") == "true":
-            pytest.fail(str(missing))
-        pytest.skip(str(missing))  # which names what is missing
 
 
 # Stores: real servers, and an empty store for each test
@@ -112,10 +95,16 @@ def new_store_url(
     return new
 
 
-@pytest.fixture(params=STORES)
-def store_url(request: pytest.FixtureRequest, new_store_url: Callable[[str], str]) -> str:
-    """An empty store, of each kind in turn."""
-    return new_store_url(request.param)
+@pytest.fixture
+def store_kind() -> str:
+    """What differs between stores is in their contract: here one is enough."""
+    return "sqlite"
+
+
+@pytest.fixture
+def store_url(store_kind: str, new_store_url: Callable[[str], str]) -> str:
+    """An empty store."""
+    return new_store_url(store_kind)
 
 
 # The agent: a collector, and apps under gunicorn whose agent reports to it
@@ -134,7 +123,7 @@ def chat_server(
     new_store_url: Callable[[str], str],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> StartServer:
-    """Ask for an app of tests/apps under gunicorn: `with chat_server(workers=4) as server`."""
+    """Ask for an app of support/apps under gunicorn: `with chat_server(workers=4) as server`."""
 
     def start(
         app: str = "chat:app",
@@ -170,7 +159,7 @@ def feedback() -> FeedbackBlueprint:
 
 @pytest.fixture
 def app(store_url: str, feedback: FeedbackBlueprint) -> Flask:
-    """An app with a chat of one route, on each store in turn; pytest-flask's `client` calls it."""
+    """An app with a chat of one route; pytest-flask's `client` calls it."""
     app = Flask(__name__)
     app.config.update(FEEDBACK_STORE_URL=store_url, FEEDBACK_STORE_TIMEOUT=2.0, TESTING=True)
     app.register_blueprint(feedback)

@@ -15,13 +15,15 @@ from typing import Any
 import newrelic
 import pytest
 from collector import Collector
-from conftest import needed
 from gunicorn_server import APPS
+from host_app import make_app
+from needed import needed
 from outage import Chat
 from processes import environment, wait_until
 from proxy import Proxy
 from redis_server import RedisServer
 
+from feedback_blueprint import FeedbackBlueprint
 from feedback_blueprint.checks import Finding
 from feedback_blueprint.model import ANYONE, Message, VoteRequest
 from feedback_blueprint.stores import (
@@ -73,6 +75,19 @@ def check(collector: Collector, store_url: str, **settings: Any) -> tuple[int, d
     done = run(collector, store_url, *COMMAND, "--json", **(texts | settings))
     assert done.stdout, done.stderr
     return done.returncode, {finding["what"]: finding for finding in json.loads(done.stdout)}
+
+
+def command(url: str, *command: str, store_timeout: float = 5) -> Any:
+    """Run a command in this process, whose agent does not run: for what is said of the store."""
+    config = {"FEEDBACK_STORE_URL": url, "FEEDBACK_STORE_TIMEOUT": store_timeout}
+    app = make_app(FeedbackBlueprint(), **config)
+    return app.test_cli_runner().invoke(args=["feedback", *command])
+
+
+def check_store(url: str, **options: float) -> dict[str, Any]:
+    """What the command finds, run in this process."""
+    found = json.loads(command(url, "check", "--json", **options).stdout)
+    return {finding["what"]: finding for finding in found}
 
 
 def found_by(store: RedisStore | SQLiteStore, **options: Any) -> dict[str, Finding]:
@@ -147,16 +162,13 @@ def test_what_is_only_worth_changing_is_no_failure(collector: Collector, tmp_pat
     assert status == 0
 
 
-def test_a_store_that_takes_over_half_its_timeout_is_not_well(
-    collector: Collector, good_redis: RedisServer
-) -> None:
-    with Proxy(good_redis.port) as proxy, proxy.slow(delay=0.3):
+def test_a_store_that_takes_over_half_its_timeout_is_not_well(good_redis: RedisServer) -> None:
+    with Proxy(good_redis.port) as proxy, proxy.slow(delay=0.1):
         url = f"redis://127.0.0.1:{proxy.port}/0"
-        status, found = check(collector, url, store_timeout=1)
-        assert (status, found["store"]["severity"]) == (1, "wrong")
-        assert "FEEDBACK_STORE_TIMEOUT" in found["store"]["remedy"]
-        status, found = check(collector, url, store_timeout=10)
-        assert (status, found["store"]["severity"]) == (0, "well")
+        slow = check_store(url, store_timeout=0.35)["store"]
+        assert slow["severity"] == "wrong"
+        assert "FEEDBACK_STORE_TIMEOUT" in slow["remedy"]
+        assert check_store(url, store_timeout=10)["store"]["severity"] == "well"
 
 
 def test_a_new_relic_that_does_not_answer(collector: Collector, tmp_path: Path) -> None:
@@ -278,11 +290,11 @@ def test_a_server_that_is_open_to_all_is_worth_a_password(
 
 
 def test_a_primary_that_waits_for_replicas_is_wrong(
-    good_redis: RedisServer, tell: Callable[[str, object], None], collector: Collector
+    good_redis: RedisServer, tell: Callable[[str, object], None]
 ) -> None:
     tell("min-replicas-to-write", 1)
-    status, found = check(collector, good_redis.url)
-    assert (status, found["store"]["severity"]) == (1, "wrong")
+    found = check_store(good_redis.url)
+    assert found["store"]["severity"] == "wrong"
     assert "NOREPLICAS" in found["store"]["seen"]
     assert found["replication"]["seen"] == "a primary, 0 replicas"
 
@@ -311,14 +323,11 @@ def test_a_replica_takes_no_votes_and_one_that_is_behind_would_lose_them(
             assert behind.seen == "a primary, 1 replicas, 1 of them behind"
 
 
-def test_a_check_of_a_replica_says_what_it_is(
-    good_redis: RedisServer, collector: Collector, tmp_path: Path
-) -> None:
+def test_a_check_of_a_replica_says_what_it_is(good_redis: RedisServer, tmp_path: Path) -> None:
     with RedisServer(tmp_path, replicaof=f"127.0.0.1 {good_redis.port}") as replica:
-        status, found = check(collector, replica.url)
-    assert status == 1
+        found = check_store(replica.url)
     wrong = {what for what, finding in found.items() if finding["severity"] == "wrong"}
-    assert wrong == {"store", "replication"}
+    assert wrong == {"agent", "store", "replication"}
     assert found["store"]["remedy"] == found["replication"]["remedy"]
 
 
@@ -375,7 +384,7 @@ def test_where_nothing_tells_the_file_system_nothing_is_said(
     assert found_by(SQLiteStore(tmp_path / "f.db", timeout=5)).keys() == {"SQLite file"}
 
 
-def test_only_a_full_check_reads_all_of_a_file(collector: Collector, tmp_path: Path) -> None:
+def test_only_a_full_check_reads_all_of_a_file(tmp_path: Path) -> None:
     """As that takes minutes: here a page is broken that nothing else reads."""
     path = tmp_path / "feedback.db"
     store = SQLiteStore(path, timeout=5)
@@ -388,11 +397,11 @@ def test_only_a_full_check_reads_all_of_a_file(collector: Collector, tmp_path: P
         file.seek((page - 1) * size)
         file.write(b"\xff" * size)
     url = f"sqlite:///{path}"
-    status, found = check(collector, url)
-    assert (status, found["SQLite file"]["severity"]) == (0, "well")
-    assert "messages" not in found["SQLite file"]["seen"]
-    done = run(collector, url, *COMMAND, "--full")
-    assert done.returncode == 1
+    found = check_store(url)["SQLite file"]
+    assert found["severity"] == "well"
+    assert "messages" not in found["seen"]
+    done = command(url, "check", "--full")
+    assert done.exit_code == 1
     assert "\u2717 SQLite file" in done.stdout
     assert "1 messages" in done.stdout
 
@@ -400,18 +409,18 @@ def test_only_a_full_check_reads_all_of_a_file(collector: Collector, tmp_path: P
 # Another version of this package
 
 
-def test_a_check_names_a_file_of_a_newer_version(collector: Collector, tmp_path: Path) -> None:
+def test_a_check_names_a_file_of_a_newer_version(tmp_path: Path) -> None:
     path = tmp_path / "feedback.db"
     SQLiteStore(path, timeout=5).stash("fb:m", Message("0" * 32), timedelta(days=1))
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA user_version = 99")
-    status, found = check(collector, f"sqlite:///{path}")
-    assert status == 1
-    assert "written by a newer version of feedback_blueprint" in found["store"]["seen"]
-    assert "Install that version again" in found["store"]["remedy"]
-    said = run(collector, f"sqlite:///{path}", *COMMAND).stdout
+    url = f"sqlite:///{path}"
+    found = check_store(url)["store"]
+    assert "written by a newer version of feedback_blueprint" in found["seen"]
+    assert "Install that version again" in found["remedy"]
+    said = command(url, "check").stdout
     assert said.count("newer version of feedback_blueprint") == 1, "by each look at the file"
-    shown = run(collector, f"sqlite:///{path}", *COMMAND[:-1], "show", "m")
+    shown = command(url, "show", "m")
     assert "newer version of feedback_blueprint. Install that version again" in shown.stderr
 
 
@@ -471,9 +480,14 @@ def create_app():
 """
 
 
-@pytest.mark.parametrize("source", [MODULE, FACTORY])
 @pytest.mark.parametrize(
-    "command", ["feedback check", "feedback --help", "feedback show m", "run", "routes"]
+    ("source", "command"),
+    [
+        (MODULE, "feedback check"),
+        (FACTORY, "feedback check"),
+        (MODULE, "feedback --help"),
+        (FACTORY, "run"),
+    ],
 )
 def test_a_configuration_that_cannot_work_is_its_sentence(
     tmp_path: Path, source: str, command: str

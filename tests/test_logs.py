@@ -12,14 +12,17 @@ from feedback_blueprint.logs import ThrottledLog
 
 
 @pytest.fixture
-def clock(monkeypatch) -> list[float]:
-    now = [1000.0]
-    monkeypatch.setattr("feedback_blueprint.logs.time.monotonic", lambda: now[0])
-    return now
+def clock() -> list[float]:
+    """The seconds that pass if a test says so."""
+    return [1000.0]
 
 
-def test_each_kind_of_trouble_is_logged_once_a_minute(caplog, clock):
-    complaints = ThrottledLog()
+@pytest.fixture
+def complaints(clock: list[float]) -> ThrottledLog:
+    return ThrottledLog(clock=lambda: clock[0])
+
+
+def test_each_kind_of_trouble_is_logged_once_a_minute(caplog, complaints, clock):
     for kind in ("disk", "disk", "network", "disk"):
         complaints.warn(kind, "No %s.", kind)
     clock[0] += 59.9
@@ -35,8 +38,7 @@ def test_each_kind_of_trouble_is_logged_once_a_minute(caplog, clock):
     assert not any(record.exc_info for record in caplog.records)
 
 
-def test_another_cause_of_one_kind_is_logged_up_to_three_a_minute(caplog, clock):
-    complaints = ThrottledLog()
+def test_another_cause_of_one_kind_is_logged_up_to_three_a_minute(caplog, complaints, clock):
     for cause in ("host 1", "host 2", "port", "user", "host 3", "path"):
         complaints.warn("network", "No way: %s.", cause, cause=cause)
     assert caplog.messages == ["No way: host 1.", "No way: port.", "No way: user."]

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 from collector import Collector
-from conftest import needed
 from documentation import ROOT, SCRIPTS, block, run, text_of
 from http_client import Client
+from needed import needed
 from processes import Group, ToolMissingError, environment, free_port, tail, wait_until
-from test_demo import demo
+from running_demo import demo
 
 README = text_of("README")
 DEMO = block("README", "sh", "-m feedback_blueprint.demo").strip()

@@ -15,17 +15,17 @@ from typing import Any
 import pytest
 from chatting import made, rate
 from collector import Collector
-from conftest import needed
 from documentation import PACKAGE, block, run
 from gunicorn_server import APPS, Gunicorn, StartServer
+from needed import needed
 from processes import ToolMissingError, wait_until
 from redis_cluster import RedisCluster
 from redis_server import DURABLE, RedisServer
 from runbook import LINES, RUNBOOK, pattern_of
-from test_lossless import WORKERS, Traffic
+from traffic import WORKERS, Traffic
 
-from feedback_blueprint.stores.redis import errors as redis_errors
-from feedback_blueprint.stores.sqlite import client as sqlite_client
+from feedback_blueprint.stores.redis.store import errors as redis_errors
+from feedback_blueprint.stores.sqlite.store import client as sqlite_client
 
 # Commands that look, and deliver
 

@@ -79,11 +79,14 @@ class CircuitBreaker:
         log: ThrottledLog,
         timeout: float,
         measure: Callable[[float], None],
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._log = log
         self._timeout = timeout
         self._measure = measure
+        self._now = clock
         # A stream that the garbage collector ends in here keeps its text in this very thread.
         self._lock = PerProcess(reentrant=True)
         self._out: dict[str, OpenCircuit] = {}
@@ -123,19 +126,19 @@ class CircuitBreaker:
         nodes = {WHOLE_STORE, *map(self._store.node_of, keys)}
         if self._out:
             self._refuse_while_out(nodes, what, eager)
-        begin = time.monotonic()
+        begin = self._now()
         before = DEADLINE.set(Deadline(TRIES * self._timeout))
         try:
             answer = call()
         except StoreUnavailable as error:
-            self._fail(nodes, what, error, time.monotonic() - begin)
+            self._fail(nodes, what, error, self._now() - begin)
             raise
         except BaseException:  # a timeout of gevent's, or a defect
             self._leave_to_the_next(nodes)
             raise
         finally:
             DEADLINE.reset(before)
-            took = time.monotonic() - begin
+            took = self._now() - begin
             self._measure(took)
         if is_slow(took, self._timeout):
             text = "The store is slow: a call took %.2f s, and fails at %.2f s. %s"
@@ -161,7 +164,7 @@ class CircuitBreaker:
     def _refuse_while_out(self, nodes: set[str], what: What | None, eager: bool) -> None:
         """Raise for a part that is out; let one caller at a time find out whether it still is."""
         with self._lock():
-            now = time.monotonic()
+            now = self._now()
             out = {node: self._out[node] for node in nodes if node in self._out}
             pauses = len(self._out)  # where many are out, each is tried less often
             for node, outage in out.items():
@@ -176,13 +179,13 @@ class CircuitBreaker:
     def _miss(self, node: str, what: What | None) -> None:
         if what:
             with self._lock():
-                self._missed.setdefault(node, Missed(time.monotonic())).number[what] += 1
+                self._missed.setdefault(node, Missed(self._now())).number[what] += 1
 
     def _tell_what_was_missed(self, nodes: set[str]) -> None:
         """Say that a part of the store is back; once a minute at most, if it comes and goes."""
         for node in nodes:
             with self._lock():
-                now = time.monotonic()
+                now = self._now()
                 if now < self._next_news.get(node, 0.0) or node not in self._missed:
                     continue
                 self._next_news[node] = now + INTERVAL
@@ -204,5 +207,5 @@ class CircuitBreaker:
             if error and error.unreachable:
                 out = nodes - {WHOLE_STORE} if error.unreachable == "node" else {WHOLE_STORE}
                 why = error.again()  # without a traceback, which would keep the request alive
-                now, pause = time.monotonic(), max(PAUSE, took)
+                now, pause = self._now(), max(PAUSE, took)
                 self._out |= {node: OpenCircuit(why, now, pause) for node in out or {WHOLE_STORE}}

@@ -19,7 +19,7 @@ from contextlib import ExitStack
 from dataclasses import astuple
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 from collector import Collector
 from picture import Bar, draw

@@ -19,7 +19,7 @@ from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 from filling import WEEK, fill_redis, fill_sqlite, new_key, new_message
 from processes import wait_until

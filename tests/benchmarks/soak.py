@@ -25,7 +25,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 import redis
 from arrival import of_priority

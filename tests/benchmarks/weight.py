@@ -7,13 +7,13 @@ import os
 from collections.abc import Callable, Sequence
 from uuid import uuid4
 
+from feedback_blueprint.stores.redis.store.scripts import VOTE
 from redis import Redis
 from redis_server import RedisServer
 
 from feedback_blueprint.model import ANYONE, Message
 from feedback_blueprint.stores import RedisStore
 from feedback_blueprint.stores.redis.layout import encode
-from feedback_blueprint.stores.redis.scripts import VOTE
 
 WEEK, DEFAULT_VOTE_TTL = 7 * 24 * 3600, 30 * 24 * 3600
 OUTBOX = "!outbox:weight"

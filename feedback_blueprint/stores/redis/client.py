@@ -248,28 +248,35 @@ class Shared:
     All callers share it: of three hundred that need it at once, one makes it.
     """
 
-    def __init__(self, make: Callable[[], Any], seconds: float) -> None:
+    def __init__(
+        self,
+        make: Callable[[], Any],
+        seconds: float,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._make = make
         self._seconds = seconds
         self._lock = PerProcess()
+        self._now = clock
         self._until = -math.inf
         self.made: Any = None
 
     def get(self) -> Any:
         """Return it, made now or before; raises `TimeoutError` if the call has no time to wait."""
-        if time.monotonic() > self._until:
+        if self._now() > self._until:
             lock = self._lock()
             deadline = DEADLINE.get()
             while not lock.acquire(timeout=deadline.step):
                 deadline.spend(deadline.step)
                 deadline.left()
             try:
-                if time.monotonic() > self._until:
+                if self._now() > self._until:
                     try:
                         self.made, seconds = self._make(), self._seconds
                     except FAILURES as error:
                         self.made, seconds = error, 1
-                    self._until = time.monotonic() + seconds
+                    self._until = self._now() + seconds
             finally:
                 lock.release()
         made = self.made

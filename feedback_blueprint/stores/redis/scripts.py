@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from importlib.resources import files
+from pathlib import Path
+
+LUA = Path(__file__).with_name("lua")
 
 
 def _script(name: str) -> str:
     """Return a script of `lua/`, with what it includes."""
-    lua = files(__name__.rpartition(".")[0]).joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
-    return re.sub("^-- include (.+)$", lambda found: _script(found[1]), lua, flags=re.MULTILINE)
+    text = (LUA / f"{name}.lua").read_text(encoding="utf-8")
+    return re.sub("^-- include (.+)$", lambda found: _script(found[1]), text, flags=re.MULTILINE)
 
 
 STASH = _script("stash")

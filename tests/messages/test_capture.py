@@ -1,0 +1,210 @@
+"""What a request captured, at work elsewhere: the LLM's events and the feedback share its trace."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from collector import Collector
+from gunicorn_server import APPS, Gunicorn, StartServer
+from openai_server import REPLY, openai_server
+from processes import Group, environment, wait_until
+from redis_server import RedisServer
+from under_agent import run
+
+ANN, BOB = {"User": "ann"}, {"User": "bob"}
+
+
+@pytest.fixture(scope="module")
+def env(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict]:
+    """What the server and its workers have in common."""
+    folder = tmp_path_factory.mktemp("celery")
+    for name in "data", "control":
+        (folder / name).mkdir()
+    with openai_server() as url:
+        yield {
+            "C_FORCE_ROOT": "true",
+            "FLASK_CELERY_FOLDER": str(folder),
+            "FLASK_FEEDBACK_STORE_URL": redis_server.fresh_url(),
+            "FLASK_SECRET_KEY": "k",
+            "NEW_RELIC_AI_MONITORING_ENABLED": "true",
+            "NEW_RELIC_STARTUP_TIMEOUT": "20",
+            "OPENAI_API_KEY": "not-a-key",
+            "OPENAI_BASE_URL": url,
+        }
+
+
+@pytest.fixture(scope="module")
+def server(chat_server: StartServer, env: dict[str, str]) -> Iterator[Gunicorn]:
+    store_url = env["FLASK_FEEDBACK_STORE_URL"]
+    with chat_server("workers:app", store_url=store_url, env=env) as running:
+        yield running
+
+
+def ask(server: Gunicorn, kind: str, prompt: str) -> str:
+    """Have an answer made for Ann, and return the trace ID of the request."""
+    answer = server.post(f"/{kind}", {"prompt": prompt}, headers=ANN)
+    assert answer.status == 200, answer.text
+    return answer.headers["X-Trace-ID"]
+
+
+def rateable(server: Gunicorn, message_id: str) -> list[str]:
+    """What Ann can rate of one message."""
+    return server.get(f"/feedback?message_id={quote(message_id)}", headers=ANN).json["rateable"]
+
+
+def assert_joined(server: Gunicorn, collector: Collector, prompt: str, trace_id: str) -> None:
+    """Ann alone can rate the answer, and New Relic shows her vote next to it."""
+    vote = {"message_id": prompt, "rating": "good"}
+    assert server.post("/feedback", vote, headers=BOB).status == 404
+    answer = server.post("/feedback", vote, headers=ANN)
+    assert answer.status == 202, answer.text
+    [feedback] = collector.wait_for(message_id=prompt)
+    assert feedback["trace_id"] == trace_id
+    asked, replied = collector.wait_for(2, "LlmChatCompletionMessage", trace_id=trace_id)
+    assert (asked["content"], replied["content"]) == (prompt, "".join(REPLY))
+
+
+@pytest.mark.parametrize("kind", ["thread", "pool", "spawn"])
+def test_a_thread_and_another_process_work_in_the_trace_of_the_request(
+    server: Gunicorn, collector: Collector, kind: str
+) -> None:
+    for prompt in f"{kind} 1", f"{kind} 2":
+        assert_joined(server, collector, prompt, ask(server, kind, prompt))
+
+
+@pytest.mark.parametrize(("worker", "job"), [("Worker", "job"), ("SimpleWorker", "elsewhere")])
+def test_a_job_of_rq_works_in_the_trace_of_the_request(
+    server: Gunicorn, collector: Collector, env: dict[str, str], worker: str, job: str
+) -> None:
+    prompts = [f"rq {worker} {number}" for number in range(2)]
+    traces = [ask(server, f"rq?job={job}", prompt) for prompt in prompts]
+    url = env["FLASK_FEEDBACK_STORE_URL"]
+    command = ["-m", "rq.cli", "worker", "--burst", f"--url={url}", f"--worker-class=rq.{worker}"]
+    print(run(collector, command, env))
+    for prompt, trace_id in zip(prompts, traces, strict=True):
+        assert_joined(server, collector, prompt, trace_id)
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+def test_a_task_of_celery_works_in_the_trace_of_the_request(
+    server: Gunicorn, collector: Collector, env: dict[str, str], pool: str, tmp_path: Path
+) -> None:
+    prompts = [f"celery {pool} {number}" for number in range(2)]
+    traces = [ask(server, "celery", prompt) for prompt in prompts]
+    command = [sys.executable, "-m", "newrelic.admin", "run-program", sys.executable]
+    command += [
+        "-m",
+        "celery",
+        "-A",
+        "workers.celery",
+        "worker",
+        f"--pool={pool}",
+        "--concurrency=1",
+    ]
+    environ = environment(collector.environ() | {"PYTHONPATH": str(APPS)} | env)
+    log = tmp_path / "celery.log"
+    with log.open("wb") as output:
+        worker = Group(command, cwd=tmp_path, env=environ, stdout=output, stderr=output)
+    try:
+        for prompt, trace_id in zip(prompts, traces, strict=True):
+            wait_until(partial(rateable, server, prompt), "the message")
+            assert_joined(server, collector, prompt, trace_id)
+    finally:
+        worker.end()
+        print(log.read_text())
+
+
+def resumed(
+    collector: Collector, env: Mapping[str, str], *cases: str, **settings: object
+) -> list[str]:
+    """Run cases of support/apps/resumed.py under the agent; return what they print and log."""
+    collector.clear()
+    command = ["resumed.py", *cases]
+    return run(collector, command, {**env, **collector.environ(settings)}).splitlines()
+
+
+@pytest.mark.parametrize(("case", "name"), [("plain", "work"), ("running", "running")])
+def test_work_joins_the_trace_in_its_own_transaction_or_in_the_one_that_runs(
+    collector: Collector, env: dict[str, str], case: str, name: str
+) -> None:
+    assert resumed(collector, env, case) == ["in the trace"]
+    metrics = collector.metrics()
+    cases = {"request", "work", "running"}
+    named = {each for each in cases if f"OtherTransaction/Function/{each}" in metrics}
+    assert named == {"request", name}
+
+
+@pytest.mark.parametrize(
+    ("settings", "causes"),
+    [
+        (
+            {},
+            {
+                "of_another_trace": "The transaction that runs here is of another trace: hand",
+                "ignored": "This transaction is ignored or has ended",
+                "blind": "No New Relic transaction is running here: initialize",
+            },
+        ),
+        ({"distributed_tracing.enabled": False}, {"plain": "The transaction that runs here is of"}),
+        ({"custom_insights_events.enabled": False}, {"plain": "The agent's custom events are sw"}),
+        ({"monitor_mode": False}, {"plain": "The New Relic agent is not running in this process"}),
+    ],
+)
+def test_work_that_cannot_join_the_trace_is_done_and_the_log_says_why(
+    collector: Collector, env: dict[str, str], settings: dict[str, bool], causes: dict[str, str]
+) -> None:
+    said = resumed(collector, env, *causes, **settings)
+    for why, done, cause in zip(said[::2], said[1::2], causes.values(), strict=True):
+        assert why.startswith(f"LLM events of 'work' do not join the feedback. {cause}")
+        assert done in {"in the trace", "not in it"}
+
+
+def test_a_function_and_a_stream_leave_no_transaction_behind_in_any_thread(
+    collector: Collector, env: dict[str, str]
+) -> None:
+    """Two run the function at once and nested, another one closes the stream."""
+    right = [True] * 3
+    cases = {
+        "decorated": [f"{right} {right}"],
+        "closed_elsewhere": ["in the trace", "None"],
+    }
+    assert resumed(collector, env, *cases) == [line for lines in cases.values() for line in lines]
+    assert collector.metrics()["OtherTransaction/Function/work"] == 3
+
+
+def test_what_the_work_raises_is_raised_and_noticed(
+    collector: Collector, env: dict[str, str]
+) -> None:
+    assert resumed(collector, env, "failing") == ["of the work"]
+    assert collector.metrics()["Errors/OtherTransaction/Function/work"] == 1
+
+
+def test_without_an_agent_the_work_is_done_and_nothing_is_started(env: dict[str, str]) -> None:
+    code = """
+import threading, resumed
+resumed.plain()
+print(threading.active_count())
+"""
+    bare = environment(env | {"PYTHONPATH": str(APPS)})
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=bare, capture_output=True, text=True, check=False
+    )
+    assert "start the app with newrelic-admin run-program" in done.stdout, done.stderr
+    assert done.stdout.endswith("not in it\n1\n")
+
+
+def test_the_log_says_what_a_process_that_was_forked_later_does_not_send(
+    server: Gunicorn, collector: Collector
+) -> None:
+    trace_id = ask(server, "fork", "forked")
+    vote = {"message_id": "forked", "rating": "good"}
+    assert server.post("/feedback", vote, headers=ANN).status == 202
+    assert collector.wait_for(message_id="forked")[0]["trace_id"] == trace_id
+    said = "LLM events of 'answer' do not join the feedback. The agent sends nothing from this proc"
+    assert said in server.log.read_text()

@@ -1,0 +1,48 @@
+"""Processes whose agent was started before they were forked: 503, or the vote arrives."""
+
+from __future__ import annotations
+
+from arrival import assert_all_arrive
+from chatting import assert_not_recording, made, rate
+from collector import Collector
+from redis import Redis
+from redis_server import RedisServer
+from rq import Queue
+from under_agent import run
+
+
+def test_an_app_that_registers_before_the_fork_is_told_so(
+    collector: Collector, chat_server
+) -> None:
+    with chat_server("registered:app", options=["--preload"], connected=False) as server:
+        answer = rate(server, made(server))
+        assert_not_recording(server, answer, "before the process was forked")
+
+
+def test_a_vote_of_a_forked_child_is_refused(
+    collector: Collector, chat_server, new_store_url
+) -> None:
+    store_url = new_store_url("sqlite")
+    with chat_server(store_url=store_url) as server:
+        message_id = made(server)
+        said = run(collector, ["jobs.py", message_id], {"FLASK_FEEDBACK_STORE_URL": store_url})
+        assert said.startswith("agent-not-recording: The agent sends nothing from this process")
+        assert rate(server, message_id).json["revision"] == 1, "it left no trace"
+
+
+def test_a_vote_of_a_job_arrives(
+    collector: Collector, chat_server, redis_server: RedisServer
+) -> None:
+    """RQ forks for each job, and ends the child without its exit handlers."""
+    store_url = redis_server.fresh_url()
+    with chat_server(store_url=store_url) as server:
+        message_id = made(server)
+        with Redis.from_url(store_url) as connection:
+            job = Queue(connection=connection).enqueue("jobs.vote", message_id)
+            command = ["-m", "rq.cli", "worker", "--burst", f"--url={store_url}"]
+            run(collector, command, {"FLASK_FEEDBACK_STORE_URL": store_url})
+            assert job.return_value() == "accepted"
+        feedback_id = server.get(f"/feedback?message_id={message_id}").json["feedback"][0][
+            "feedback_id"
+        ]
+        assert_all_arrive(collector, {(feedback_id, 1): message_id})

@@ -1,0 +1,63 @@
+"""TLS to each kind of Redis, where it works and where it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from certificates import Certificate
+from needed import needed
+from outage import PASSWORD, Chat, Site, suffer
+from proxy import Proxy
+from redis_cluster import RedisCluster
+from redis_sentinel import RedisSentinel
+from redis_server import RedisServer
+
+from feedback_blueprint.testing import capture_feedback
+
+
+def test_tls_to_a_plain_port(
+    site: Site, secure: RedisServer, complaints: Callable[[], list[str]]
+) -> None:
+    with Proxy(secure.port) as proxy:
+        url = secure.url.replace("//", f"//app:{PASSWORD}@").replace(
+            str(secure.port), str(proxy.port)
+        )
+        suffer(Chat(url), proxy.to(site.server.port), complaints, "TLS")
+
+
+def test_no_tls_to_a_port_that_wants_it(
+    site: Site, secure: RedisServer, complaints: Callable[[], list[str]]
+) -> None:
+    suffer(Chat(site.url), site.proxy.to(secure.port), complaints, "TLS")
+
+
+def test_a_certificate_of_nobody_known(
+    secure: RedisServer, complaints: Callable[[], list[str]]
+) -> None:
+    chat = Chat(secure.url.partition("?")[0].replace("//", f"//app:{PASSWORD}@"))
+    with capture_feedback(chat.app):
+        assert [chat.chat() for _ in range(3)] == [None] * 3
+        assert chat.rate("any") == 503
+    assert len(complaints()) == 1
+    assert "Name the file of the authority that signed its certificate" in complaints()[0]
+    assert "ssl_ca_certs=" in complaints()[0]
+
+
+@pytest.mark.parametrize("kind", ["server", "cluster", "sentinel"])
+def test_tls(kind: str, certificate: Certificate, tmp_path: Path) -> None:
+    with ExitStack() as stack, needed():
+        if kind == "server":
+            url = stack.enter_context(RedisServer(tmp_path, tls=certificate)).url
+        elif kind == "cluster":
+            url = stack.enter_context(RedisCluster(tmp_path, size=1, tls=certificate)).url
+        else:
+            url = stack.enter_context(RedisSentinel(tmp_path, sentinels=1, tls=certificate)).url
+        chat = Chat(url)
+        with capture_feedback(chat.app) as events:
+            message_id = chat.chat()
+            assert message_id
+            assert chat.rate(message_id) == 202
+            assert [event["message_id"] for event in events] == [message_id]

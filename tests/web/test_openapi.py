@@ -1,0 +1,210 @@
+"""The OpenAPI document: valid, the app's own, and never contradicted by what the routes answer."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+import schemathesis
+from flask import Blueprint, Flask
+from hypothesis import assume
+from jsonschema import Draft202012Validator
+from schemathesis.checks import not_a_server_error
+
+from feedback_blueprint import FeedbackBlueprint
+from feedback_blueprint.errors import Refusal
+from feedback_blueprint.testing import capture_feedback
+
+SCALE = {"FEEDBACK_RATINGS": range(1, 4), "FEEDBACK_CATEGORIES": ["informative", "wrong"]}
+PATH = "/llm/feedback"
+
+
+@pytest.fixture
+def make_app(tmp_path):
+    def make_app(**config):
+        app = Flask(__name__, instance_path=str(tmp_path))
+        app.config.update(config)
+        app.register_blueprint(FeedbackBlueprint(), url_prefix="/llm")
+        return app
+
+    return make_app
+
+
+def document_of(app, name="feedback"):
+    result = app.test_cli_runner().invoke(args=[name, "openapi"])
+    assert result.exit_code == 0, result.output
+    return json.loads(result.output)
+
+
+def described(app):
+    """What schemathesis makes of the document. Only in ASCII are characters as many as bytes."""
+    generation = {"deterministic": True, "codec": "ascii", "max-examples": 10}
+    config = schemathesis.Config.from_dict({"generation": generation})
+    schema = schemathesis.openapi.from_dict(document_of(app), config=config)
+    schema.app = app
+    return schema
+
+
+# What is in it
+
+
+def test_it_is_a_valid_document(make_app):
+    described(make_app(**SCALE)).validate()
+
+
+def test_it_lists_the_ratings_and_categories_that_the_app_declares(make_app):
+    fields = document_of(make_app(**SCALE))["components"]["schemas"]["Feedback"]["properties"]
+    assert fields["rating"]["enum"] == [1, 2, 3]
+    assert fields["category"]["enum"] == ["informative", "wrong", None]
+
+
+def test_it_has_the_path_of_each_registration(make_app):
+    feedback, parent = FeedbackBlueprint("deep"), Blueprint("api", __name__, url_prefix="/api")
+    parent.register_blueprint(feedback, url_prefix="/v1")
+    app = make_app()
+    app.register_blueprint(parent)
+    app.register_blueprint(feedback, name="again", url_prefix="/<int:tenant>")
+    document = document_of(app, "again")
+    assert list(document["paths"]) == ["/api/v1/feedback", "/{tenant}/feedback"]
+    [variable] = document["paths"]["/{tenant}/feedback"]["parameters"]
+    assert variable["schema"]["type"] == "string"
+    del variable["schema"]
+    assert variable == {"in": "path", "name": "tenant", "required": True}
+    assert list(document_of(app)["paths"]) == [PATH]
+
+
+def test_it_has_every_refusal(make_app):
+    document = document_of(make_app())
+    responses = json.dumps(document["paths"][PATH]["post"]["responses"])
+    others = document["components"]["responses"]
+    assert '"method-not-allowed"' in json.dumps(others["MethodNotAllowed"])
+    assert all(
+        f'"{refusal.code}"' in responses
+        for refusal in Refusal.__subclasses__()
+        if refusal.__name__ not in others
+    )
+
+
+def test_without_apispec_the_command_names_the_remedy(make_app, monkeypatch):
+    monkeypatch.delitem(sys.modules, "feedback_blueprint.web.openapi", raising=False)
+    monkeypatch.setitem(sys.modules, "apispec", None)
+    result = make_app().test_cli_runner().invoke(args=["feedback", "openapi"])
+    assert result.exit_code == 1
+    assert "feedback-blueprint[openapi]" in result.output
+
+
+# What the routes answer
+
+
+EVERY_NAME = {"a" * 255: "x" * 255, "A_9.b": 2**63 - 1, "_": -(2**63), "f": 1.5, "b": True}
+
+
+@pytest.mark.parametrize(
+    ("field", "values", "fits"),
+    [
+        ("message_id", ["x" * 255, 0], True),
+        ("message_id", ["x" * 256, "", " \x1c\x85\u3000", None, True, 1.5, {}], False),
+        ("rating", ["x" * 255, "\x1cx", 0, 2**63 - 1, -(2**63)], True),
+        ("rating", ["x" * 256, "", "\n", None, True, 1.5, [1], 2**63, -(2**63) - 1], False),
+        ("category", ["x" * 255, None], True),
+        ("category", ["x" * 256, "", "\x1f", 5], False),
+        ("message", ["x" * 4095, "", None], True),
+        ("message", ["x" * 4096, 5], False),
+        ("metadata", [None, {}, EVERY_NAME, {f"k{n}": n for n in range(16)}], True),
+        ("metadata", [5, [], {f"k{n}": n for n in range(17)}, {"a" * 256: 1}, {"1": 1}], False),
+        ("metadata", [{"": 1}, {"a-b": 1}, {"rating": 1}, {"message_17": 1}, {"nr.x": 1}], False),
+        ("metadata", [{"k": v} for v in ("x" * 256, 2**63, -(2**63) - 1, None, [], {})], False),
+        ("other", [1, None], False),
+    ],
+)
+def test_the_schema_admits_what_the_route_takes(make_app, field, values, fits):
+    app = make_app()
+    schema = Draft202012Validator(document_of(app)["components"]["schemas"]["Feedback"])
+    for value in values:
+        body = {"message_id": "nowhere", "rating": 1, field: value}
+        with capture_feedback(app):
+            taken = app.test_client().post(PATH, json=body).status_code != 422
+        assert (taken, schema.is_valid(body)) == (fits, fits), value
+
+
+@pytest.fixture(params=[{}, SCALE], ids=["anything", "a scale"])
+def schema(request, make_app):
+    request.node._nodeid = request.node.nodeid  # schemathesis wants it, pytest 9.2 has it no more
+    return described(make_app(FEEDBACK_MAX_REVISIONS=1000, **request.param))
+
+
+@schemathesis.pytest.from_fixture("schema").parametrize()
+def test_no_answer_is_undocumented(case):
+    """With messages that can be rated, so that valid votes get past the schema, and come twice."""
+    # JSON Schema does not tell 1.0 from 1. Here a float is no rating, and may be over 64 bits.
+    assume(not holds_whole_float(case.body))
+    app, valid = case.operation.app, case.meta.generation.mode.is_positive
+    with capture_feedback(app):
+        if valid:
+            make_rateable(case, app)
+        for _ in range(2):
+            response = case.call()
+            case.validate_response(response)
+            if valid and case.method == "POST":
+                assert response.status_code in (200, 202), response.text
+
+
+def holds_whole_float(value):
+    if isinstance(value, (dict, list)):
+        return any(map(holds_whole_float, value.values() if isinstance(value, dict) else value))
+    return isinstance(value, float) and value.is_integer()
+
+
+def make_rateable(case, app):
+    feedback, voting = app.blueprints["feedback"], case.method == "POST"
+    asked = case.body["message_id"] if voting else case.query["message_id"]
+    with app.app_context():
+        for message_id in asked if isinstance(asked, list) else [asked]:
+            if feedback.stash(message_id) and not voting:
+                feedback.submit(message_id, 1)
+
+
+def test_each_documented_status_is_answered_as_described(make_app):
+    app = make_app(FEEDBACK_MAX_REVISIONS=2)
+    storeless = make_app(FEEDBACK_STORE_URL="redis://127.0.0.1:1/0")
+    schema = described(app)
+    answered = {"post": set(), "get": set(), "delete": set()}
+
+    def send(method, app=app, **request):
+        response = app.test_client().open(PATH, method=method, **request)
+        case = schema[PATH][method].Case()
+        case.validate_response(response, excluded_checks=[not_a_server_error])
+        answered[method.lower()].add(str(response.status_code))
+
+    def vote(message_id, rating, app=app):
+        send("POST", app, json={"message_id": message_id, "rating": rating})
+
+    one, other = ({"query_string": {"message_id": message_id}} for message_id in ("one", "other"))
+    with capture_feedback(app), capture_feedback(storeless):
+        with app.app_context():
+            for message_id in "one", "other":
+                app.blueprints["feedback"].stash(message_id)
+        for raw in "{", " " * 65537, "[]":
+            send("POST", data=raw, content_type="application/json")
+        send("POST", data="{}", content_type="text/plain")
+        for message_id, rating in ("one", 1), ("one", 1), ("one", 2), ("one", 3), ("nowhere", 1):
+            vote(message_id, rating)
+        send("DELETE", **one)  # a third revision, which no vote could be
+        vote("other", 1)
+        send("GET", **other)
+        for _ in "retracted", "not there":
+            send("DELETE", **other)
+        stale = {"headers": {"X-Feedback-Rater": "another"}}
+        send("POST", json={"message_id": "one", "rating": 1}, **stale)
+        for method in "GET", "DELETE":
+            send(method, **one, **stale)
+            send(method)
+            send(method, storeless, **one)
+        vote("one", 1, storeless)
+    vote("one", 2)
+    send("DELETE", **one)
+    assert answered == {
+        method: operation["responses"].keys()
+        for method, operation in schema.raw_schema["paths"][PATH].items()
+    }
