@@ -86,7 +86,7 @@ def with_blueprint(
 
     app = Flask(name)
     app.config["FEEDBACK_STORE_URL"] = store_url
-    app.secret_key = "secret"
+    app.secret_key = "secret" if rater else None
     app.register_blueprint(feedback)
     app.add_url_rule("/", view_func=home)
     app.add_url_rule(
