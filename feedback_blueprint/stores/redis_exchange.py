@@ -16,13 +16,13 @@ from .redis_connections import Pool
 
 
 class QuickPool(Pool):
-    """Hands out a connection as it is: if its server closed it, a command fails and is sent again."""
+    """Hands out a connection as it is: on one that its server closed, a command is sent again."""
 
     def get_connection(self, *_: Any, **__: Any) -> Any:
         """Wait for a connection; raises `ConnectionError` if there is none in time."""
         self._checkpid()
         try:
-            return self.pool.get(timeout=self.timeout) or self.make_connection()
+            return self.pool.get(timeout=self.timeout) or self.make_connection()  # type: ignore[no-untyped-call]  # redis-py's own
         except Empty:
             raise errors.ConnectionError("No connection available.") from None
 
@@ -46,10 +46,13 @@ class QuickClient(redis.Redis):
 
         def exchange() -> Any:
             connection.send_packed_command(connection.pack_command(*args))
-            return self.parse_response(connection, args[0], **options)
+            return self.parse_response(connection, args[0], **options)  # type: ignore[no-untyped-call]  # redis-py's own
+
+        def fail(_: Exception) -> None:
+            connection.disconnect()
 
         try:
-            return connection.retry.call_with_retry(exchange, lambda _: connection.disconnect())
+            return connection.retry.call_with_retry(exchange, fail)
         except errors.ResponseError:
             raise
         except BaseException:  # its answer may come yet, and is no other command's
