@@ -48,22 +48,16 @@ TRANSACTION = f"{__name__}:feedback"
 
 
 def add_route(blueprint: Blueprint, votes: Callable[[], Votes]) -> None:
-    """Answer `/feedback`.
+    """Answer `/feedback`."""
+    blueprint.add_url_rule(FEEDBACK, view_func=FeedbackView.as_view("feedback", votes))
 
-    The agent traces each view that is added with a rule, which costs a vote more than to validate
-    it. Of one that is put in its place later it does not know, nor of a hook that is added with no
-    call of Flask's.
-    """
-    view = FeedbackView.as_view("feedback", votes)
-    blueprint.add_url_rule(FEEDBACK, view_func=view)
-
-    def untrace(state: BlueprintSetupState) -> None:
+    def add_hook(state: BlueprintSetupState) -> None:
+        # before_app_request() would have the agent trace this in each request of the host app.
         name = f"{state.name_prefix}.{state.name}".lstrip(".")
-        state.app.view_functions[f"{name}.feedback"] = view
         hook = functools.partial(before_request, name, votes, iter([None]))
         state.app.before_request_funcs.setdefault(None, []).append(hook)
 
-    blueprint.record(untrace)
+    blueprint.record(add_hook)
 
 
 class FeedbackView(MethodView):
@@ -76,7 +70,6 @@ class FeedbackView(MethodView):
 
     def dispatch_request(self, **_: Any) -> ResponseReturnValue:
         """Answer the request; variables of the blueprint's `url_prefix` are the app's own."""
-        self._votes().agent.name_transaction(TRANSACTION)
         try:
             return super().dispatch_request()
         except Refusal as refusal:

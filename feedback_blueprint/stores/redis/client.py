@@ -30,8 +30,9 @@ from redis.sentinel import (
 
 from ...per_process import PerProcess
 from ..deadline import DEADLINE
-from .connections import Pool, timed
+from .connections import timed
 from .errors import FAILURES
+from .exchange import QuickClient, QuickPool
 
 Client = redis.Redis | redis.RedisCluster
 
@@ -125,7 +126,7 @@ def _server(url: str, limits: dict[str, Any], timeout: float) -> Callable[[], Cl
         raise BadURL("no path")
     str(options.get("host", "")).encode("idna")  # as the resolver would
     with _refusing_options():
-        pool = Pool.from_url(
+        pool = QuickPool.from_url(
             url,
             connection_class=timed(options.get("connection_class", redis.Connection)),
             max_connections=MAX_CONNECTIONS,
@@ -137,7 +138,7 @@ def _server(url: str, limits: dict[str, Any], timeout: float) -> Callable[[], Cl
         _connect_to_nothing(pool.connection_class, pool.connection_kwargs)
     if pool.get_encoder().decode_responses:
         raise BadURL("what is kept is bytes, which decode_responses would spoil")
-    return lambda: redis.Redis(connection_pool=pool)
+    return lambda: QuickClient(connection_pool=pool)
 
 
 def _cluster(
