@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
@@ -74,8 +75,10 @@ def by_hand_feedback() -> ResponseReturnValue:
 # Ours
 
 
-def with_blueprint(name: str, store_url: str) -> Flask:
-    feedback = FeedbackBlueprint()
+def with_blueprint(
+    name: str, store_url: str, rater: Callable[[], str | None] | None = None
+) -> Flask:
+    feedback = FeedbackBlueprint(rater=rater)
 
     @feedback.trace_message
     def answer(prompt: str, *, message_id: str) -> dict[str, Any]:
@@ -83,6 +86,7 @@ def with_blueprint(name: str, store_url: str) -> Flask:
 
     app = Flask(name)
     app.config["FEEDBACK_STORE_URL"] = store_url
+    app.secret_key = "secret" if rater else None
     app.register_blueprint(feedback)
     app.add_url_rule("/", view_func=home)
     app.add_url_rule(
@@ -92,4 +96,5 @@ def with_blueprint(name: str, store_url: str) -> Flask:
 
 
 ours = with_blueprint("ours", URL)
+owned = with_blueprint("owned", URL, lambda: request.headers.get("X-User"))
 embedded = with_blueprint("embedded", f"sqlite:///{os.environ['BENCHMARK_FILE']}")
