@@ -22,7 +22,7 @@ def measure(directory: Path, effort: Effort) -> dict[str, Any]:
         for kind, clients in itertools.product(KINDS, CLIENTS[: 1 if effort.is_quick else 3]):
             many = {"threads": clients} if kind == "gthread" else {}
             with apps(directory, redis, (HAND, "ours"), worker_class=kind, **many) as servers:
-                requests = clients if effort.is_quick else max(4 * clients, 100)
+                requests = clients if effort.is_quick else max(2 * clients, 100)
                 slices = alternate(servers, each, requests, clients)
             of = {name: summary(some, slices[HAND]) for name, some in slices.items()}
             found[kind][str(clients)] = of | {"rounds": len(slices[HAND])}

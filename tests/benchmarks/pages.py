@@ -143,6 +143,9 @@ def render(found: dict[str, Any]) -> Iterator[str]:
         for number, of in found["reads"][name].items():
             yield f"| {number} | {store} | {of['p50']:.1f} | {of['p99']:.1f} | {of['to one']} |"
     yield ""
+    beside = (found["reads"][name][str(IDS[-1])]["to one"].median for name in ("ours", "embedded"))
+    yield f"- {IDS[-1]} messages take {' and '.join(f'{each:.1f}' for each in beside)} times one."
+    yield ""
     if "thumbs" in found:
         yield "| elements on a page, in Chromium | defined, ms | painted | votes shown | requests |"
         yield "|---|---|---|---|---|"

@@ -166,9 +166,9 @@ print(time.perf_counter() - start)
 """
 
 
-def start_up(directory: Path, times: int) -> Ratio:
+def start_up(times: int) -> Ratio:
     """Milliseconds to import and register, when what it is built on is there and compiled."""
-    env = environment({"PYTHONPYCACHEPREFIX": str(directory / "compiled")})
+    env = environment({})
     env.pop("PYTHONDONTWRITEBYTECODE", None)
     command = [sys.executable, "-c", START]
     runs = [subprocess.check_output(command, env=env) for _ in range(times + 1)]
@@ -183,7 +183,7 @@ def measure(directory: Path, effort: Effort) -> dict[str, Any]:
         "rounds": len(slices[HAND]),
         "requests": REQUESTS,
         "apps": found,
-        "start-up": start_up(directory, 2 if effort.is_quick else 11),
+        "start-up": start_up(2 if effort.is_quick else 11),
     }
 
 
