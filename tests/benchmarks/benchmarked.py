@@ -29,7 +29,7 @@ bare = Flask("bare")
 
 @bare.get("/")
 def home() -> ResponseReturnValue:
-    return "up"
+    return {"pid": os.getpid()}
 
 
 @bare.post("/chat")

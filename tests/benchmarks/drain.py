@@ -1,69 +1,38 @@
-"""What a vote costs Redis until it is delivered, and how long a backlog takes to drain.
-
-The backlog is what a real app leaves under gunicorn while a collector refuses all custom events:
-a tenth of an hour's votes at six a second. `--help` says how to run it.
-"""
+"""How long a backlog of undelivered votes takes to drain, and what that and each vote cost."""
 
 from __future__ import annotations
 
-import argparse
-import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
-
-from arrival import assert_all_arrive, chat_and_vote
 from collector import Collector
-from filling import WEEK, new_key, new_message
+from filling import (
+    HARVEST,
+    OUTBOX,
+    WEEK,
+    cast,
+    new_key,
+    new_message,
+    send,
+    stash,
+    vote,
+)
 from gunicorn_server import Gunicorn
+from processes import wait_until
+from ratio import Effort, Ratio, percentile, ratio_of
 from redis_server import RedisServer
+from sockets import HERE, Load, Slice, slice_of_work
 
-from feedback_blueprint.model import VoteRequest
 from feedback_blueprint.stores import RedisStore
 
 PERIOD = 5
-OUTBOX = "!outbox:drain"
-HARVEST = 225  # votes of a process in five seconds
-VOTE = b'["good","informative","Just what I needed"]'
+CASES = ((300, 1, 1_800), (833, 1, 5_000), (833, 4, 100_000))
+"""Custom events of a process in five seconds, processes, votes of the backlog."""
 
 
-# What Redis keeps and does
-
-
-def until_delivered(server: RedisServer, votes: int) -> Iterator[str]:
-    """Rows of a table: bytes that a vote adds to its message, and microseconds of Redis's CPU."""
-    store = RedisStore.from_url(server.url, 1)
-    costs(server, store, HARVEST, by_another=True)  # to warm up
-    for what, by_another in (("by its own process", False), ("by another, later", True)):
-        cells = (cell / votes for cell in costs(server, store, votes, by_another=by_another))
-        yield f"| {what} | {' | '.join(f'{cell:.0f}' for cell in cells)} |"
-
-
-def costs(
-    server: RedisServer, store: RedisStore, votes: int, *, by_another: bool
-) -> tuple[float, ...]:
-    """Bytes until the votes are delivered and after; microseconds for both."""
-    keys = [new_key() for _ in range(votes)]
-    for key in keys:
-        store.stash(key, new_message(), WEEK)
-    size, spent = memory(server), cpu(server)
-    ballot = VoteRequest(VOTE, 20, OUTBOX, 0 if by_another else 60)
-    marks = [mark for key in keys if (mark := store.vote(key, [b""], ballot).mark)]
-    undelivered, cast = memory(server) - size, cpu(server)
-    for first in range(0, votes, HARVEST):
-        if by_another:
-            store.unmark([each.mark for each in store.take(OUTBOX, 60, HARVEST)])
-        else:
-            store.unmark(marks[first : first + HARVEST])
-            store.take(OUTBOX, 60, HARVEST)
-    return undelivered, memory(server) - size, cast - spent, cpu(server) - cast
-
-
-def memory(server: RedisServer) -> int:
-    return int(server.info("memory")["used_memory"])
+# What Redis does
 
 
 def cpu(server: RedisServer) -> float:
@@ -71,54 +40,150 @@ def cpu(server: RedisServer) -> float:
     return float(used["used_cpu_user"] + used["used_cpu_sys"]) * 1e6
 
 
+def costs(
+    server: RedisServer, votes: int, times: int, *, by_another: bool
+) -> tuple[Ratio, Ratio, Ratio]:
+    """Microseconds of Redis's CPU for a vote, for its delivery, and the part that this is."""
+    store, spent = RedisStore.from_url(server.url, 1), []
+    for _ in range(times):
+        keys = [new_key() for _ in range(votes)]
+        for key in keys:
+            store.stash(key, new_message(), WEEK)
+        begin = cpu(server)
+        marks = [cast(store, key, 0 if by_another else 60) for key in keys]
+        voted = cpu(server)
+        for first in range(0, votes, HARVEST):
+            if by_another:
+                store.unmark([each.mark for each in store.take(OUTBOX, 60, HARVEST)])
+            else:
+                store.unmark(marks[first : first + HARVEST])
+                store.take(OUTBOX, 60, HARVEST)
+        spent.append(((voted - begin) / votes, (cpu(server) - voted) / votes))
+    both = [vote + delivery for vote, delivery in spent]
+    for_votes, for_deliveries = zip(*spent, strict=True)
+    return Ratio.of(for_votes), Ratio.of(for_deliveries), ratio_of(for_deliveries, both)
+
+
 # How long it takes
 
 
-def drained(directory: Path, url: str, votes: int, limit: int, workers: int) -> float:
-    """Seconds from the end of an outage until New Relic has all votes that were cast in it."""
+class Arrivals(Collector):
+    """A collector that knows how many votes arrived when, in seconds."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.seconds: list[float] = []
+
+    def _keep(self, method: str, payload: Any) -> Any:
+        if method == "custom_event_data":
+            self.seconds += [time.monotonic()] * len(payload[2])
+        return super()._keep(method, payload)
+
+
+def milliseconds(slices: list[Slice], percent: int) -> Ratio:
+    return Ratio.of(percentile(each.vote, percent) * 1000 for each in slices)
+
+
+def drained(
+    directory: Path, server: RedisServer, limit: int, workers: int, votes: int, period: int
+) -> dict[str, Any]:
+    """Start an app on a store with a backlog; seconds until New Relic has all of it.
+
+    Meanwhile ten users a second chat and vote, one after the other, until little is left.
+    """
+    url, keys = server.fresh_url(), [new_key() for _ in range(votes)]
     directory.mkdir()
-    connect = {
-        "event_harvest_config": {
-            "report_period_ms": PERIOD * 1000,
-            "harvest_limits": {"custom_event_data": limit},
-        }
+    limits = {
+        "report_period_ms": period * 1000,
+        "harvest_limits": {"custom_event_data": limit},
     }
-    with Collector(directory, connect) as collector:
-        env = collector.environ() | {"FLASK_FEEDBACK_STORE_URL": url}
-        with Gunicorn("chat:app", directory, env=env, workers=workers) as app:
-            with collector.failing("custom_event_data", 503):
-                taken = chat_and_vote(app, votes)
-            healed = time.monotonic()
-            assert_all_arrive(collector, taken, timeout=600)
-            return time.monotonic() - healed
+    send(server, url, keys, stash())
+    send(server, url, keys, vote(server))
+    with (
+        server.client(url) as client,
+        Load() as load,
+        Arrivals(directory, {"event_harvest_config": limits}) as collector,
+    ):
+        env = collector.environ() | {"BENCHMARK_REDIS_URL": url, "BENCHMARK_FILE": "unused"}
+        options = [f"--pythonpath={HERE}"]
+        app = Gunicorn("benchmarked:ours", directory, env=env, workers=workers, options=options)
+        meanwhile: list[Slice] = []
+        with app:
+            begin = time.monotonic()
+            while client.zcard(OUTBOX) > limit * workers:
+                meanwhile.append(slice_of_work(load, app.port, 10, 1))
+                time.sleep(1)  # so that those ten are those of a second
+            wait_until(lambda: not client.zcard(OUTBOX), "the backlog to drain", 600)
+            took = time.monotonic() - begin
+            after = [slice_of_work(load, app.port, 10, 1) for _ in meanwhile]
+        events = collector.events()
+        windows = [int((at - begin) / period + 0.5) for at in collector.seconds]
+    known = {(each["feedback_id"], each["revision"]) for each in events}
+    rates = [windows.count(window) / period for window in range(1, max(windows))]
+    found: dict[str, Any] = {
+        "limit": limit * 60 // period,
+        "workers": workers,
+        "votes": votes,
+        "took": took,
+        "a second": Ratio.of(rates) if len(rates) > 1 else votes / took,
+        "copies": len(events) - len(known),
+    }
+    if len(meanwhile) > 5:
+        for name, slices in (("meanwhile", meanwhile), ("after", after)):
+            found |= {f"{name} p{percent}": milliseconds(slices, percent) for percent in (50, 99)}
+    return found
 
 
-# The report
+# The section
 
 
-def report(votes: int, keys: int) -> Iterator[str]:
-    with tempfile.TemporaryDirectory() as name, RedisServer(Path(name) / "redis") as server:
-        yield "| delivered | bytes until then | and after | µs for the vote | for the delivery |"
-        yield "|---|---|---|---|---|"
-        yield from until_delivered(server, keys)
+def measure(directory: Path, effort: Effort) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    cases = CASES[:1] if effort.is_quick else CASES
+    period = 1 if effort.is_quick else PERIOD
+    times = 2 if effort.is_quick else 5
+    with RedisServer(directory / "redis") as server:
+        costs(server, HARVEST, 2, by_another=True)  # to warm up
+        found["CPU"] = {
+            what: costs(server, effort.size(10_000), times, by_another=by_another)
+            for what, by_another in (("by its own process", False), ("by another, later", True))
+        }
+        found["backlogs"] = [
+            drained(directory / str(number), server, limit, workers, effort.size(votes), period)
+            for number, (limit, workers, votes) in enumerate(cases)
+        ]
+    return found
+
+
+def render(found: dict[str, Any]) -> Iterator[str]:
+    yield "| events a minute and process | processes | backlog | drained in | a second | copies |"
+    yield "|---|---|---|---|---|---|"
+    for each in found["backlogs"]:
+        yield (
+            f"| {each['limit']:,} | {each['workers']} | {each['votes']:,} | {each['took']:.0f} s "
+            f"| {each['a second']:.0f} | {each['copies']} |"
+        )
+    yield ""
+    first, last = found["backlogs"][0], found["backlogs"][-1]
+    if first is not last:
+        rates = (each["votes"] / each["took"] for each in (last, first))
+        yield (
+            f"- {last['workers']} processes at {last['limit']:,} events deliver "
+            f"{next(rates) / next(rates):.1f} times as fast as {first['workers']} at "
+            f"{first['limit']:,}."
+        )
         yield ""
-        yield "| custom events a minute and process | processes | votes | drained in | a second |"
-        yield "|---|---|---|---|---|"
-        for limit, workers in ((300, 1), (300, 2), (833, 1)):
-            directory = Path(name) / f"{limit}-{workers}"
-            took = drained(directory, server.fresh_url(), votes, limit, workers)
-            rate = f"{took:.0f} s | {votes / took:.0f}"
-            yield f"| {limit * 60 // PERIOD:,} | {workers} | {votes:,} | {rate} |"
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--votes", type=int, default=2160, help="that wait when the outage ends")
-    parser.add_argument("--keys", type=int, default=31_000, help="of each kind, in Redis")
-    arguments = parser.parse_args()
-    for line in report(arguments.votes, arguments.keys):
-        print(line, flush=True)
-
-
-if __name__ == "__main__":
-    main()
+    if "meanwhile p50" in last:
+        yield "| a vote over a socket, ms | p50 | p99 |"
+        yield "|---|---|---|"
+        for name, label in (
+            ("meanwhile", f"while the {last['votes']:,} drain"),
+            ("after", "afterwards, same app"),
+        ):
+            cells = (f"{last[f'{name} p{percent}']:.1f}" for percent in (50, 99))
+            yield f"| {label} | {' | '.join(cells)} |"
+        yield ""
+    yield "| µs of Redis's CPU | the vote | its delivery | that is, of both |"
+    yield "|---|---|---|---|"
+    for what, (cost, delivery, part) in found["CPU"].items():
+        yield f"| delivered {what} | {cost:.0f} | {delivery:.1f} | {part:.2f} |"

