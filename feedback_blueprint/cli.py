@@ -18,7 +18,7 @@ from flask.cli import with_appcontext
 from .attributes import message_id_text
 from .checks import Finding, Severity
 from .errors import StoreUnavailable
-from .model import Shown, Vote
+from .model import StoredMessage, Vote
 from .votes import Votes
 from .web.routes import inspect, names_of
 
@@ -93,7 +93,7 @@ def _add_looks(blueprint: Blueprint, votes: Callable[[], Votes]) -> None:
             raise click.ClickException(str(error)) from error
         if shown is None:
             raise click.ClickException("There is no such message: never made, or expired.")
-        say(description(shown, votes().settings.ttl.total_seconds()))
+        say(description(shown, votes().settings.ttl.total_seconds(), time.time()))
 
 
 def _add_deliver(group: click.Group, votes: Callable[[], Votes]) -> None:
@@ -245,9 +245,10 @@ def table(findings: Sequence[Finding]) -> str:
     return "\n".join(lines)
 
 
-def description(shown: Shown, ttl: float) -> str:
+def description(stored: StoredMessage, ttl: float, now: float) -> str:
     """Set out all that is kept of a message; `ttl` is how long it could be rated, in seconds."""
-    message, rateable_for, expires_in, votes = shown
+    message, rateable_for = stored.message, stored.rateable_until - now
+    expires_in = stored.expires_at - now
     lines = [
         f"trace ID   {printable(message.trace_id)}",
         f"age        {ttl - rateable_for:.0f} s, by today's TTL",
@@ -257,14 +258,11 @@ def description(shown: Shown, ttl: float) -> str:
     ]
     if message.content is not None:
         lines.append(f"content    {printable(message.content)}")
-    for rater, stored in votes.items():
-        vote = Vote.unpack(stored.vote) if stored.vote else None
+    for cast in stored.votes:
+        vote, rater = Vote.unpack(cast.vote), cast.voter.hex() or "anyone"
         said = repr(vote._asdict()) if vote else "retracted"
-        since = stored.undelivered_since
-        waits = f", undelivered since {_time(since)}" if since else ""
-        lines.append(
-            f"vote       by {rater.hex() or 'anyone'}, revision {stored.revision}: {said}{waits}"
-        )
+        waits = f", undelivered since {_time(cast.cast_at)}" if cast.is_undelivered else ""
+        lines.append(f"vote       by {rater}, revision {cast.revision}: {said}{waits}")
     return "\n".join(lines)
 
 

@@ -172,7 +172,7 @@ class Delivery:
         """Take over as many votes as the next harvest has room for, and record them."""
         let_go, room = outbox.let_go, outbox.room(limits)
         taken = self._store.take(
-            outbox.name, limits.next_harvest, room, held=outbox.held(), let_go=let_go
+            outbox.name, limits.next_harvest, room, renew=outbox.held(), release=let_go
         )
         outbox.let_go = []
         votes = [(each, each.message) for each in taken if each.message is not None]

@@ -1,4 +1,4 @@
-"""What all others speak of: messages, votes, and what becomes of them."""
+"""What all rooms speak of: messages, votes, and what becomes of them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from typing import Any, Literal, NamedTuple
 
 COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
-
 ANYONE = b""
 """The rater of an anonymous visitor, and the owner of a message that anyone may rate."""
 
 DEFAULT_VOTE_TTL = timedelta(days=30)
-"""How long a vote is kept, unless it is said."""
+"""How long a store keeps a vote, unless the caller says otherwise."""
 
 RETRACTED = b"null"
 """The vote of a rater who took it back."""
@@ -26,8 +25,8 @@ NOTHING: Mapping[str, Any] = MappingProxyType({})
 class Message(NamedTuple):
     """One generated message: `owner` is the hash of the rater it was made for.
 
-    `nonce` are 8 random bytes of one that may take the place of another under its key: what tells
-    it from that.
+    `nonce` is 8 random bytes if the message may replace another under its key. It tells the two
+    apart.
     """
 
     trace_id: str
@@ -38,10 +37,10 @@ class Message(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """What a vote bears until New Relic has its event: which vote it is, and of which outbox.
+    """What a vote bears until New Relic has its event: which vote it is, and in which outbox.
 
-    `cast_at` is when, in milliseconds since the epoch by the store's clock: of two votes of one
-    rater under one key, the later has the greater one.
+    `cast_at` is in milliseconds since the epoch, by the store's clock. If one rater votes twice
+    under one key, the later vote has the greater one.
     """
 
     outbox: str
@@ -51,10 +50,10 @@ class Mark(NamedTuple):
 
 
 class VoteRequest(NamedTuple):
-    """A vote to cast: opaque bytes, of which `RETRACTED` needs an earlier vote and knows no limit.
+    """A vote to cast, as opaque bytes. `RETRACTED` needs an earlier vote, and has no limit.
 
-    It is marked in `outbox`, if it names one. For `lease` seconds it is left to the caller; after
-    that, anybody may take it over. For `ttl` it can be read and changed, as can one before it.
+    The store marks it in `outbox`, if that is given. For `lease` seconds it is the caller's to
+    deliver; after that, anybody may take it over. A vote can be read and changed for `ttl`.
     """
 
     vote: bytes
@@ -71,8 +70,8 @@ class VoteResult(NamedTuple):
     """What became of a vote.
 
     `accepted`: it stands now, and is marked; `unchanged`: it stood already; `too-many`: it would
-    be a revision over the limit; `unknown`: no message for this rater. `cast_at` is when, in
-    milliseconds since the epoch by the store's clock. `voter` is under which hash it is kept.
+    be a revision over the limit; `unknown`: this rater has no such message. `cast_at` is in
+    milliseconds since the epoch, by the store's clock. `voter` is the hash that it is kept under.
     """
 
     status: Status
@@ -86,19 +85,17 @@ class VoteResult(NamedTuple):
 class StoredVote(NamedTuple):
     """One message as one rater sees it, and the rater's vote on it, if there is one.
 
-    `undelivered_since`: the vote is still marked; when it was cast, as a mark says it. `voter` is
-    under which of the rater's hashes the vote is kept.
+    `voter` is the one of the rater's hashes that the vote is kept under.
     """
 
     message: Message
     revision: int = 0
     vote: bytes | None = None
-    undelivered_since: int | None = None
     voter: bytes = ANYONE
 
 
 class Undelivered(NamedTuple):
-    """A marked vote that was taken over; without a `message` if that has expired."""
+    """A marked vote that this process took over; `message` is `None` if it has expired."""
 
     mark: Mark
     message: Message | None = None
@@ -107,26 +104,14 @@ class Undelivered(NamedTuple):
 
 
 class Backlog(NamedTuple):
-    """How many votes are marked, and when the oldest of them was cast, as a mark says it."""
+    """How many votes are marked, and when the oldest of them was cast, in a mark's milliseconds."""
 
     votes: int
     oldest: int | None
 
 
-class Shown(NamedTuple):
-    """All that is kept of one message, `votes` by the rater's hash.
-
-    In seconds: for `rateable_for` anyone new can rate it, in `expires_in` it goes.
-    """
-
-    message: Message
-    rateable_for: float
-    expires_in: float
-    votes: Mapping[bytes, StoredVote]
-
-
-class KeptVote(NamedTuple):
-    """One vote, by whom, and when it was cast, as a mark says it."""
+class CastVote(NamedTuple):
+    """One vote: by whom, and when, in a mark's milliseconds."""
 
     voter: bytes
     revision: int
@@ -135,21 +120,22 @@ class KeptVote(NamedTuple):
     is_undelivered: bool
 
 
-class Kept(NamedTuple):
-    """What is kept under a key of one rater: votes, and the message, with its text if it is theirs.
+class StoredMessage(NamedTuple):
+    """A message under a key, and votes on it: all of them, or one rater's.
 
-    A message that another took the place of is one of its own. `until` is when all of it goes, in
-    seconds since the epoch.
+    In seconds since the epoch: it all goes at `expires_at`, and nobody new can rate the message
+    from `rateable_until` on. That is 0 for a message that another replaced.
     """
 
     key: str
     message: Message
-    until: float
-    votes: Sequence[KeptVote]
+    expires_at: float
+    rateable_until: float
+    votes: Sequence[CastVote]
 
 
 class Receipt(NamedTuple):
-    """What became of feedback that was taken.
+    """What became of feedback that the blueprint took.
 
     `accepted` and `retracted`: it stands, and will arrive; `unchanged`: the vote stood already.
     """
@@ -161,7 +147,7 @@ class Receipt(NamedTuple):
 
 
 class Vote(NamedTuple):
-    """What one rater says about one message; kept as a JSON array."""
+    """What one rater says about one message; a store keeps it as a JSON array."""
 
     rating: str | int
     category: str | None = None
@@ -169,7 +155,7 @@ class Vote(NamedTuple):
     metadata: Mapping[str, Any] | None = None
 
     def pack(self) -> bytes:
-        """Return the same bytes for the same vote, and as few as may be."""
+        """Return the same bytes for the same vote, as few as possible."""
         metadata = dict(sorted(self.metadata.items())) if self.metadata else None
         values: list[Any] = [self.rating, self.category, self.message or None, metadata]
         while values[-1] is None:
@@ -178,5 +164,5 @@ class Vote(NamedTuple):
 
     @classmethod
     def unpack(cls, vote: bytes | None) -> Vote | None:
-        """Return what was packed; `None` where there is no vote, or it was retracted."""
+        """Return what was packed; `None` if there is no vote, or the rater took it back."""
         return cls(*json.loads(vote)) if vote and vote != RETRACTED else None

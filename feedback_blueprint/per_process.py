@@ -1,27 +1,43 @@
-"""Locks that outlive a fork."""
+"""What each process has for itself, such as a lock that outlives a fork."""
 
 from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
 
 
-class PerProcess:
-    """A lock for each process, made when first used.
+class PerProcess(Generic[T]):
+    """Calls `make` once in each process, when the value is first used, and returns that value.
 
-    A child that is forked while its parent holds the lock would wait for ever, and one that gevent
-    patches after the fork needs a lock of gevent's: who waits for another stops all greenlets, the
-    one that holds it included.
+    A child that is forked while another thread of its parent holds a lock would wait for it for
+    ever. And if gevent patches a child after the fork, the child needs a lock of gevent's: with any
+    other, a greenlet that waits stops all greenlets, and so the one that holds the lock.
+
+    A child does not free what its parent made: to close the parent's connection could harm it.
     """
 
-    def __init__(self, *, reentrant: bool = False) -> None:
-        self._reentrant = reentrant
-        self._locks: dict[int, threading.Lock | threading.RLock] = {}
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._values: dict[int, T] = {}
 
-    def __call__(self) -> threading.Lock | threading.RLock:
-        """Return the lock of this process."""
+    def __call__(self) -> T:
+        """Return the value of this process."""
         pid = os.getpid()
-        return self._locks.get(pid) or self._locks.setdefault(pid, self._make())
+        try:
+            return self._values[pid]
+        except KeyError:
+            return self._values.setdefault(pid, self._make())  # other threads make theirs in vain
 
-    def _make(self) -> threading.Lock | threading.RLock:
-        return threading.RLock() if self._reentrant else threading.Lock()
+
+def new_lock() -> threading.Lock:
+    """Return a lock; of gevent's, if gevent has patched the process by now."""
+    return threading.Lock()
+
+
+def new_reentrant_lock() -> threading.RLock:
+    """Return a lock that its holder can take again; of gevent's, if gevent has patched by now."""
+    return threading.RLock()

@@ -32,10 +32,9 @@ from .logs import ThrottledLog
 from .model import (
     RETRACTED,
     Backlog,
-    Kept,
     Message,
     Receipt,
-    Shown,
+    StoredMessage,
     StoredVote,
     Undelivered,
     Vote,
@@ -147,7 +146,7 @@ class Votes:
         keys = [self._key(each) for each in message_ids]
         return self._breaker.read(keys, raters, self.settings.vote_ttl)
 
-    def show(self, message_id: str) -> Shown | None:
+    def show(self, message_id: str) -> StoredMessage | None:
         """Return all that is kept of a message, for an operator."""
         return self._store.show(self._key(message_id))
 
@@ -173,7 +172,7 @@ class Votes:
                 "trace_id": kept.message.trace_id,
                 "context": dict(kept.message.context),
                 "content": kept.message.content,
-                "kept_until": _time(kept.until),
+                "kept_until": _time(kept.expires_at),
                 "votes": votes,
             }
 
@@ -197,13 +196,15 @@ class Votes:
                     "feedback_ids": self._feedback_ids(kept),
                 }
 
-    def _kept(self, raters: Sequence[bytes], progress: Callable[[int], None]) -> Iterator[Kept]:
+    def _kept(
+        self, raters: Sequence[bytes], progress: Callable[[int], None]
+    ) -> Iterator[StoredMessage]:
         prefix = self.settings.key_prefix + self._namespace
-        for looked_at, found in self._store.kept(prefix, self._is_ours, raters):
+        for looked_at, found in self._store.export(prefix, self._is_ours, raters):
             progress(looked_at)
             yield from found
 
-    def _feedback_ids(self, kept: Kept) -> list[str]:
+    def _feedback_ids(self, kept: StoredMessage) -> list[str]:
         message_id = self._message_id(kept.key)
         return [feedback_id(message_id, kept.message, vote.voter) for vote in kept.votes]
 
@@ -246,12 +247,12 @@ class Votes:
         prefix = self.settings.key_prefix + self._namespace
         looks: list[Callable[[], list[Finding]]] = [
             self._round_trip,
-            lambda: self._store.inspect(prefix, full=full),
+            lambda: self._store.check(prefix, full=full),
             lambda: self.raters.inspect(self._announce()),
             self._undelivered,
         ]
         findings = self.agent.inspect()
-        findings.append(Finding("kept in", True, f"{self._store.place()}, by {self._chosen_by}"))
+        findings.append(Finding("kept in", True, f"{self._store.location()}, by {self._chosen_by}"))
         for look in looks:
             try:
                 findings += look()

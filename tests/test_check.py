@@ -26,13 +26,9 @@ from redis_server import RedisServer
 from feedback_blueprint import FeedbackBlueprint
 from feedback_blueprint.checks import Finding
 from feedback_blueprint.model import ANYONE, Message, VoteRequest
-from feedback_blueprint.stores import (
-    RedisStore,
-    SQLiteStore,
-    mounts,
-    redis_findings,
-    store_from_url,
-)
+from feedback_blueprint.stores import RedisStore, SQLiteStore, store_from_url
+from feedback_blueprint.stores.redis import checks as redis_checks
+from feedback_blueprint.stores.sqlite import files
 from feedback_blueprint.testing import capture_feedback
 
 
@@ -91,7 +87,7 @@ def check_store(url: str, **options: float) -> dict[str, Any]:
 
 
 def found_by(store: RedisStore | SQLiteStore, **options: Any) -> dict[str, Finding]:
-    return {finding.what: finding for finding in store.inspect("fb:", **options)}
+    return {finding.what: finding for finding in store.check("fb:", **options)}
 
 
 def redis_store(url: str) -> RedisStore:
@@ -315,7 +311,7 @@ def test_a_replica_takes_no_votes_and_one_that_is_behind_would_lose_them(
             "wrong",
             "a replica, whose link to its primary is up",
         )
-        monkeypatch.setattr(redis_findings, "LAG", 1)
+        monkeypatch.setattr(redis_checks, "MAX_LAG", 1)
         with replica.frozen():
             wait_until(lambda: not of_primary().ok, "the replica's lag")
             behind = of_primary()
@@ -354,7 +350,7 @@ def mounted(tmp_path: Path, kind: str) -> Path:
 def test_a_file_on_a_network_file_system_is_wrong(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, severity: str
 ) -> None:
-    monkeypatch.setattr(mounts.file_system, "__defaults__", (mounted(tmp_path, kind),))
+    monkeypatch.setattr(files.file_system, "__defaults__", (mounted(tmp_path, kind),))
     store = SQLiteStore(tmp_path / "a b" / "feedback.db", timeout=5)
     found = found_by(store)["file system"]
     assert (found.severity, found.seen) == (severity, kind)
@@ -367,20 +363,20 @@ def test_the_file_system_is_found_through_a_link_or_not_at_all(tmp_path: Path) -
     table = mounted(tmp_path, "nfs")
     (tmp_path / "a b").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "a b")
-    assert mounts.file_system(tmp_path / "link" / "feedback.db", table) == "nfs"
-    assert mounts.file_system(tmp_path / "abc", table) == "xfs"
-    assert mounts.file_system(tmp_path, tmp_path / "no table") is None
+    assert files.file_system(tmp_path / "link" / "feedback.db", table) == "nfs"
+    assert files.file_system(tmp_path / "abc", table) == "xfs"
+    assert files.file_system(tmp_path, tmp_path / "no table") is None
 
 
-@pytest.mark.skipif(not mounts.TABLE.exists(), reason="only Linux tells what is mounted")
+@pytest.mark.skipif(not files.MOUNTS.exists(), reason="only Linux tells what is mounted")
 def test_what_linux_says_is_mounted_is_understood() -> None:
-    assert mounts.file_system(Path("/proc/self")) == "proc"
+    assert files.file_system(Path("/proc/self")) == "proc"
 
 
 def test_where_nothing_tells_the_file_system_nothing_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mounts.file_system, "__defaults__", (tmp_path / "no table",))
+    monkeypatch.setattr(files.file_system, "__defaults__", (tmp_path / "no table",))
     assert found_by(SQLiteStore(tmp_path / "f.db", timeout=5)).keys() == {"SQLite file"}
 
 
@@ -433,13 +429,13 @@ def test_a_check_names_messages_of_a_newer_version(
     for number in range(20):
         store.stash(f"{prefix}{number}", Message("0" * 32), timedelta(days=1))
         store.stash(f"other:{number}", Message("0" * 32), timedelta(days=1))
-    assert not [each for each in store.inspect(prefix) if each.what.startswith("layout")]
+    assert not [each for each in store.check(prefix) if each.what.startswith("layout")]
     for number in range(10):
         store._client.setrange(f"{prefix}{number}", 0, b"\7")
         store._client.setrange(f"other:{number}", 0, b"\7")
     store._client.delete(f"{prefix}0")
     store._client.hset(f"{prefix}0", "m", b"\7" * 17)
-    found = [each for each in store.inspect(prefix) if each.what.startswith("layout")]
+    found = [each for each in store.check(prefix) if each.what.startswith("layout")]
     assert sum(int(each.seen.split()[0]) for each in found) == 10
     assert sum(int(each.seen.split()[2]) for each in found) <= 20
     assert {each.severity for each in found} == {"wrong"}

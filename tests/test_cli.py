@@ -18,7 +18,7 @@ from feedback_blueprint import FeedbackBlueprint
 from feedback_blueprint.checks import Finding
 from feedback_blueprint.cli import Progress, description, table
 from feedback_blueprint.errors import StoreUnavailable
-from feedback_blueprint.model import Message, Shown, StoredVote
+from feedback_blueprint.model import CastVote, Message, StoredMessage
 from feedback_blueprint.testing import capture_feedback
 
 
@@ -131,7 +131,7 @@ def test_a_store_that_cannot_be_reached_is_asked_once(monkeypatch):
     app.register_blueprint(FeedbackBlueprint())
     [votes] = app.extensions["feedback_blueprint"].values()
     asked = []
-    monkeypatch.setattr(votes._store, "inspect", lambda *_, **__: asked.append(True) or [])
+    monkeypatch.setattr(votes._store, "check", lambda *_, **__: asked.append(True) or [])
     assert not votes.inspect()[-1].ok
     assert asked == []
 
@@ -234,12 +234,12 @@ def test_findings_are_set_out_in_columns_with_what_to_do_about_the_bad_ones():
 
 def test_a_message_is_set_out_with_its_votes():
     message = Message("f" * 32, b"\x01\x02", {"model": "m"}, "text")
-    votes = {
-        b"\x01\x02": StoredVote(message, 2, b'["good"]'),
-        b"": StoredVote(message, 1, b"null", undelivered_since=1_795_921_200_000),
-    }
+    votes = [
+        CastVote(b"\x01\x02", 2, b'["good"]', 1_795_921_100_000, False),
+        CastVote(b"", 1, b"null", 1_795_921_200_000, True),
+    ]
     vote = {"rating": "good", "category": None, "message": None, "metadata": None}
-    assert description(Shown(message, 90.0, 900.0, votes), ttl=100).split("\n") == [
+    assert description(StoredMessage("m", message, 900.0, 90.0, votes), 100, now=0).split("\n") == [
         f"trace ID   {'f' * 32}",
         "age        10 s, by today's TTL",
         "time left  90 s to be rated, 900 s to be kept",
@@ -249,8 +249,8 @@ def test_a_message_is_set_out_with_its_votes():
         f"vote       by 0102, revision 2: {vote}",
         "vote       by anyone, revision 1: retracted, undelivered since 2026-11-29T03:00:00+00:00",
     ]
-    anyones = Shown(message._replace(owner=b""), -20.0, 80.0, {})
-    lines = description(anyones, ttl=100).split("\n")
+    anyones = StoredMessage("m", message._replace(owner=b""), 1080.0, 980.0, [])
+    lines = description(anyones, 100, now=1000).split("\n")
     assert "rater      anyone" in lines
     assert lines[1:3] == [
         "age        120 s, by today's TTL",
@@ -423,14 +423,14 @@ def test_forget_says_how_far_it_came_if_the_store_fails(people, monkeypatch):
         for message_id in "a", "b":
             people.stash(message_id, "ann")
     [votes, _] = people.app.extensions["feedback_blueprint"].values()
-    kept = votes._store.kept
+    kept = votes._store.export
 
     def fail_after_the_first(*args):
         [(number, [first, _])] = kept(*args)
         yield number, [first]
         raise StoreUnavailable("Gone", "Start it.")
 
-    monkeypatch.setattr(votes._store, "kept", fail_after_the_first)
+    monkeypatch.setattr(votes._store, "export", fail_after_the_first)
     result = people.run(*FORGET_ANN)
     assert result.exit_code == 1
     assert len(result.stdout.splitlines()) == 1

@@ -1,4 +1,4 @@
-"""Locks: threads share what is under one, and a fork finds none of them held."""
+"""What each process has for itself, and what its threads share."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import os
 import signal
 import threading
 
-from feedback_blueprint.per_process import PerProcess
-from feedback_blueprint.stores.redis.client import Shared
+from feedback_blueprint.per_process import PerProcess, new_lock, new_reentrant_lock
+from feedback_blueprint.stores.redis.cached import Cached
 
 
 def test_threads_share_a_lock():
-    lock = PerProcess()
+    lock = PerProcess(new_lock)
     with lock():
         assert not lock().acquire(blocking=False)
     assert lock().acquire(blocking=False)
 
 
 def test_a_child_has_a_lock_of_its_own():
-    lock = PerProcess()
+    lock = PerProcess(new_lock)
     with lock():
         child = os.fork()
         if child == 0:
@@ -30,7 +30,7 @@ def test_a_child_has_a_lock_of_its_own():
 
 def test_a_lock_is_what_has_been_put_in_its_place_before_its_first_use(monkeypatch):
     """As gevent does in a worker, where the app was loaded before the fork."""
-    lock, reentrant = PerProcess(), PerProcess(reentrant=True)
+    lock, reentrant = PerProcess(new_lock), PerProcess(new_reentrant_lock)
     monkeypatch.setattr(threading, "Lock", lambda: "a greenlet's")
     monkeypatch.setattr(threading, "RLock", lambda: "a greenlet's, too")
     assert (lock(), reentrant()) == ("a greenlet's", "a greenlet's, too")
@@ -45,7 +45,7 @@ def test_who_waited_for_the_lock_takes_what_another_made_meanwhile(monkeypatch):
         def acquire(self, timeout):
             if not made:
                 made.append("by another")
-                assert shared.get() == 1
+                assert cached.get() == 1
             return timeout > 0
 
         def release(self):
@@ -55,7 +55,7 @@ def test_who_waited_for_the_lock_takes_what_another_made_meanwhile(monkeypatch):
         made.append("made")
         return made.count("made")
 
-    shared = Shared(make, 60)
-    monkeypatch.setattr(shared, "_lock", Overtaken)
-    assert shared.get() == 1
+    cached = Cached(make, 60)
+    monkeypatch.setattr(cached, "_lock", Overtaken)
+    assert cached.get() == 1
     assert made == ["by another", "made"]

@@ -7,12 +7,11 @@ here, and handed over before each harvest.
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict, dataclass
 
 import newrelic.agent
 
-from ..per_process import PerProcess
+from ..per_process import PerProcess, new_reentrant_lock
 
 PREFIX = "Custom/Feedback/"
 
@@ -32,26 +31,19 @@ class Metrics:
     """Metrics of this process; what a parent kept is not its child's to tell."""
 
     def __init__(self) -> None:
-        self._lock = PerProcess(reentrant=True)  # the garbage collector may end a stream in here
-        self._pid = os.getpid()
-        self._kept: dict[str, Sum] = {}
+        # Reentrant, because the garbage collector may end a stream in here.
+        self._lock = PerProcess(new_reentrant_lock)
+        self._sums: PerProcess[dict[str, Sum]] = PerProcess(dict)
 
     def add(self, name: str, value: float, times: int = 1) -> None:
         """Record a value, so many times."""
         with self._lock():
-            self._leave_parents()
-            kept = self._kept.get(name)
-            if kept is None:
-                kept = self._kept[name] = Sum(0, 0, value, value, 0)
-            kept.count += times
-            kept.total += times * value
-            kept.min = min(kept.min, value)
-            kept.max = max(kept.max, value)
-            kept.sum_of_squares += times * value * value
-
-    def _leave_parents(self) -> None:
-        if self._pid != os.getpid():
-            self._pid, self._kept = os.getpid(), {}
+            known = self._sums().setdefault(name, Sum(0, 0, value, value, 0))
+            known.count += times
+            known.total += times * value
+            known.min = min(known.min, value)
+            known.max = max(known.max, value)
+            known.sum_of_squares += times * value * value
 
     def hand_over(self) -> None:
         """Give the agent what is kept, if it has a session."""
@@ -59,9 +51,10 @@ class Metrics:
         if application is None or not application.active:
             return
         with self._lock():
-            self._leave_parents()
-            kept, self._kept = self._kept, {}
-        for name, values in kept.items():
+            sums = self._sums()
+            handed_over = dict(sums)
+            sums.clear()
+        for name, values in handed_over.items():
             application.record_custom_metric(PREFIX + name, asdict(values))
 
 

@@ -11,10 +11,9 @@ from ..errors import StoreUnavailable
 from ..model import (
     DEFAULT_VOTE_TTL,
     Backlog,
-    Kept,
     Mark,
     Message,
-    Shown,
+    StoredMessage,
     StoredVote,
     Undelivered,
     VoteRequest,
@@ -23,7 +22,7 @@ from ..model import (
 
 
 def of_newer_version(what: str) -> StoreUnavailable:
-    """Say that a version of this package wrote something that keeps it in a way not known here."""
+    """Return the error for what a newer version of this package wrote, in a layout unknown here."""
     return StoreUnavailable(
         f"{what} was written by a newer version of feedback_blueprint",
         "Install that version again, or a newer one: nothing is lost, so remove nothing.",
@@ -33,29 +32,33 @@ def of_newer_version(what: str) -> StoreUnavailable:
 class Store(Protocol):
     """Keeps messages, and one vote for each of a message's raters.
 
-    A message can be rated until it expires, and is kept until its last vote does, for those who
-    have one that has not. For all others it is unknown then, and its key is taken all the same.
-    `raters` are the caller's hashes under each of the app's secret keys, the current first. A vote
-    on a message that was made for one of them is kept under that; on a message that was made for
-    anyone, under the first that has a vote there, or else the current one.
-    Every method raises `StoreUnavailable` where the store fails, and takes a bounded time.
+    Until a message expires, everyone whom it was made for can rate it. The store keeps it until its
+    last vote expires, for the raters who have a vote on it. Nobody else can see it then, but its
+    key stays taken.
+
+    `raters` are the caller's hashes under each of the app's secret keys, the current one first. If
+    a message was made for one of them, a vote on it is kept under that one. If it was made for
+    anyone, a vote is kept under the first that already has one there, or under the current one.
+
+    Every method raises `StoreUnavailable` if the store fails, and takes a bounded time.
     """
 
     def node_of(self, key: str) -> str:
-        """Return what keeps `key` and can be out on its own, such as a cluster's node; no I/O."""
+        """Return the node that keeps `key` and can be down on its own, as in a cluster; no I/O."""
         ...
 
-    def place(self) -> str:
-        """Return where this keeps things, for an operator: nothing that is secret; no I/O."""
+    def location(self) -> str:
+        """Return where this keeps things, for an operator, and nothing that is secret; no I/O."""
         ...
 
     def stash(
         self, key: str, message: Message, ttl: timedelta, *, may_replace: Sequence[bytes] = ()
     ) -> bool:
-        """Keep a message; `False` where the key holds another one already.
+        """Keep a message; return `False` if the key has another one already.
 
-        Unless that is one of these raters, who are the hashes of one: then the new one, which has a
-        nonce, takes its place and has no votes. Those on the old one that are marked stay so.
+        If that one's owner is one of `may_replace`, which are the hashes of one rater, the new
+        message replaces it. The new one then has a nonce, and no votes. Votes on the old one that
+        are marked stay so.
         """
         ...
 
@@ -64,31 +67,33 @@ class Store(Protocol):
         ...
 
     def remove(self, key: str) -> None:
-        """Remove a message with its votes, which must bear no marks."""
+        """Remove a message and its votes; none of them may be marked."""
         ...
 
-    def kept(
+    def export(
         self, prefix: str, is_ours: Callable[[str], bool], raters: Sequence[bytes]
-    ) -> Iterator[tuple[int, Sequence[Kept]]]:
-        """Yield what is kept of a rater, whose hashes these are, under keys that begin so.
+    ) -> Iterator[tuple[int, Sequence[StoredMessage]]]:
+        """Yield what is kept of a rater under keys that begin with `prefix` and `is_ours`.
 
-        In batches, of which most are empty: each comes with the number of messages that were looked
-        at for it, those alone whose key `is_ours`. What is written meanwhile may be missed.
+        A message's text is there if the message was made for the rater. Yields in batches, most of
+        them empty, each with the number of messages that the store looked at for it. May miss what
+        somebody writes meanwhile.
         """
         ...
 
     def forget(
         self, keys: Iterable[str], raters: Sequence[bytes] | None = None, outboxes: str = ""
-    ) -> Iterator[Sequence[Kept]]:
+    ) -> Iterator[Sequence[StoredMessage]]:
         """Remove what is kept of a rater under each of the keys, in one step, and yield it.
 
-        That is as `kept` finds it, with the marks; without `raters` it is all there is. `outboxes`
-        is how the names of all outboxes begin. At its end nothing of it can be read in a file.
+        Removes and yields what `export` finds there, with the marks; without `raters` it is
+        everything. `outboxes` is what the names of all outboxes begin with. After its end, nobody
+        can read any of it in a file.
         """
         ...
 
     def clean_up(self) -> None:
-        """Remove some of what has expired, if that does not go by itself."""
+        """Remove some of what has expired, if the store does not do so by itself."""
         ...
 
     def vote(self, key: str, raters: Sequence[bytes], vote_request: VoteRequest) -> VoteResult:
@@ -101,30 +106,30 @@ class Store(Protocol):
         lease: float,
         limit: int,
         *,
-        held: Sequence[Mark] = (),
-        let_go: Sequence[Mark] = (),
+        renew: Sequence[Mark] = (),
+        release: Sequence[Mark] = (),
     ) -> list[Undelivered]:
-        """Take over up to `limit` votes that nobody has a lease of, for `lease` seconds.
+        """Take over up to `limit` votes whose lease has ended, for `lease` seconds.
 
-        In a cluster it may be some more: each node is asked for a part of them. First the leases of
-        those `held` begin anew, and those that are `let_go` end.
+        First begins the leases of the marks in `renew` anew, and ends those in `release`. In a
+        cluster it may take some more votes, because it asks each node for a part of them.
         """
         ...
 
     def unmark(self, marks: Sequence[Mark]) -> None:
-        """Take marks off, of votes that were delivered or never can be."""
+        """Take marks off votes that were delivered, or never can be."""
         ...
 
     def backlog(self, outbox: str) -> Backlog:
-        """Look at what is marked."""
+        """Count the votes that are marked."""
         ...
 
     def read(
         self, keys: Sequence[str], raters: Sequence[bytes], ttl: timedelta = DEFAULT_VOTE_TTL
     ) -> list[StoredVote | None]:
-        """Read messages and the caller's votes in one round trip; `None` for an unknown one.
+        """Read messages and the caller's votes in one round trip; `None` for an unknown message.
 
-        `ttl` is for how long a vote can be read.
+        A vote that was cast longer than `ttl` ago is not read.
         """
         ...
 
@@ -132,14 +137,14 @@ class Store(Protocol):
         """Keep a value of this process for an hour; return what processes announced within one."""
         ...
 
-    def show(self, key: str) -> Shown | None:
+    def show(self, key: str) -> StoredMessage | None:
         """Read all that is kept of one message, for an operator."""
         ...
 
-    def inspect(self, prefix: str = "", *, full: bool = False) -> list[Finding]:
-        """Look at how the store is set up, for an operator; raises `StoreUnavailable`.
+    def check(self, prefix: str = "", *, full: bool = False) -> list[Finding]:
+        """Look at how the store is set up, for an operator.
 
-        `prefix` is how keys of messages begin. It takes no longer if there are more messages,
-        unless it is to be `full`.
+        `prefix` is what keys of messages begin with. If the check is not `full`, it takes no longer
+        for more messages.
         """
         ...

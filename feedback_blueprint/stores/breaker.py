@@ -1,4 +1,8 @@
-"""The one place that decides how long a store may take, that it is out, and when to ask again."""
+"""The circuit breaker: how long a call to a store may take, and whether to call it at all.
+
+A circuit is closed while a store answers. It opens if the store cannot be reached: calls then fail
+at once. It is half-open while one caller tries the store again.
+"""
 
 from __future__ import annotations
 
@@ -12,65 +16,66 @@ from typing import Literal, TypeVar
 from ..errors import StoreUnavailable
 from ..logs import INTERVAL, ThrottledLog
 from ..model import DEFAULT_VOTE_TTL, Message, StoredVote, VoteRequest, VoteResult
-from ..per_process import PerProcess
+from ..per_process import PerProcess, new_reentrant_lock
 from .base import Store
 from .deadline import DEADLINE, Deadline
 
 T = TypeVar("T")
 
 WHOLE_STORE = ""
-"""The part that all keys are in: where it is out, nothing can be reached."""
+"""The node that all keys are on: if it is down, nothing can be reached."""
 
 MAX_TRIAL = 10.0
-"""Seconds after which a caller that was trying again is taken for dead."""
+"""Seconds after which the breaker takes a caller that tries the store for dead."""
 
-PAUSE = 1.0
-"""Seconds between two messages that try to reach a store that is out, if a try takes no longer."""
+MIN_PAUSE = 1.0
+"""Seconds between two messages that try a store that is down; more if a try takes longer."""
 
-TRIES = 2
+TIMEOUTS_PER_CALL = 2
 """Timeouts that a call may take in all, whatever it does."""
 
 FASTER = "Check its load, its disk and the network to it, or raise FEEDBACK_STORE_TIMEOUT."
 """What to do about a store that is slow."""
 
-What = Literal["messages", "votes"]
+Kind = Literal["messages", "votes"]
+"""What a call is to keep."""
 
 
 def is_slow(seconds: float, timeout: float) -> bool:
-    """Whether a call took so long that it would soon fail."""
+    """Whether a call took so long that such calls will soon fail."""
     return seconds > timeout / 2
 
 
 @dataclass
 class OpenCircuit:
-    """A part of the store that could not be reached, since when a caller may be trying again."""
+    """A node that could not be reached; it is half-open until `trial_ends`."""
 
-    why: StoreUnavailable
-    since: float
+    error: StoreUnavailable
+    opened_at: float
     pause: float
-    asked_until: float = 0.0
+    trial_ends: float = 0.0
 
 
 @dataclass
 class Missed:
-    """What was not kept of a part of the store, and since when."""
+    """How much was not kept on a node, and since when."""
 
     since: float
-    number: Counter[What] = field(default_factory=Counter)
+    number: Counter[Kind] = field(default_factory=Counter)
 
 
 class CircuitBreaker:
-    """A store that is asked no more, for a second at a time, once it could not be reached.
+    """A store that nobody asks for a second at a time, once it could not be reached.
 
-    A call has two `timeout`s, in seconds, for all that it does, as far as the store can be stopped.
-    `measure` is told the seconds of each; one that takes half a timeout or more is in the log, and
-    so is, when a store keeps things again, what it did not keep before.
+    A call has two `timeout`s, in seconds, for all that it does, as far as anything can stop the
+    store. The breaker tells `measure` the seconds of each call. It logs a call that takes more than
+    half a timeout. When a store keeps things again, it logs how much the store did not keep before.
 
-    What cannot be reached costs each caller a timeout or two. After the first, of those who stash
-    only one a second pays that: an answer waits behind it. Where it took longer than a second, as
-    a slow resolver does, the pause is as long. A vote may try at any time, if nobody else does, so
-    that it is taken as soon as the store is back. A store that answers, be it with an error, is
-    not out.
+    A call to what cannot be reached costs its caller a timeout or two. After the first such call,
+    only one message a second tries again, because an answer waits behind it. If a try takes longer
+    than a second, as with a slow resolver, the pause is as long. A vote tries at any time, if
+    nobody else does: the store takes votes as soon as it is back. A store that answers with an
+    error is not down.
     """
 
     def __init__(
@@ -87,9 +92,9 @@ class CircuitBreaker:
         self._timeout = timeout
         self._measure = measure
         self._now = clock
-        # A stream that the garbage collector ends in here keeps its text in this very thread.
-        self._lock = PerProcess(reentrant=True)
-        self._out: dict[str, OpenCircuit] = {}
+        # Reentrant, because the garbage collector may end a stream in here, which keeps its text.
+        self._lock = PerProcess(new_reentrant_lock)
+        self._open: dict[str, OpenCircuit] = {}
         self._missed: dict[str, Missed] = {}
         self._next_news: dict[str, float] = {}
 
@@ -97,44 +102,44 @@ class CircuitBreaker:
         self, key: str, message: Message, ttl: timedelta, *, may_replace: Sequence[bytes] = ()
     ) -> bool:
         """Keep a message."""
-        return self._ask(
+        return self._call(
             lambda: self._store.stash(key, message, ttl, may_replace=may_replace),
             key,
-            what="messages",
+            kind="messages",
         )
 
     def amend(self, key: str, message: Message) -> None:
         """Replace what is kept of a message."""
-        self._ask(lambda: self._store.amend(key, message), key)
+        self._call(lambda: self._store.amend(key, message), key)
 
     def vote(self, key: str, raters: Sequence[bytes], vote_request: VoteRequest) -> VoteResult:
         """Cast a vote."""
-        return self._ask(
-            lambda: self._store.vote(key, raters, vote_request), key, what="votes", eager=True
+        return self._call(
+            lambda: self._store.vote(key, raters, vote_request), key, kind="votes", pauses=False
         )
 
     def read(
         self, keys: Sequence[str], raters: Sequence[bytes], ttl: timedelta = DEFAULT_VOTE_TTL
     ) -> list[StoredVote | None]:
         """Read messages and votes."""
-        return self._ask(lambda: self._store.read(keys, raters, ttl), *keys, eager=True)
+        return self._call(lambda: self._store.read(keys, raters, ttl), *keys, pauses=False)
 
-    def _ask(
-        self, call: Callable[[], T], *keys: str, what: What | None = None, eager: bool = False
+    def _call(
+        self, call: Callable[[], T], *keys: str, kind: Kind | None = None, pauses: bool = True
     ) -> T:
         """Let a call through to the store, or refuse it at once; learn from how it ends."""
         nodes = {WHOLE_STORE, *map(self._store.node_of, keys)}
-        if self._out:
-            self._refuse_while_out(nodes, what, eager)
+        if self._open:
+            self._refuse_if_open(nodes, kind, pauses)
         begin = self._now()
-        before = DEADLINE.set(Deadline(TRIES * self._timeout))
+        before = DEADLINE.set(Deadline(TIMEOUTS_PER_CALL * self._timeout))
         try:
             answer = call()
         except StoreUnavailable as error:
-            self._fail(nodes, what, error, self._now() - begin)
+            self._fail(nodes, kind, error, self._now() - begin)
             raise
         except BaseException:  # a timeout of gevent's, or a defect
-            self._leave_to_the_next(nodes)
+            self._end_trial(nodes)
             raise
         finally:
             DEADLINE.reset(before)
@@ -142,47 +147,61 @@ class CircuitBreaker:
             self._measure(took)
         if is_slow(took, self._timeout):
             text = "The store is slow: a call took %.2f s, and fails at %.2f s. %s"
-            self._log.warn("slow", text, took, TRIES * self._timeout, FASTER)
-        if self._out:
-            self._learn(nodes, None)
-        if self._missed and what:
-            self._tell_what_was_missed(nodes)
+            self._log.warn("slow", text, took, TIMEOUTS_PER_CALL * self._timeout, FASTER)
+        if self._open:
+            self._close(nodes)
+        if self._missed and kind:
+            self._log_missed(nodes)
         return answer
 
-    def _fail(
-        self, nodes: set[str], what: What | None, error: StoreUnavailable, took: float
-    ) -> None:
-        text = "Feedback cannot be kept. %s"
-        self._log.warn(error.remedy, text, error, cause=error.why)
-        node = WHOLE_STORE if error.unreachable == "store" else max(nodes)
-        self._miss(node, what)
-        if error.unreachable == "turn":  # nobody asked, so nothing was learned
-            self._leave_to_the_next(nodes)
-        else:
-            self._learn(nodes, error, took)
-
-    def _refuse_while_out(self, nodes: set[str], what: What | None, eager: bool) -> None:
-        """Raise for a part that is out; let one caller at a time find out whether it still is."""
+    def _refuse_if_open(self, nodes: set[str], kind: Kind | None, pauses: bool) -> None:
+        """Raise for a node that is down; let one caller at a time try whether it still is."""
         with self._lock():
             now = self._now()
-            out = {node: self._out[node] for node in nodes if node in self._out}
-            pauses = len(self._out)  # where many are out, each is tried less often
-            for node, outage in out.items():
-                if now < outage.asked_until or (
-                    not eager and now < outage.since + pauses * outage.pause
-                ):
-                    self._miss(node, what)
-                    raise outage.why.again()
-            for outage in out.values():
-                outage.asked_until = now + MAX_TRIAL
+            circuits = {node: self._open[node] for node in nodes if node in self._open}
+            turns = len(self._open)  # if many nodes are down, messages try each less often
+            for node, circuit in circuits.items():
+                next_try = circuit.opened_at + turns * circuit.pause if pauses else now
+                if now < max(circuit.trial_ends, next_try):
+                    self._miss(node, kind)
+                    raise circuit.error.again()
+            for circuit in circuits.values():
+                circuit.trial_ends = now + MAX_TRIAL
 
-    def _miss(self, node: str, what: What | None) -> None:
-        if what:
+    def _fail(
+        self, nodes: set[str], kind: Kind | None, error: StoreUnavailable, took: float
+    ) -> None:
+        self._log.warn(error.remedy, "Feedback cannot be kept. %s", error, cause=error.why)
+        self._miss(WHOLE_STORE if error.unreachable == "store" else max(nodes), kind)
+        if error.unreachable == "turn":  # nobody asked the store, so we learned nothing about it
+            self._end_trial(nodes)
+            return
+        with self._lock():
+            self._close(nodes)
+            if error.unreachable:
+                down = nodes - {WHOLE_STORE} if error.unreachable == "node" else set[str]()
+                why = error.again()  # without a traceback, which would keep the request alive
+                now, pause = self._now(), max(MIN_PAUSE, took)
+                for node in down or {WHOLE_STORE}:
+                    self._open[node] = OpenCircuit(why, now, pause)
+
+    def _close(self, nodes: set[str]) -> None:
+        with self._lock():
+            for node in nodes:
+                self._open.pop(node, None)
+
+    def _end_trial(self, nodes: set[str]) -> None:
+        with self._lock():
+            for node in nodes & self._open.keys():
+                self._open[node].trial_ends = 0.0
+
+    def _miss(self, node: str, kind: Kind | None) -> None:
+        if kind:
             with self._lock():
-                self._missed.setdefault(node, Missed(self._now())).number[what] += 1
+                self._missed.setdefault(node, Missed(self._now())).number[kind] += 1
 
-    def _tell_what_was_missed(self, nodes: set[str]) -> None:
-        """Say that a part of the store is back; once a minute at most, if it comes and goes."""
+    def _log_missed(self, nodes: set[str]) -> None:
+        """Log that a node is back; once a minute at most, if it comes and goes."""
         for node in nodes:
             with self._lock():
                 now = self._now()
@@ -190,22 +209,7 @@ class CircuitBreaker:
                     continue
                 self._next_news[node] = now + INTERVAL
                 missed = self._missed.pop(node)
-            where = f"The part {node} of the store" if node else "The store"
+            where = f"Node {node} of the store" if node else "The store"
             text = "%s is back. In %.0f s, %d messages were not kept, and %d votes refused."
             number = missed.number["messages"], missed.number["votes"]
             self._log.tell(text, where, now - missed.since, *number)
-
-    def _leave_to_the_next(self, nodes: set[str]) -> None:
-        with self._lock():
-            for node in nodes & self._out.keys():
-                self._out[node].asked_until = 0.0
-
-    def _learn(self, nodes: set[str], error: StoreUnavailable | None, took: float = 0.0) -> None:
-        with self._lock():
-            for node in nodes:
-                self._out.pop(node, None)
-            if error and error.unreachable:
-                out = nodes - {WHOLE_STORE} if error.unreachable == "node" else {WHOLE_STORE}
-                why = error.again()  # without a traceback, which would keep the request alive
-                now, pause = self._now(), max(PAUSE, took)
-                self._out |= {node: OpenCircuit(why, now, pause) for node in out or {WHOLE_STORE}}

@@ -8,15 +8,15 @@ from contextvars import ContextVar
 from threading import TIMEOUT_MAX
 
 STEPS = 10
-"""A step that ends well counts this part of a deadline, at most."""
+"""A step that ends well counts at most a deadline's seconds divided by this."""
 
 
 class Deadline:
-    """So many `seconds` that a call may wait for the store, whatever it does.
+    """The `seconds` that a call may wait for the store, whatever it does.
 
-    They do not pass while the call works itself. A step of it that ends well counts a tenth of them
-    at most: among hundreds of greenlets, or in a process that gets no processor, a step waits much
-    longer for its turn than for the store, and that is no reason to give up.
+    They do not pass while the call itself works. A step that ends well counts at most a tenth of
+    them. Among hundreds of greenlets, or in a process that gets no processor, a step waits much
+    longer for its turn than for the store, and the call should not give up because of that.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -36,13 +36,14 @@ class Deadline:
         return self._left <= 0
 
     def spend(self, seconds: float) -> None:
-        """Count what a call has waited."""
+        """Count the seconds that a call has waited."""
         self._left -= seconds
 
     def begin(self) -> float:
-        """Begin a step and return the seconds that it has; what did not end before has failed.
+        """Begin a step and return the seconds that are left for it.
 
-        Raises `TimeoutError` if there are none.
+        A step before that did not end has failed, and counts in full. Raises `TimeoutError` if no
+        seconds are left.
         """
         now = time.monotonic()
         self.spend(max(0, now - self._begun))
@@ -56,7 +57,7 @@ class Deadline:
 
 
 NONE = Deadline(math.inf)
-"""That of what is no call of the app's; spent or not, it has the same left."""
+"""The deadline outside a call, as for a delivery: it never passes."""
 
 DEADLINE: ContextVar[Deadline] = ContextVar("feedback_blueprint.deadline", default=NONE)
 """The deadline of the call that runs here."""

@@ -21,8 +21,9 @@ from redis_sentinel import RedisSentinel
 from feedback_blueprint.errors import StoreUnavailable
 from feedback_blueprint.model import ANYONE, Message, VoteRequest
 from feedback_blueprint.stores import RedisStore
+from feedback_blueprint.stores.redis.cached import Cached
 from feedback_blueprint.stores.redis.errors import ONE_NODE
-from feedback_blueprint.stores.redis.store import client as redis_client
+from feedback_blueprint.stores.redis.urls import client_from_url
 from feedback_blueprint.testing import capture_feedback
 
 
@@ -158,7 +159,7 @@ def test_each_node_of_a_cluster_is_looked_at_by_itself(cluster: RedisCluster) ->
     for node, values in zip(cluster.nodes, settings, strict=True):
         for name, value in zip(("maxmemory", "maxmemory-policy"), values, strict=True):
             node.ask("CONFIG", "SET", name, value)
-    found = RedisStore.from_url(cluster.url, TIMEOUT).inspect()
+    found = RedisStore.from_url(cluster.url, TIMEOUT).check()
     limits = [each for each in found if each.what.startswith("memory limit")]
     well = [each.what.split()[-1] for each in limits if each.ok]
     assert well == [cluster.nodes[0].address]
@@ -196,7 +197,7 @@ def test_sentinels_are_asked_once_a_second_at_most(
     monkeypatch.setattr(
         Sentinel, "discover_master", lambda self, name: asked.append(name) or ask(self, name)
     )
-    pool: Any = redis_client.client_from_url(redis_sentinel.url, TIMEOUT)().connection_pool
+    pool: Any = client_from_url(redis_sentinel.url, TIMEOUT)().connection_pool
     begin = time.monotonic()
 
     def ask_again() -> int:
@@ -217,12 +218,12 @@ def test_what_is_shared_is_made_again_after_its_time_and_an_error_after_a_second
             raise value
         return value
 
-    shared = redis_client.Shared(make, 60, clock=lambda: now[0])
+    cached = Cached(make, 60, clock=lambda: now[0])
     for seconds, value in (0, "one"), (60, "one"), (0.1, "two"), (1, "two"), (0.1, "three"):
         now[0] += seconds
         with suppress(ConnectionError):
-            assert shared.get() == value
-        assert str(shared.made) == value
+            assert cached.get() == value
+        assert str(cached.value) == value
 
 
 def test_who_has_a_primary_needs_no_sentinel(

@@ -26,8 +26,8 @@ from feedback_blueprint.errors import StoreUnavailable
 from feedback_blueprint.model import ANYONE, Message, VoteRequest
 from feedback_blueprint.stores import RedisStore
 from feedback_blueprint.stores.deadline import DEADLINE, Deadline
-from feedback_blueprint.stores.redis.client import Shared
-from feedback_blueprint.stores.redis.connections import Socket
+from feedback_blueprint.stores.redis.cached import Cached
+from feedback_blueprint.stores.redis.connections import BoundedSocket
 from feedback_blueprint.testing import capture_feedback
 
 SERVERS = ["redis", "rediss", "unix"]
@@ -234,15 +234,15 @@ def test_a_call_waits_for_others_to_connect_as_long_as_it_has_time(soon_over: No
         go_on.wait()
         return "client"
 
-    shared = Shared(connect, 60)
-    other = threading.Thread(target=shared.get)
+    cached = Cached(connect, 60)
+    other = threading.Thread(target=cached.get)
     other.start()
     begun.wait()
     with pytest.raises(TimeoutError):
-        shared.get()
+        cached.get()
     go_on.set()
     other.join()
-    assert shared.get() == "client"
+    assert cached.get() == "client"
 
 
 @pytest.mark.parametrize(
@@ -255,12 +255,12 @@ def test_a_call_waits_for_others_to_connect_as_long_as_it_has_time(soon_over: No
     ids=["sendall", "recv", "recv_into"],
 )
 def test_what_a_socket_waits_for_takes_no_longer_than_its_call_has(
-    wait: Callable[[Socket], Any], soon_over: None
+    wait: Callable[[BoundedSocket], Any], soon_over: None
 ) -> None:
     one, other = socket.socketpair()
     with one, other:
         one.settimeout(10)
-        end = Socket(one)
+        end = BoundedSocket(one)
         own = one.gettimeout()
         begin = time.monotonic()
         for _ in range(2):

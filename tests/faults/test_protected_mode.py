@@ -31,7 +31,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.mark.parametrize(
     ("url", "remedy"),
     [
-        ("redis://app:secret@{}/0", "It refuses other hosts, as it is in protected mode"),
+        ("redis://app:secret@{}/0", "It refuses other hosts, because it is in protected mode"),
         ("redis://{}/0", "in protected mode: give it a password (requirepass), and put that into"),
         ("redis+cluster://{}", "in protected mode: give it a password (requirepass)"),
         ("redis+sentinel://{}/service", "in protected mode: give it a password (requirepass)"),

@@ -806,7 +806,7 @@ def test_what_has_expired_goes_with_a_harvest(start, monkeypatch):
     a_day_later = time.time() + 90_000
     monkeypatch.setattr(time, "time", lambda: a_day_later)
     process.votes.harvested(Harvest(APPLICATION))
-    assert sum(number for number, _ in store.kept("fb:", str.isprintable, [b"a" * 16])) == 0
+    assert sum(number for number, _ in store.export("fb:", str.isprintable, [b"a" * 16])) == 0
 
 
 def test_a_vote_that_is_forgotten_is_not_delivered_again_and_not_missed(start):

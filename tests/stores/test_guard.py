@@ -299,7 +299,7 @@ def test_a_part_of_the_store_is_back_when_it_keeps_something(store, guard, stash
     stash("b")
     assert not any(" is back" in line for line in caplog.messages)
     stash("a")
-    assert caplog.messages[-1].startswith("The part a of the store is back. In 2 s, 1 messages")
+    assert caplog.messages[-1].startswith("Node a of the store is back. In 2 s, 1 messages")
     assert is_quoted(caplog.messages[-1])
 
 

@@ -144,5 +144,5 @@ def test_a_cluster_is_not_asked_which_keys_a_script_has(redis_cluster: RedisClus
         assert sorted(names) == ["EVAL"] * 20 + ["EXISTS"] * 3
         store.take(OUTBOX, 60, 640)
         store.unmark([mark for mark in marks if mark])
-        list(store.kept("", lambda key: "!" not in key, [b"a" * 16]))
+        list(store.export("", lambda key: "!" not in key, [b"a" * 16]))
         assert "COMMAND" not in {name for seen in nodes for name in seen()}

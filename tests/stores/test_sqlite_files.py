@@ -15,7 +15,7 @@ import pytest
 from feedback_blueprint.errors import StoreUnavailable
 from feedback_blueprint.model import Message
 from feedback_blueprint.stores import SQLiteStore
-from feedback_blueprint.stores.sqlite.store import client as sqlite_client
+from feedback_blueprint.stores.sqlite import files
 
 MESSAGE = Message("a" * 32, content="what nobody else may read")
 
@@ -44,7 +44,7 @@ def alike(mode: int) -> dict[str, int]:
 
 def test_the_files_are_their_owners_alone(tmp_path: Path) -> None:
     """From the first moment on, when SQLite has not been asked yet."""
-    sqlite_client._create(tmp_path / "f.db", math.inf)
+    files.create(tmp_path / "f.db", math.inf)
     assert modes(tmp_path) == {"f.db": 0o600}
     _open = use(tmp_path / "f.db")
     assert modes(tmp_path) == alike(0o600)

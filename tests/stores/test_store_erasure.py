@@ -9,7 +9,7 @@ import tracemalloc
 from datetime import timedelta
 
 import pytest
-from contract import ANN, BOB, OUTBOX, TRACE_ID, WEEK
+from contract import ANN, BOB, OUTBOX, TRACE_ID, WEEK, seconds_left, votes_shown
 from processes import wait_until
 
 from feedback_blueprint.errors import StoreUnavailable
@@ -17,20 +17,16 @@ from feedback_blueprint.model import (
     ANYONE,
     RETRACTED,
     Backlog,
-    Kept,
-    KeptVote,
+    CastVote,
     Message,
+    StoredMessage,
     StoredVote,
     VoteRequest,
 )
-from feedback_blueprint.stores import (
-    RedisStore,
-    SQLiteStore,
-    redis,
-    sqlite,
-    sqlite_client,
-    store_from_url,
-)
+from feedback_blueprint.stores import RedisStore, SQLiteStore, store_from_url
+from feedback_blueprint.stores.redis.layout import parts_of
+from feedback_blueprint.stores.sqlite import client as sqlite_client
+from feedback_blueprint.stores.sqlite import store as sqlite_store
 
 EVE = b"e" * 16
 OURS = Message(TRACE_ID, ANN, {"model": "m"}, "text")
@@ -46,7 +42,7 @@ def new(owner=ANN, **fields):
 
 
 def kept(store, *raters, prefix="", is_ours=lambda key: "!" not in key):
-    batches = list(store.kept(prefix, is_ours, raters or (ANN,)))
+    batches = list(store.export(prefix, is_ours, raters or (ANN,)))
     return sorted(each for _, found in batches for each in found), sum(n for n, _ in batches)
 
 
@@ -55,7 +51,7 @@ def forget(store, *keys, raters=(ANN,)):
 
 
 def without_times(found):
-    return [each._replace(until=0.0) for each in found]
+    return [each._replace(expires_at=0.0, rateable_until=0.0) for each in found]
 
 
 def test_what_is_kept_of_a_rater_is_votes_and_messages_that_are_theirs(store):
@@ -75,12 +71,14 @@ def test_what_is_kept_of_a_rater_is_votes_and_messages_that_are_theirs(store):
     [third] = found[2].votes
     assert third.cast_at > second
     assert without_times(found) == [
-        Kept("a", OURS, 0, []),
-        Kept("b", OURS._replace(content=None), 0, [KeptVote(ANN, 1, b'["good"]', first, True)]),
-        Kept("c", ANYONES._replace(content=None), 0, [third]),
+        StoredMessage("a", OURS, 0, 0, []),
+        StoredMessage(
+            "b", OURS._replace(content=None), 0, 0, [CastVote(ANN, 1, b'["good"]', first, True)]
+        ),
+        StoredMessage("c", ANYONES._replace(content=None), 0, 0, [third]),
     ]
     assert third == (ANN, 2, RETRACTED, third.cast_at, False)
-    lives = [(each.until - time.time()) / 86_400 for each in found]
+    lives = [(each.expires_at - time.time()) / 86_400 for each in found]
     assert lives == pytest.approx([7, 30, 30], abs=0.01)
     assert without_times(kept(store, EVE, ANN)[0]) == without_times(found), "under each hash"
     assert kept(store, EVE) == ([], 5)
@@ -99,9 +97,8 @@ def test_what_is_forgotten_is_all_that_is_kept_of_a_rater_and_nothing_else(store
     assert kept(store, EVE, ANN) == ([], 1)
     assert store.read(["a", "b"], [ANN]) == [None, None]
     assert store.read(["c"], [ANN]) == [StoredVote(ANYONES._replace(content=None))]
-    shown = store.show("c")
-    assert shown.message == ANYONES
-    assert shown.votes.keys() == {BOB, ANYONE}
+    assert store.show("c").message == ANYONES
+    assert votes_shown(store, "c").keys() == {BOB, ANYONE}
     assert store.backlog(OUTBOX).votes == 2
     assert {each.mark.voter for each in store.take(OUTBOX, 60, 6400)} == {BOB, ANYONE}
     assert forget(store, "a", "b", "c") == []
@@ -136,10 +133,12 @@ def test_a_vote_on_a_message_that_was_replaced_is_forgotten_too(store, owner):
             if owner == ANYONE:
                 vote(store, "m", BOB)
     on_replaced = [
-        Kept("m", messages[number], 0, [KeptVote(ANN, 1, b"[%d]" % number, times[number], True)])
+        StoredMessage(
+            "m", messages[number], 0, 0, [CastVote(ANN, 1, b"[%d]" % number, times[number], True)]
+        )
         for number in range(2)
     ]
-    standing = [Kept("m", messages[2], 0, [])] if owner == ANN else []
+    standing = [StoredMessage("m", messages[2], 0, 0, [])] if owner == ANN else []
     found, looked_at = kept(store)
     assert looked_at == 1
     assert without_times(found) == sorted(standing + on_replaced)
@@ -182,7 +181,7 @@ def test_a_message_that_was_kept_for_a_forgotten_vote_goes_in_its_own_time(store
     store.stash("short", ANYONES, timedelta(milliseconds=300))
     vote(store, "short", ANN)
     forget(store, "alone", "rated")
-    days = {key: store.show(key).expires_in / 86_400 for key in ("alone", "rated")}
+    days = {key: seconds_left(store, key)[1] / 86_400 for key in ("alone", "rated")}
     assert days == pytest.approx({"alone": 7, "rated": 30}, abs=0.01)
     wait_until(lambda: store.read(["short"], [BOB]) == [None], "expired")
     assert store.show("short") is not None
@@ -208,13 +207,13 @@ def test_a_vote_that_comes_after_is_the_first(store):
     after = vote(store, "m", ANN, b"[2]")
     assert after.revision == 1
     store.unmark([before.mark])  # by a process whose agent still held its event
-    assert store.take(OUTBOX, 0, 6400, held=[before.mark], let_go=[before.mark])[0].vote == b"[2]"
+    assert store.take(OUTBOX, 0, 6400, renew=[before.mark], release=[before.mark])[0].vote == b"[2]"
     assert store.read(["m"], [ANN])[0].vote == b"[2]"
 
 
 def fill(store, url, number):
     """Keep so many messages, of which each thousandth is Ann's."""
-    head = [redis.parts_of(Message(TRACE_ID, owner))[0] for owner in (BOB, ANN)]
+    head = [parts_of(Message(TRACE_ID, owner))[0] for owner in (BOB, ANN)]
     if isinstance(store, RedisStore):
         pipeline = store._client.pipeline(transaction=False)
         for n in range(number):
@@ -239,7 +238,7 @@ def test_however_many_messages_are_looked_at_in_little_memory(new_store_url, kin
     looked_at = number = 0
     tracemalloc.start()
     try:
-        for batch, found in store.kept("fb:", lambda _: True, [ANN]):
+        for batch, found in store.export("fb:", lambda _: True, [ANN]):
             assert batch <= 1000
             looked_at += batch
             number += len(found)
@@ -254,7 +253,7 @@ def test_a_key_that_a_scan_finds_twice_is_found_once(redis_server, monkeypatch):
     store = store_from_url(redis_server.fresh_url(), timeout=2, instance_path="", key="KEY")
     store.stash("m", OURS, WEEK)
     monkeypatch.setattr(store, "_scan", lambda _: iter([["m", "m"], ["m"]]))
-    found = [each for _, found in store.kept("", lambda _: True, [ANN]) for each in found]
+    found = [each for _, found in store.export("", lambda _: True, [ANN]) for each in found]
     assert [each.key for each in found] == ["m"]
 
 
@@ -322,7 +321,7 @@ def test_forgetting_waits_for_who_reads_and_says_if_it_takes_too_long(tmp_path, 
     reader = sqlite3.connect(tmp_path / "f.db", isolation_level=None)
     reader.execute("BEGIN")
     reader.execute("SELECT count(*) FROM messages").fetchall()
-    monkeypatch.setattr(sqlite, "PATIENCE", 0.1)
+    monkeypatch.setattr(sqlite_store, "CHECKPOINT_SECONDS", 0.1)
     with pytest.raises(StoreUnavailable, match="can still be read in its WAL"):
         forget(store, *(f"m{n}" for n in range(300)))
     assert SECRET in files_of(tmp_path / "f.db")

@@ -12,16 +12,17 @@ from types import SimpleNamespace
 
 import pytest
 import redis
-from contract import ANN, BOB, OUTBOX, TRACE_ID, WEEK, cast
+from contract import ANN, BOB, OUTBOX, TRACE_ID, WEEK, cast, votes_shown
 from processes import wait_until
 from redis.crc import key_slot
 from redis_cluster import RedisCluster
 
 from feedback_blueprint.errors import StoreUnavailable
 from feedback_blueprint.model import ANYONE, RETRACTED, Backlog, Message, VoteRequest
-from feedback_blueprint.stores import RedisStore, sqlite, store_from_url
+from feedback_blueprint.stores import RedisStore, SQLiteStore, store_from_url
+from feedback_blueprint.stores.redis.cluster import node_name, outbox_key_beside, outbox_keys
 from feedback_blueprint.stores.redis.layout import pack_time
-from feedback_blueprint.stores.redis.outboxes import near, node_of, shares
+from feedback_blueprint.stores.sqlite import store as sqlite_store
 from feedback_blueprint.stores.sqlite.layout import MARGIN, RENEW, SCHEMA, TAKE, TAKEN, UNMARK
 
 SHORT = timedelta(milliseconds=200)
@@ -61,12 +62,12 @@ def test_a_lease_that_has_ended_makes_a_vote_anybodys(store, message):
 def test_a_lease_that_is_renewed_does_not_end(store, message):
     mark = cast(store, lease=0.3).mark
     other = cast(store, raters=(ANN,), lease=0.3).mark
-    assert take(store, held=[mark]) == []
+    assert take(store, renew=[mark]) == []
     assert [each.mark for each in wait_until(lambda: take(store), "the other's")] == [other]
 
 
 def test_many_leases_and_marks_are_renewed_ended_and_taken_off_at_once(store, monkeypatch):
-    for size in "sqlite.MARKS", "redis.MAX_KEYS":
+    for size in "sqlite.store.MARKS_PER_STATEMENT", "redis.store.MESSAGES_PER_SCRIPT":
         monkeypatch.setattr(f"feedback_blueprint.stores.{size}", 2)
     marks = []
     for number in range(5):
@@ -74,28 +75,28 @@ def test_many_leases_and_marks_are_renewed_ended_and_taken_off_at_once(store, mo
         voter, lease = [(ANN, 0), (BOB, 60)][number % 2]
         marks.append(store.vote(f"m{number}", [voter], VoteRequest(b"[1]", 20, OUTBOX, lease)).mark)
     room = 64 * len(marks)  # they may be in one of a cluster's outboxes
-    assert take(store, room, held=marks) == []
-    taken = take(store, room, let_go=marks)
+    assert take(store, room, renew=marks) == []
+    taken = take(store, room, release=marks)
     assert sorted(each.mark for each in taken) == sorted(marks)
     store.unmark(marks)
     assert store.backlog(OUTBOX) == Backlog(0, None)
     for mark in marks:
-        assert store.show(mark.key).votes[mark.voter].undelivered_since is None
+        assert not votes_shown(store, mark.key)[mark.voter].is_undelivered
 
 
 def test_what_is_no_longer_marked_is_not_renewed(store, message):
     mark = cast(store).mark
     store.unmark([mark])
-    assert take(store, held=[mark]) == []
+    assert take(store, renew=[mark]) == []
     assert store.backlog(OUTBOX) == Backlog(0, None)
-    assert take(store, let_go=[mark]) == []
+    assert take(store, release=[mark]) == []
     assert store.backlog(OUTBOX) == Backlog(0, None)
 
 
 def test_what_is_let_go_is_anybodys_at_once(store, message):
     mark = cast(store).mark
     cast(store, raters=(ANN,))
-    assert [each.mark for each in take(store, let_go=[mark])] == [mark]
+    assert [each.mark for each in take(store, release=[mark])] == [mark]
 
 
 def test_no_more_is_taken_than_there_is_room_for(store):
@@ -123,7 +124,7 @@ def test_a_vote_whose_mark_was_taken_off_is_delivered(store, message):
     store.unmark([mark])
     assert take(store) == []
     assert store.backlog(OUTBOX) == Backlog(0, None)
-    assert store.show("m").votes[ANYONE].undelivered_since is None
+    assert not votes_shown(store, "m")[ANYONE].is_undelivered
     store.unmark([mark])
     assert cast(store).status == "unchanged"
 
@@ -166,7 +167,7 @@ def test_a_vote_without_a_mark_takes_the_older_ones_place(store, message):
     cast(store, b"[1]", lease=0)
     outcome = cast(store, b"[2]", outbox=None)
     assert outcome == ("accepted", 2, message, outcome.cast_at, None, ANYONE)
-    assert store.show("m").votes[ANYONE].undelivered_since is None
+    assert not votes_shown(store, "m")[ANYONE].is_undelivered
     assert take(store) == []
 
 
@@ -229,7 +230,7 @@ def test_the_backlog_is_counted_and_its_oldest_known(store, message):
     wait_until(lambda: time.time() * 1000 > first.cast_at + 1, "a later millisecond")
     cast(store, raters=(BOB,), lease=0)
     assert store.backlog(OUTBOX) == Backlog(2, first.cast_at)
-    assert store.show("m").votes[ANN].undelivered_since == first.cast_at
+    assert votes_shown(store, "m")[ANN][3:] == (first.cast_at, True)
 
 
 def test_of_many_that_take_at_once_each_vote_goes_to_one(store):
@@ -278,11 +279,11 @@ def test_a_file_keeps_an_expired_message_until_it_is_known_that_its_vote_was_not
     clock = SimpleNamespace(time=lambda: time.time() + MARGIN)
     monkeypatch.setattr("feedback_blueprint.stores.sqlite.store.time", clock)
     store.stash("n", Message(TRACE_ID), WEEK)
-    assert "2 messages" in store.inspect(full=True)[0].seen, "nobody rated the other"
+    assert "2 messages" in store.check(full=True)[0].seen, "nobody rated the other"
     assert take(store) == [(mark, None, 0, RETRACTED)]
     store.unmark([mark])
     store.stash("o", Message(TRACE_ID), WEEK)
-    assert "2 messages" in store.inspect(full=True)[0].seen
+    assert "2 messages" in store.check(full=True)[0].seen
     assert all(store.read(["n", "o"], [ANYONE]))
 
 
@@ -337,7 +338,7 @@ def test_a_newer_vote_has_a_later_mark_in_redis_if_the_clock_went_back(redis_ser
 @pytest.fixture
 def meanwhile(file, monkeypatch):
     """Have another process do something between the look and the write of the next vote."""
-    other = sqlite.SQLiteStore(file._path, timeout=2)
+    other = SQLiteStore(file._path, timeout=2)
 
     def have(happen):
         def look(*args):
@@ -346,9 +347,9 @@ def meanwhile(file, monkeypatch):
             happen(other)
             return seen
 
-        monkeypatch.setattr(sqlite, "_look", look)
+        monkeypatch.setattr(sqlite_store, "_find", look)
 
-    look_as_ever = sqlite._look
+    look_as_ever = sqlite_store._find
     return have
 
 
@@ -489,19 +490,19 @@ def a_cluster_with(node_of_slot):
 def test_an_outbox_is_on_the_node_of_a_message_however_the_slots_are_spread():
     alone = key_slot(b"alone")
     client = a_cluster_with(lambda slot: "small" if slot == alone else str(slot % 256 < 128))
-    names = [name for name, _ in shares(True, OUTBOX, 1)]
+    names = outbox_keys(OUTBOX)
     for number in range(200):
-        name = near(client, OUTBOX, f"m{number}")
+        name = outbox_key_beside(client, OUTBOX, f"m{number}")
         assert name in names
-        assert node_of(client, name) == node_of(client, f"m{number}")
-    assert near(client, OUTBOX, "alone") == names[alone // 256], "its node has none"
+        assert node_name(client, name) == node_name(client, f"m{number}")
+    assert outbox_key_beside(client, OUTBOX, "alone") == names[alone // 256], "its node has none"
 
 
 def test_of_64_nodes_each_has_an_outbox():
     client = a_cluster_with(lambda slot: str(slot // 256))
-    names = [name for name, _ in shares(True, OUTBOX, 1)]
-    assert len({node_of(client, name) for name in names}) == len(names) == 64
-    assert near(client, OUTBOX, "m") == names[key_slot(b"m") // 256]
+    names = outbox_keys(OUTBOX)
+    assert len({node_name(client, name) for name in names}) == len(names) == 64
+    assert outbox_key_beside(client, OUTBOX, "m") == names[key_slot(b"m") // 256]
 
 
 def test_in_a_cluster_votes_are_spread_like_their_messages(redis_cluster: RedisCluster):

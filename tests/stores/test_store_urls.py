@@ -15,7 +15,7 @@ from host_app import make_app
 from feedback_blueprint import ConfigurationError, FeedbackBlueprint
 from feedback_blueprint.config import Settings
 from feedback_blueprint.stores import RedisStore, SQLiteStore, store_from_url
-from feedback_blueprint.stores.redis.client import client_from_url
+from feedback_blueprint.stores.redis.urls import client_from_url
 
 
 def settings(url: str) -> Settings:
@@ -89,7 +89,7 @@ def test_a_url_that_cannot_work_is_refused_with_a_remedy(url: str) -> None:
         ("redis://localhost?encoding=nonsense", "unknown encoding"),
         ("redis+cluster://localhost?encoding=nonsense", "unknown encoding"),
         ("redis+sentinel://localhost/primary?encoding=nonsense", "unknown encoding"),
-        ("sqlite:///a%00b", "no path can have a NUL"),
+        ("sqlite:///a%00b", "a path cannot have a NUL"),
         ("redis://localhost/0?colour=red", "'colour'"),
         ("redis+sentinel://localhost", "service"),
         ("redis+cluster://localhost/3", "a cluster has one database"),
@@ -209,14 +209,14 @@ def test_what_is_no_secret_of_a_url_is_in_its_error(url: str, told: str) -> None
 )
 def test_an_operator_is_told_where_a_url_leads_and_no_secret(url: str, place: str) -> None:
     store = store_from_url(url, timeout=1, instance_path="/instance", key="KEY")
-    assert store.place() == place
+    assert store.location() == place
 
 
 @pytest.mark.parametrize(
     "url", ["redis://ann:secret@h:1/2", "rediss://h:1/0", "unix:///run/redis.sock?db=3"]
 )
 def test_an_operator_is_told_where_a_client_leads(url: str) -> None:
-    assert RedisStore(redis.Redis.from_url(url)).place() == url.replace("ann:secret@", "")
+    assert RedisStore(redis.Redis.from_url(url)).location() == url.replace("ann:secret@", "")
 
 
 def test_an_operator_is_told_where_a_client_of_several_servers_leads(
@@ -225,11 +225,11 @@ def test_an_operator_is_told_where_a_client_of_several_servers_leads(
     names = ",".join(sorted(node.address for node in redis_cluster.nodes))
     [first, *_] = redis_cluster.nodes
     with redis.RedisCluster(host="127.0.0.1", port=first.port) as client:
-        assert RedisStore(client).place() == f"redis+cluster://{names}"
+        assert RedisStore(client).location() == f"redis+cluster://{names}"
     sentinels = redis.Sentinel([("127.0.0.1", 1)])
     primary = sentinels.master_for("it", db=3)
-    assert RedisStore(primary).place() == "redis+sentinel://.../it/3"
-    assert "own" in RedisStore(lambda: primary).place()
+    assert RedisStore(primary).location() == "redis+sentinel://.../it/3"
+    assert "own" in RedisStore(lambda: primary).location()
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
-from contract import ANN, DAY, TRACE_ID, WEEK, cast
+from contract import ANN, DAY, TRACE_ID, WEEK, cast, seconds_left
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from processes import wait_until
@@ -112,7 +112,7 @@ def test_what_expired_a_day_ago_makes_room_in_a_file(tmp_path, ahead):
     ahead(DAY.total_seconds() + 301)
     store.stash("n", Message(TRACE_ID), WEEK)
     size = (tmp_path / "feedback.sqlite3").stat().st_size
-    seen = store.inspect(full=True)[0]
+    seen = store.check(full=True)[0]
     assert seen[:3] == ("SQLite file", True, f"1 messages, {size:,} bytes, ok")
 
 
@@ -144,7 +144,7 @@ def test_a_message_can_be_amended_before_and_after_its_first_vote(store):
     assert store.show("m").message == amended._replace(content="text")
     store.amend("n", amended._replace(content="text"))
     assert store.show("n").message == amended._replace(content="text")
-    assert WEEK.total_seconds() - 60 < store.show("n").expires_in <= WEEK.total_seconds()
+    assert WEEK.total_seconds() - 60 < seconds_left(store, "n")[1] <= WEEK.total_seconds()
 
 
 @pytest.mark.parametrize("content", [None, "text"])
@@ -274,5 +274,5 @@ def test_the_first_threads_after_a_fork_share_a_connection(store):
 
 def test_each_server_of_a_cluster_is_looked_at(redis_cluster):
     store = store_from_url(redis_cluster.fresh_url(), timeout=2, instance_path="", key="KEY")
-    looked_at = [found.what for found in store.inspect() if found.what.startswith("Redis")]
+    looked_at = [found.what for found in store.check() if found.what.startswith("Redis")]
     assert looked_at == [f"Redis {node.address}" for node in redis_cluster.nodes]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 from store_kinds import SCALED_OUT, STORES
 
-from feedback_blueprint.model import ANYONE, VoteRequest
+from feedback_blueprint.model import ANYONE, CastVote, VoteRequest
 from feedback_blueprint.stores import Store, store_from_url
 
 DAY, WEEK, DEFAULT_VOTE_TTL = (timedelta(days=days) for days in (1, 7, 30))
@@ -28,6 +29,17 @@ def cast(
     ttl=DEFAULT_VOTE_TTL,
 ):
     return store.vote("m", raters, VoteRequest(vote, limit, outbox, lease, ttl))
+
+
+def votes_shown(store: Store, key: str) -> dict[bytes, CastVote]:
+    """What an operator is shown of the votes on a message, by voter."""
+    return {vote.voter: vote for vote in store.show(key).votes}
+
+
+def seconds_left(store: Store, key: str) -> tuple[float, float]:
+    """For how long anyone new can rate a message, and for how long it is kept."""
+    shown, now = store.show(key), time.time()
+    return shown.rateable_until - now, shown.expires_at - now
 
 
 @pytest.fixture(params=STORES + SCALED_OUT)

@@ -1,4 +1,4 @@
-"""redis-py: connections that are done in time, whatever a server does.
+"""redis-py's connections, made to end in time, whatever a server does.
 
 redis-py has a timeout for each step: for connecting to each address of a name, for each chunk of an
 answer, for each try. A server that answers byte by byte keeps it busy for as long as it likes. Here
@@ -18,12 +18,19 @@ import redis
 
 from ..deadline import DEADLINE, NONE, Deadline
 
+SLICES = 5
+"""Slices of a timeout in which a socket waits.
 
-class Limited:
-    """A timeout of redis-py's, in seconds: never more than the running call still has."""
+What comes within a slice costs the call a slice at most. So a call that waits for its turn among
+others pays less than the time that passes.
+"""
+
+
+class BoundedTimeout:
+    """A timeout of redis-py's, in seconds, which is never more than the running call still has."""
 
     def __set_name__(self, _: type, name: str) -> None:
-        self._name = f"_{name}"  # where redis-py 8 keeps it as well
+        self._name = f"_{name}"  # redis-py 8 keeps it there as well
 
     def __get__(self, it: Any, _: type) -> float:
         """Raise `TimeoutError` if the call has no time left."""
@@ -35,25 +42,17 @@ class Limited:
         setattr(it, self._name, seconds)
 
 
-class Pool(redis.BlockingConnectionPool):
-    """Lets a call wait for a connection, as long as it has time."""
+class BoundedPool(redis.BlockingConnectionPool):
+    """Lets a call wait for a connection, as long as the call has time."""
 
-    timeout = Limited()
+    timeout = BoundedTimeout()
     is_connecting = False
 
 
-SLICES = 5
-"""Slices of a timeout in which a socket waits.
+class BoundedSocket:
+    """A socket for redis-py, on which nothing goes on after the end of a call.
 
-What comes within a slice costs the call a slice at most, so one that waits for its turn among
-others pays less than the time that passes.
-"""
-
-
-class Socket:
-    """A socket as redis-py uses it, on which nothing goes on after the end of a call.
-
-    A command and its answer have two timeouts in all, also if no call runs, as for a delivery.
+    Outside a call, as for a delivery, a command and its answer have two timeouts together.
     """
 
     def __init__(self, sock: Any) -> None:
@@ -65,13 +64,13 @@ class Socket:
         return getattr(self._sock, name)
 
     def settimeout(self, seconds: float) -> None:
-        """Set how long each `recv()` and each part of `sendall()` may take; 0 is just to look."""
+        """Set how long each `recv()` and each part of `sendall()` may take; 0 is not to wait."""
         self._timeout = seconds
         self._slice = seconds / SLICES
         self._sock.settimeout(self._slice)
 
     def sendall(self, data: bytes) -> None:
-        """Send it all; what is sent before its answer comes begins its two timeouts."""
+        """Send it all; outside a call, this begins the two timeouts."""
         self._begin()
         rest = memoryview(data)
         while rest:
@@ -83,7 +82,7 @@ class Socket:
         return received
 
     def recv_into(self, *args: Any) -> int:
-        """Receive what is there; hiredis asks so."""
+        """Receive what is there; hiredis calls this."""
         return int(self._in_time(self._sock.recv_into, *args))
 
     def _begin(self) -> None:
@@ -112,20 +111,20 @@ class Socket:
                     self._sock.settimeout(self._slice)
 
 
-class Timed:
-    """What makes a kind of redis-py's connections end in time, before it in the order of bases."""
+class BoundedConnection:
+    """Bounds the steps of a class of redis-py's connections, if it comes before that as a base."""
 
-    socket_connect_timeout = Limited()
+    socket_connect_timeout = BoundedTimeout()
     is_connecting = False
     """If so, redis-py reads its timeout as it begins to try an address of a name."""
 
     port: int | None = None
-    """Asked for by redis-py 8 when it counts a timeout, and not there for a Unix socket."""
+    """redis-py 8 asks for it when it counts a timeout, and a Unix socket has none."""
 
     def _connect(self) -> Any:
         self.is_connecting = True
         try:
-            connected = Socket(super()._connect())  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]  # see above
+            connected = BoundedSocket(super()._connect())  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]  # see above
         finally:
             self.is_connecting = False
         DEADLINE.get().end()
@@ -144,13 +143,13 @@ class Timed:
 
 
 def _greenlet_limit(sock: Any, seconds: float) -> AbstractContextManager[Any]:
-    """Limit a handshake as a whole on a socket of gevent's, which has a timeout for each step."""
+    """Limit a whole handshake on a socket of gevent's, which has a timeout for each step."""
     gevent: Any = sys.modules.get("gevent")
     of_gevent = type(sock).__module__.startswith("gevent.")
     return gevent.Timeout(seconds, TimeoutError("timed out")) if of_gevent else nullcontext()
 
 
 @functools.cache
-def timed(kind: type[Any]) -> type[Any]:
-    """Return a kind of connections like `kind`, which are done in time."""
-    return type(f"Timed{kind.__name__}", (Timed, kind), {})
+def bounded(kind: type[Any]) -> type[Any]:
+    """Return a class of connections like `kind`, each step of which ends in time."""
+    return type(f"Bounded{kind.__name__}", (BoundedConnection, kind), {})

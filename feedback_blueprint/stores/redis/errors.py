@@ -1,4 +1,4 @@
-"""redis-py: what its errors mean, and what to do about them."""
+"""What redis-py's errors mean, and what to do about them."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ IN_PROTECTED_MODE = (
     "in protected mode: give it a password (requirepass), and put that into its URL."
 )
 
-PROTECTED = f"It refuses other hosts, as it is {IN_PROTECTED_MODE}"
+PROTECTED = f"It refuses other hosts, because it is {IN_PROTECTED_MODE}"
 
-# Such a server says so and leaves. redis-py ignores the answer to its first command, so that most
-# often all that is left to see is a connection that was reset.
-PERHAPS = f"One that resets connections may be {IN_PROTECTED_MODE}"
+# Such a server says so and hangs up. redis-py ignores the answer to its first command, so most
+# often we see only a connection that was reset.
+PERHAPS_PROTECTED = f"One that resets connections may be {IN_PROTECTED_MODE}"
 
 ONE_NODE = "It is one node of a cluster: use redis+cluster:// in the URL."
 
@@ -36,44 +36,47 @@ SLOW = (
 
 GRANT = f"Grant its user {RIGHTS}."
 
-LONG = 300
-"""Characters after which an error's text is cut: that of protected mode is a page."""
+MAX_TEXT = 300
+"""Characters after which we cut an error's text: that of protected mode fills a page."""
 
-SAID: tuple[tuple[str, str], ...] = (
+REMEDIES_BY_TEXT: tuple[tuple[str, str], ...] = (
     ("DENIED", PROTECTED),
-    ("can't run this command", GRANT),  # of a right that a script lacks, in Redis
-    ("no permissions to run", GRANT),  # and in Valkey
+    ("can't run this command", GRANT),  # Redis, if a script lacks a right
+    ("no permissions to run", GRANT),  # Valkey, for the same
     ("DB index is out of range", "Name a database in its URL that it has, or raise its databases."),
     ("SELECT is not allowed", ONE_NODE),
-    ("MOVED ", ONE_NODE),  # as redis-py 5 hands on what a cluster says
+    ("MOVED ", ONE_NODE),  # redis-py 5 hands on the words of a cluster
     ("CROSSSLOT ", ONE_NODE),
     ("CLUSTERDOWN ", NO_SLOTS),
     ("max number of clients", "Raise its maxclients, or let fewer processes connect to it."),
     (
         "CERTIFICATE_VERIFY_FAILED",
         "Name the file of the authority that signed its certificate in its URL, ssl_ca_certs=... "
-        "(for Sentinels sentinel_ssl_ca_certs=..., too), and the host as the certificate does.",
+        "(for Sentinels also sentinel_ssl_ca_certs=...), and the host as the certificate does.",
     ),
     (
         "MISCONF",
-        "It cannot write to its disk, and takes no more: see its log, make room there, and have "
-        "its dir be its own.",
+        "It cannot write to its disk, and takes no more: see its log, make room there, and give it "
+        "a dir of its own.",
     ),
     ("NOREPLICAS", "Start its replicas: it has fewer than min-replicas-to-write asks for."),
     (
         "No master found",
         "Check that its Sentinels run and have a primary, and its URL: hosts, ports, service and "
-        f"TLS, of which the options for Sentinels begin with sentinel_. {PERHAPS}",
+        f"TLS (options for the Sentinels begin with sentinel_). {PERHAPS_PROTECTED}",
     ),
 )
-"""What to do about an error that is of no kind of its own, by what is said in it."""
+"""What to do about an error that has no class of its own, by its text."""
 
-REMEDIES: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
+REMEDIES_BY_TYPE: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
     (errors.AuthenticationError, "Check the user and the password in its URL."),
     (errors.AuthorizationError, "Check the rights of the user in its URL."),
     (errors.BusyLoadingError, "It is still loading its data: wait."),
     ((errors.TimeoutError, TimeoutError), SLOW),
-    (errors.ConnectionError, f"Check that it runs, and its URL: host, port and TLS. {PERHAPS}"),
+    (
+        errors.ConnectionError,
+        f"Check that it runs, and its URL: host, port and TLS. {PERHAPS_PROTECTED}",
+    ),
     (errors.NoPermissionError, GRANT),
     (errors.OutOfMemoryError, "Raise its maxmemory, or set maxmemory-policy volatile-ttl."),
     (errors.AskError, ONE_NODE),
@@ -83,25 +86,25 @@ REMEDIES: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] 
     (errors.ClusterDownError, NO_SLOTS),
     (
         errors.RedisClusterException,
-        f"Check that its nodes run, its URL, and its user: {RIGHTS}. {PERHAPS}",
+        f"Check that its nodes run, its URL, and its user: {RIGHTS}. {PERHAPS_PROTECTED}",
     ),
 )
-"""What to do about an error; the first that fits counts."""
+"""What to do about an error, by its class; the first that fits counts."""
 
 
 def unavailable(error: Exception) -> StoreUnavailable:
-    """Say what went wrong and what to do about it; redis-py's own texts hold no passwords."""
+    """Say what went wrong and what to do about it; redis-py's texts hold no passwords."""
     if (
         isinstance(error, errors.RedisClusterException)
         and DEADLINE.get().is_over
         and error.__context__
     ):
-        # After its last try at a node, redis-py asks the others, for which there was no time.
+        # After its last try at a node, redis-py asks the others, and there was no time for that.
         error = cast("Exception", error.__context__)
     text = str(error)
-    shown = text if len(text) <= LONG else f"{text[:LONG]} [...]"
-    remedies = [remedy for said, remedy in SAID if said in text]
-    remedies += [remedy for kind, remedy in REMEDIES if isinstance(error, kind)]
+    shown = text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]} [...]"
+    remedies = [remedy for said, remedy in REMEDIES_BY_TEXT if said in text]
+    remedies += [remedy for kind, remedy in REMEDIES_BY_TYPE if isinstance(error, kind)]
     remedy = next(iter(remedies), "See its log.")
     unreachable: Unreachable | None = None
     if isinstance(error, (errors.ConnectionError, errors.TimeoutError, OSError)):
@@ -110,3 +113,18 @@ def unavailable(error: Exception) -> StoreUnavailable:
     elif isinstance(error, errors.RedisClusterException):
         unreachable = "store"
     return StoreUnavailable(f"Redis: {shown}", remedy, unreachable=unreachable)
+
+
+class _TranslatingErrors:
+    """Raises `StoreUnavailable` for whatever redis-py raises in a `with` block."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, FAILURES):
+            raise unavailable(error) from error
+
+
+translating_errors = _TranslatingErrors()
+"""One for all: each message and each vote passes through it."""

@@ -1,19 +1,19 @@
 """How messages and votes lie in Redis or Valkey, and what the scripts in `lua/` return of them.
 
-A message that nobody rated is a string, the smallest thing that Redis keeps: how it begins, and
-what else there is of it. The first vote, or its text, turns it into a hash under the same key:
+A message that nobody rated is a string, the smallest thing that Redis keeps: its head, and the rest
+of it. The first vote, or the message's text, turns it into a hash under the same key:
 
-    m               how the message begins, and until when it can be rated by anyone new
-    x               what else there is of it, if there is
-    c               its text, if that is kept: no vote needs it
+    m               the head, and the time until which anyone new can rate the message
+    x               the rest of the message, if there is any
+    c               its text, if the app keeps that: no vote needs it
     v<rater>        the rater's vote: when it was cast, its revision, a space, the vote
     p<rater>        its mark, until it is delivered: when it was cast
-    f               of a message that took another's place: when the last vote on that was cast
-    o<time><rater>  of one that did so, a vote on the other that is not yet delivered: bytes of that
-                    message, the message, revision, a space, vote
+    f               if the message replaced another: when the last vote on that was cast
+    o<time><rater>  if so, a vote on the other that is not yet delivered, and when it was cast: the
+                    size of that message in 4 bytes, the message, the revision, a space, the vote
 
-A time is of 6 bytes, in milliseconds, and by Redis's clock. An outbox is a sorted set with a member
-for each mark, by the time in milliseconds at which anybody may take the vote over.
+A time has 6 bytes, in milliseconds, by Redis's clock. An outbox is a sorted set with a member for
+each mark. Its score is the time in milliseconds at which anybody may take the vote over.
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from ...model import Kept, KeptVote, Mark, Message
+from ...model import CastVote, Mark, Message, StoredMessage
 
 NEWER = b"newer"
-"""What scripts return for a message that a later version of ours wrote."""
+"""What a script returns for a message that a newer version of this package wrote."""
 
 TIME = 6
 """Bytes of a time."""
 
-SIZES = {b"\1": 17, b"\2": 33, b"\3": 25, b"\4": 41}
-"""Bytes of how a message begins, by its layout."""
+HEAD_SIZES = {b"\1": 17, b"\2": 33, b"\3": 25, b"\4": 41}
+"""Bytes of a message's head, by its layout, which is the first of them."""
 
 
 def encode(message: Message) -> bytes:
-    """Pack a message without its text: how it begins, and what else there is."""
+    """Pack a message without its text: its head, and the rest of it."""
     return b"".join(parts_of(message)[:2])
 
 
 def parts_of(message: Message) -> list[bytes]:
-    """Return how a message begins, what else there is, and its text if there is one.
+    """Return the head of a message, the rest of it, and its text if there is one.
 
-    It begins with a byte for the layout, the trace ID, the owner if it has one, of 16 bytes, and
-    the nonce if it has one, of 8. A trace ID that is not 32 hex digits, as New Relic's own inbound
-    header can make it, goes with the rest.
+    The head is a byte for the layout, 16 of the trace ID, 16 of the owner if there is one, and 8 of
+    the nonce if there is one. New Relic's own inbound header can make a trace ID that is not 32 hex
+    digits: that one goes into the rest.
     """
     rest: dict[str, Any] = {}
     try:
@@ -62,8 +62,8 @@ def parts_of(message: Message) -> list[bytes]:
 
 
 def decode(value: bytes, content: bytes | None = None) -> Message | None:
-    """Unpack what `encode` packed, and its text if it is given; `None` for what it did not."""
-    end = SIZES.get(value[:1])
+    """Unpack what `encode` packed, with its text if there is one; `None` for other bytes."""
+    end = HEAD_SIZES.get(value[:1])
     if end is None or len(value) < end:
         return None
     try:
@@ -90,51 +90,54 @@ def unpack_time(packed: bytes) -> int:
     return int.from_bytes(packed[:TIME], "big")
 
 
-def unpack_vote(held: bytes) -> tuple[int, bytes]:
-    """Return the revision and the vote of what is held, after its time."""
-    revision, vote = held.split(b" ", 1)
+def unpack_vote(packed: bytes) -> tuple[int, bytes]:
+    """Return the revision and the vote that follow the time in a field."""
+    revision, vote = packed.split(b" ", 1)
     return int(revision), vote
 
 
-def unpack_older(kept: bytes) -> tuple[Message | None, int, bytes]:
-    """Return a message that another took the place of, with the revision and the vote on it."""
-    end = 4 + int.from_bytes(kept[:4], "big")
-    return decode(kept[4:end]), *unpack_vote(kept[end:])
+def unpack_older(packed: bytes) -> tuple[Message | None, int, bytes]:
+    """Return a message that another replaced, with the revision and the vote on it."""
+    end = 4 + int.from_bytes(packed[:4], "big")
+    return decode(packed[4:end]), *unpack_vote(packed[end:])
 
 
-def unpack_kept(key: str, reply: tuple[int, int, Sequence[bytes]], now: float) -> list[Kept]:
-    """Return what `KEPT` found, with the messages that were replaced after the one in their place.
+def unpack_export(
+    key: str, reply: tuple[int, int, int, Sequence[bytes]], now: float
+) -> list[StoredMessage]:
+    """Return what `EXPORT` found: the message, then those that were replaced.
 
     `now` is in seconds since the epoch.
     """
-    is_whole, left, pairs = reply
+    is_whole, expires_in, rateable_for, pairs = reply
     fields = dict(zip(pairs[::2], pairs[1::2], strict=True))
-    until = now + left / 1000
+    expires_at = now + expires_in / 1000
     votes, replaced = [], []
     for name, value in fields.items():
         if name.startswith(b"v"):
             vote = *unpack_vote(value[TIME:]), unpack_time(value), b"p" + name[1:] in fields
-            votes.append(KeptVote(name[1:], *vote))
+            votes.append(CastVote(name[1:], *vote))
         elif name.startswith(b"o"):
             older, revision, packed = unpack_older(value)
-            of = KeptVote(name[1 + TIME :], revision, packed, unpack_time(name[1:]), True)
-            replaced += [Kept(key, older, until, [of])] if older else []
+            cast = CastVote(name[1 + TIME :], revision, packed, unpack_time(name[1:]), True)
+            replaced += [StoredMessage(key, older, expires_at, 0, [cast])] if older else []
     message = decode(fields[b"m"] + fields[b"x"], fields.get(b"c"))
-    stored = [Kept(key, message, until, votes)] if message and (is_whole or votes) else []
-    return stored + replaced
+    if message is None or not (is_whole or votes):
+        return replaced
+    return [StoredMessage(key, message, expires_at, now + rateable_for / 1000, votes), *replaced]
 
 
 def is_newer(head: bytes) -> bool:
-    """Whether a value begins as a message of a later version: by a layout that we do not know.
+    """Whether a value begins as a message of a newer version: with a layout that we do not know.
 
-    Layouts are numbered up to 7: 8 and 10 begin protocol buffers, and what is above is text or else
-    begins another app's values.
+    Layouts have numbers up to 7. 8 and 10 begin protocol buffers, and greater ones begin text or
+    other values of another app.
     """
-    return len(head) >= 17 and max(SIZES)[0] < head[0] < 8
+    return len(head) >= 17 and max(HEAD_SIZES)[0] < head[0] < 8
 
 
 def member_of(mark: Mark) -> bytes:
-    """Return the member of an outbox that stands for a mark, as the vote's script makes it."""
+    """Return the member of an outbox that stands for a mark, as `vote.lua` makes it."""
     return b"%d %d %b%b" % (mark.cast_at, len(mark.voter), mark.voter, mark.key.encode())
 
 

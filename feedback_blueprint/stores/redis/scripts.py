@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
 
@@ -21,6 +22,11 @@ READ = _script("read")
 VOTE = _script("vote")
 TAKE = _script("take")
 UNMARK = _script("unmark")
-KEPT = _script("kept")
+EXPORT = _script("export")
 FORGET = _script("forget")
 ANNOUNCE = _script("announce")
+
+HASHES = {
+    script: hashlib.sha1(script.encode()).hexdigest()  # noqa: S324  # EVALSHA names a script so
+    for script in (ANNOUNCE, STASH, PEEK, VOTE, AMEND, EXPORT, FORGET)
+}

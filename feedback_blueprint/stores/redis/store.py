@@ -1,13 +1,12 @@
 """Messages and votes in Redis or Valkey, on one server or several.
 
-The hot paths call `execute_command`: the agent traces each of redis-py's other methods, which costs
-a tenth of a whole chat request, to tell the app's owner about calls that are not the app's.
+The hot paths call `execute_command`: the agent traces each of redis-py's other methods. That costs
+a tenth of a whole chat request, and tells the app's owner about calls that are not the app's.
 """
 
 from __future__ import annotations
 
 import functools
-import hashlib
 import itertools
 import math
 import re
@@ -15,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import timedelta
-from operator import attrgetter, itemgetter
+from operator import attrgetter
 from typing import Any, TypeVar, cast
 
 import redis
@@ -26,20 +25,20 @@ from ...errors import ConfigurationError, StoreUnavailable
 from ...model import (
     DEFAULT_VOTE_TTL,
     Backlog,
-    Kept,
     Mark,
     Message,
-    Shown,
     Status,
+    StoredMessage,
     StoredVote,
     Undelivered,
     VoteRequest,
     VoteResult,
 )
 from ..base import of_newer_version
-from .client import Client, Shared, client_from_url, place_of_client, place_of_url
-from .errors import FAILURES, unavailable
-from .findings import findings_of
+from .cached import Cached
+from .checks import check_server
+from .cluster import group_by_node, node_name, outbox_key_beside, outbox_keys
+from .errors import FAILURES, translating_errors, unavailable
 from .layout import (
     NEWER,
     TIME,
@@ -49,15 +48,33 @@ from .layout import (
     member_of,
     pack_time,
     parts_of,
-    unpack_kept,
+    unpack_export,
     unpack_older,
     unpack_time,
     unpack_vote,
 )
-from .outboxes import by_node, near, node_of, shares
-from .scripts import AMEND, ANNOUNCE, FORGET, KEPT, PEEK, READ, STASH, TAKE, UNMARK, VOTE
+from .scripts import (
+    AMEND,
+    ANNOUNCE,
+    EXPORT,
+    FORGET,
+    HASHES,
+    PEEK,
+    READ,
+    STASH,
+    TAKE,
+    UNMARK,
+    VOTE,
+)
+from .urls import Client, client_from_url, location_of_client, location_of_url
 
 T = TypeVar("T")
+
+MESSAGES_PER_SCRIPT = 1000
+"""One script takes marks off so many messages at most: Redis serves nobody else meanwhile."""
+
+KEYS_PER_SCAN = 1000
+"""Keys to ask for, and to look at, at once: a server serves nobody else meanwhile."""
 
 
 class RedisStore:
@@ -68,22 +85,22 @@ class RedisStore:
     """
 
     def __init__(self, client: Client | Callable[[], Client]) -> None:
-        self._place = "a client of the app's own"
+        self._location = "a client of the app's own"
         if isinstance(client, Client):
             if client.get_encoder().decode_responses:
                 raise ConfigurationError(
                     "RedisStore cannot use a client with decode_responses=True: "
                     "what it keeps is bytes. Give it a client without."
                 )
-            self._shared = Shared(lambda: client, math.inf)
-            self._place = place_of_client(client)
+            self._cached_client = Cached(lambda: client, math.inf)
+            self._location = location_of_client(client)
         elif not callable(client):
             raise ConfigurationError(
                 f"RedisStore cannot use a {type(client).__module__}.{type(client).__name__}. "
                 "Give it a redis.Redis or redis.RedisCluster, or a URL to RedisStore.from_url()."
             )
         else:
-            self._shared = Shared(client, math.inf)  # a cluster's client connects when it is made
+            self._cached_client = Cached(client, math.inf)  # making a cluster's client connects it
 
     @classmethod
     def from_url(cls, url: str, timeout: float) -> RedisStore:
@@ -92,34 +109,34 @@ class RedisStore:
         Raises `ValueError` for a URL that cannot work.
         """
         store = cls(client_from_url(url, timeout))
-        store._place = place_of_url(url)
+        store._location = location_of_url(url)
         return store
 
-    def place(self) -> str:
-        """Return it as a URL."""
-        return self._place
+    def location(self) -> str:
+        """Return where the messages are, as a URL."""
+        return self._location
 
     @property
     def _client(self) -> Any:
-        return self._shared.get()
+        return self._cached_client.get()
 
     @property
     def _is_cluster(self) -> bool:
-        with ERRORS:
+        with translating_errors:
             return isinstance(self._client, redis.RedisCluster)
 
     def node_of(self, key: str) -> str:
-        """Return the node that keeps `key`, as far as is known without asking."""
-        client = self._shared.made
+        """Return the node that keeps `key`, if that is known without I/O."""
+        client = self._cached_client.value
         if isinstance(client, redis.RedisCluster):
             with suppress(*FAILURES):
-                return node_of(client, key)
+                return node_name(client, key)
         return ""
 
     def stash(
         self, key: str, message: Message, ttl: timedelta, *, may_replace: Sequence[bytes] = ()
     ) -> bool:
-        """Keep a message; one already kept whole is our own, sent twice."""
+        """Keep a message; if the same one is there already, redis-py sent it twice."""
         head, rest, *texts = parts_of(message)
         milliseconds = _milliseconds(ttl)
         if texts or may_replace:
@@ -127,57 +144,57 @@ class RedisStore:
             if self._run(STASH, [key], milliseconds, head, rest, *text, *may_replace) == 1:
                 return True
         else:
-            with ERRORS:
+            with translating_errors:
                 if self._client.execute_command("SET", key, head + rest, "PX", milliseconds, "NX"):
                     return True
         return bool(self._run(PEEK, [key]) == head + rest)
 
     def remove(self, key: str) -> None:
         """Remove a message; its votes are in it."""
-        with ERRORS:
+        with translating_errors:
             self._client.execute_command("DEL", key)
 
-    def kept(
+    def export(
         self, prefix: str, is_ours: Callable[[str], bool], raters: Sequence[bytes]
-    ) -> Iterator[tuple[int, Sequence[Kept]]]:
-        """Scan the keys of each server, and ask for what is the rater's: little of it is sent."""
+    ) -> Iterator[tuple[int, Sequence[StoredMessage]]]:
+        """Scan the keys of each server, and ask a script for what is the rater's."""
         replies: dict[str, Any] = {}
-        seen: set[str] = set()
-        newer = False
+        exported: set[str] = set()
+        is_any_newer = False
 
-        def look_at(keys: Sequence[str]) -> None:
+        def ask(keys: Sequence[str]) -> None:
             pipeline: Any = self._client.pipeline(transaction=False)
-            at = self._at(keys[0]) if keys else {}
-            for number, key in enumerate(keys):  # a server knows the script from the first on
-                script = ("EVALSHA", HASHES[KEPT]) if number else ("EVAL", KEPT)
+            at = self._at(keys[0])
+            for number, key in enumerate(keys):  # the first call tells the server the script
+                script = ("EVALSHA", HASHES[EXPORT]) if number else ("EVAL", EXPORT)
                 pipeline.execute_command(*script, 1, key, *raters, **at)
             replies.update(zip(keys, pipeline.execute(), strict=True))
 
         for some in self._scan(prefix):
-            keys = list(dict.fromkeys(key for key in some if is_ours(key) and key not in seen))
-            self._on_each_node(keys, str, look_at)
-            newer = newer or NEWER in replies.values()
+            keys = list(dict.fromkeys(key for key in some if is_ours(key) and key not in exported))
+            self._on_each_node(keys, str, ask)
+            is_any_newer = is_any_newer or NEWER in replies.values()
             known = [key for key in keys if replies[key] != NEWER]
-            found = [each for key in known for each in _kept(key, replies[key])]
-            seen.update(each.key for each in found)  # a scan may come by twice
+            found = [each for key in known for each in _stored_messages(key, replies[key])]
+            exported.update(each.key for each in found)  # a scan may find a key twice
             replies.clear()
             yield len(keys), found
-        if newer:  # it is said once what else there is was found
+        if is_any_newer:  # at the end, so that the caller has all that we can read
             raise of_newer_version("Redis: a message")
 
     def forget(
         self, keys: Iterable[str], raters: Sequence[bytes] | None = None, outboxes: str = ""
-    ) -> Iterator[Sequence[Kept]]:
-        """Remove with one script, which takes the marks out of the outboxes of the same server.
+    ) -> Iterator[Sequence[StoredMessage]]:
+        """Remove with one script, which also takes the marks out of the outboxes of its server.
 
-        In a cluster a second call does.
+        In a cluster a second call takes them out.
         """
         names = list(itertools.chain(*self._scan(outboxes, "zset"))) if outboxes else []
         for key in keys:
             both = [key] if self._is_cluster else [key, *names]
-            # If the answer to FORGET is lost, redis-py sends it again, and then there is nothing.
-            before = _kept(key, self._run(KEPT, [key], *(raters or ())))
-            found = _kept(key, self._run(FORGET, both, *(raters or ()))) or before
+            # If an answer to FORGET is lost, redis-py sends it again, and the second is empty.
+            before = _stored_messages(key, self._run(EXPORT, [key], *(raters or ())))
+            found = _stored_messages(key, self._run(FORGET, both, *(raters or ()))) or before
             marks = [
                 Mark("", key, vote.voter, vote.cast_at)
                 for each in found
@@ -186,9 +203,9 @@ class RedisStore:
             ]
             yield found
             if marks and self._is_cluster:
-                self._on_each_node(names, str, functools.partial(self._take_out, marks))
+                self._on_each_node(names, str, functools.partial(self._remove_members, marks))
 
-    def _take_out(self, marks: Sequence[Mark], outboxes: Sequence[str]) -> None:
+    def _remove_members(self, marks: Sequence[Mark], outboxes: Sequence[str]) -> None:
         pipeline: Any = self._client.pipeline(transaction=False)
         members = [member_of(mark) for mark in marks]
         for name in outboxes:
@@ -196,41 +213,38 @@ class RedisStore:
         pipeline.execute()
 
     def _scan(self, prefix: str, kind: str | None = None) -> Iterator[Sequence[str]]:
-        """Yield all keys that begin so, of each server, a thousand at a time."""
+        """Yield all keys of each server that begin with `prefix`, a thousand at a time."""
         pattern = re.sub(r"([*?\[\]\\])", r"\\\1", prefix) + "*"
-        with ERRORS:
-            keys: Iterator[bytes] = self._client.scan_iter(pattern, SCANNED, kind)
+        with translating_errors:
+            keys: Iterator[bytes] = self._client.scan_iter(pattern, KEYS_PER_SCAN, kind)
         while True:
-            with ERRORS:
-                some = list(itertools.islice(keys, SCANNED))
+            with translating_errors:
+                some = list(itertools.islice(keys, KEYS_PER_SCAN))
             if not some:
                 return
-            yield [key.decode(errors="replace") for key in some]  # of ours, each can be decoded
+            yield [key.decode(errors="replace") for key in some]  # ours can all be decoded
 
     def clean_up(self) -> None:
-        """Do nothing: Redis removes what has expired."""
+        """Do nothing: Redis itself removes what has expired."""
 
     def amend(self, key: str, message: Message) -> None:
         """Replace what is kept of a message, with or without votes."""
         self._run(AMEND, [key], *parts_of(message))
 
     def vote(self, key: str, raters: Sequence[bytes], vote_request: VoteRequest) -> VoteResult:
-        """Cast a vote in one script, which marks it if the outbox is on the same server for sure.
+        """Cast a vote in one script, which also puts its mark into the outbox of a single server.
 
-        In a cluster the vote bears its mark, and a second call puts that into an outbox. If that
-        fails, the vote was not acknowledged, and the same vote, sent again, makes up for it.
+        In a cluster the vote bears its mark, and a second call puts the mark into an outbox. If
+        that fails, the vote is not acknowledged, and the browser sends it again.
         """
-        outbox, lease, spread = (
-            vote_request.outbox,
-            int(vote_request.lease * 1000),
-            self._is_cluster,
-        )
+        outbox, lease = vote_request.outbox, int(vote_request.lease * 1000)
+        is_cluster = self._is_cluster
         limits = (
             vote_request.max_revisions,
             "" if outbox is None else lease,
             _milliseconds(vote_request.ttl),
         )
-        keys = [key] if outbox is None or spread else [key, outbox]
+        keys = [key] if outbox is None or is_cluster else [key, outbox]
         reply = self._run(VOTE, keys, vote_request.vote, *limits, *raters)
         if reply is None:
             return VoteResult("unknown")
@@ -241,13 +255,16 @@ class RedisStore:
         message = decode(packed)
         mark = None
         if message and outbox and cast_at:
-            mark = Mark(near(self._client, outbox, key) if spread else outbox, key, voter, cast_at)
-            if spread:
+            if is_cluster:
+                outbox = outbox_key_beside(self._client, outbox, key)
+            mark = Mark(outbox, key, voter, cast_at)
+            if is_cluster:
                 self._index(mark, lease)
         return VoteResult(status, revision, message, cast_at, mark, voter)
 
     def _index(self, mark: Mark, lease: int) -> None:
-        with ERRORS:
+        """Put a mark into its outbox, with a lease in milliseconds."""
+        with translating_errors:
             member = member_of(mark)
             self._client.execute_command("ZADD", mark.outbox, "NX", mark.cast_at + lease, member)
 
@@ -257,43 +274,52 @@ class RedisStore:
         lease: float,
         limit: int,
         *,
-        held: Sequence[Mark] = (),
-        let_go: Sequence[Mark] = (),
+        renew: Sequence[Mark] = (),
+        release: Sequence[Mark] = (),
     ) -> list[Undelivered]:
-        """Ask each server once, and then for the votes, if there are any."""
+        """Ask each server for marks once, and then for the votes, if there are any."""
         marks: list[Mark] = []
+        names = self._outbox_keys(outbox)
+        share = math.ceil(limit / len(names))
 
-        def take_from(outboxes: Sequence[tuple[str, int]]) -> None:
+        def take_from(outboxes: Sequence[str]) -> None:
             pipeline: Any = self._client.pipeline(transaction=False)
-            for name, share in outboxes:
-                ours = [member_of(mark) for mark in held if mark.outbox == name]
-                theirs = [member_of(mark) for mark in let_go if mark.outbox == name]
-                leases = int(lease * 1000), share, len(ours), *ours, *theirs
+            for name in outboxes:
+                renewed = [member_of(mark) for mark in renew if mark.outbox == name]
+                released = [member_of(mark) for mark in release if mark.outbox == name]
+                leases = int(lease * 1000), share, len(renewed), *renewed, *released
                 pipeline.execute_command("EVAL", TAKE, 1, name, *leases, **self._at(name))
-            for (name, _), members in zip(outboxes, pipeline.execute(), strict=True):
+            for name, members in zip(outboxes, pipeline.execute(), strict=True):
                 marks.extend(mark_of(name, member) for member in members)
 
         try:
-            self._on_each_node(shares(self._is_cluster, outbox, limit), itemgetter(0), take_from)
+            self._on_each_node(names, str, take_from)
         except StoreUnavailable:
-            if not marks:  # those of the other nodes are ours now, and nobody else's
+            if not marks:  # we have the leases of the marks from other nodes, so we go on
                 raise
         return self._votes_of(marks, int(lease * 1000)) if marks else []
+
+    def _outbox_keys(self, outbox: str) -> Sequence[str]:
+        return outbox_keys(outbox) if self._is_cluster else [outbox]
 
     def _on_each_node(
         self, items: Sequence[T], key_of: Callable[[T], str], call: Callable[[Sequence[T]], None]
     ) -> None:
-        """Call for the items of each node; if a node fails, raise after those of the others.
+        """Call for the items of each node; if a node fails, raise after the calls for the others.
 
-        A cluster's node is asked something small first: if it does not answer, redis-py would try
-        each command of a pipeline again alone, for a timeout or two each.
+        We first ask each node of a cluster something small. If it does not answer, redis-py would
+        try each command of a pipeline again alone, for a timeout or two each.
         """
-        failed: Exception | None = None
-        with ERRORS:
-            for some in by_node(self._client, items, key_of):
+        if not items:
+            return
+        with translating_errors:
+            if not self._is_cluster:
+                call(items)
+                return
+            failed: Exception | None = None
+            for some in group_by_node(self._client, items, key_of):
                 try:
-                    if self._is_cluster:
-                        self._client.execute_command("EXISTS", key_of(some[0]))
+                    self._client.execute_command("EXISTS", key_of(some[0]))
                     call(some)
                 except FAILURES as error:
                     failed = error
@@ -301,63 +327,63 @@ class RedisStore:
                 raise failed
 
     def _at(self, key: str) -> dict[str, Any]:
-        """Name the node of a key to a pipeline: redis-py would ask a server for a script's keys."""
+        """Name a key's node to a pipeline: redis-py would ask a server which keys a script has."""
         return {"target_nodes": self._client.get_node_from_key(key)} if self._is_cluster else {}
 
     def _votes_of(self, marks: Sequence[Mark], lease: int) -> list[Undelivered]:
-        """Read the votes; take off the marks of those that were delivered or replaced.
+        """Read the votes; take off the marks of votes that were delivered or replaced.
 
-        Votes on messages that a later version of ours keeps are left to that.
+        Leave a message that a newer version of this package wrote to that version.
         """
-        with ERRORS:
+        with translating_errors:
             pipeline: Any = self._client.pipeline(transaction=False)
             for _, key, voter, cast_at in marks:
                 older = b"o" + pack_time(cast_at) + voter
                 pipeline.hmget(key, "m", "x", b"v" + voter, b"p" + voter, older, "f")
             replies = pipeline.execute(raise_on_error=False)
-        taken, stale, newer = [], [], False
+        taken, stale, is_any_newer = [], [], False
         for mark, reply in zip(marks, replies, strict=True):
             if isinstance(reply, Exception) and "WRONGTYPE" not in str(reply):
                 raise unavailable(reply)
-            # A message that nobody rated is of another type: the ID was used again.
+            # A message that nobody rated is of another type: somebody used the ID again.
             fields: Any = (None,) * 6 if isinstance(reply, Exception) else reply
-            head, rest, held, marked, older, is_replaced = fields
+            head, rest, vote, marked, older, is_replaced = fields
             message = decode(head[:-TIME] + (rest or b"")) if head else None
             if head and is_newer(head):
-                newer = True
-            elif found := _undelivered(mark, message, held, marked, older):
+                is_any_newer = True
+            elif found := _undelivered(mark, message, vote, marked, older):
                 taken.append(found)
             else:
                 stale.append(mark)
                 if self._is_cluster:
-                    self._lead_on(mark, marked, is_replaced, lease)
+                    self._index_newer(mark, marked, is_replaced, lease)
         if stale:
             self.unmark(stale)
-        if newer and not taken:  # it is said once what else there is was taken
+        if is_any_newer and not taken:  # else the caller has something to deliver first
             raise of_newer_version("Redis: a message")
         return taken
 
-    def _lead_on(
+    def _index_newer(
         self, mark: Mark, marked: bytes | None, is_replaced: bytes | None, lease: int
     ) -> None:
-        """Index the newer votes of a rater: each is in no outbox if its process ended too early."""
+        """Index the rater's newer votes: a process that ended too early may have left one out."""
         times = [] if marked is None else [marked]
         if is_replaced:
-            with ERRORS:
+            with translating_errors:
                 names = self._client.hkeys(mark.key)
-            of = [name[1:] for name in names if name.startswith(b"o")]
-            times += [name[:TIME] for name in of if name[TIME:] == mark.voter]
+            older = [name[1:] for name in names if name.startswith(b"o")]
+            times += [name[:TIME] for name in older if name[TIME:] == mark.voter]
         for cast_at in map(unpack_time, times):
             if cast_at > mark.cast_at:
                 self._index(mark._replace(cast_at=cast_at), lease)
 
     def unmark(self, marks: Sequence[Mark]) -> None:
-        """Take the marks off the votes and out of the outboxes, in one round trip a server."""
+        """Take marks off the votes and out of the outboxes, in one round trip to each server."""
         self._on_each_node(marks, attrgetter("outbox"), self._unmark)
 
     def _unmark(self, marks: Sequence[Mark]) -> None:
         pipeline: Any = self._client.pipeline(transaction=False)
-        together = 1 if self._is_cluster else MAX_KEYS
+        together = 1 if self._is_cluster else MESSAGES_PER_SCRIPT
         for first in range(0, len(marks), together):
             some = marks[first : first + together]
             keys = [mark.key for mark in some]
@@ -371,18 +397,15 @@ class RedisStore:
 
     def backlog(self, outbox: str) -> Backlog:
         """Count the members; the oldest is among those that are due first."""
-        count, oldest = 0, []
-        with ERRORS:
+        names = self._outbox_keys(outbox)
+        with translating_errors:
             pipeline: Any = self._client.pipeline(transaction=False)
-            names = [name for name, _ in shares(self._is_cluster, outbox, 0)]
             for name in names:
                 pipeline.zcard(name)
-                pipeline.zrange(name, 0, MAX_KEYS)
+                pipeline.zrange(name, 0, MESSAGES_PER_SCRIPT)
             replies = pipeline.execute()
-        for name, members in zip(names, replies[1::2], strict=True):
-            oldest += [mark_of(name, member).cast_at for member in members]
-        count = sum(replies[::2])
-        return Backlog(count, min(oldest, default=None))
+        times = [mark_of("", member).cast_at for members in replies[1::2] for member in members]
+        return Backlog(sum(replies[::2]), min(times, default=None))
 
     def announce(self, key: str, value: bytes) -> list[bytes]:
         """Keep a value in a sorted set, by its time."""
@@ -391,7 +414,7 @@ class RedisStore:
     def read(
         self, keys: Sequence[str], raters: Sequence[bytes], ttl: timedelta = DEFAULT_VOTE_TTL
     ) -> list[StoredVote | None]:
-        """Ask for all in one round trip a server, and for nothing that a stranger may not see."""
+        """Ask for all in one round trip to each server; a stranger's message is as good as none."""
         replies: dict[str, Any] = {}
 
         def read_from(some: Sequence[str]) -> None:
@@ -403,103 +426,52 @@ class RedisStore:
                 replies[key] = None if reply == NEWER else reply
 
         self._on_each_node(keys, str, read_from)
-        return [_standing(replies[key]) for key in keys]
+        return [_stored_vote(replies[key]) for key in keys]
 
-    def show(self, key: str) -> Shown | None:
+    def show(self, key: str) -> StoredMessage | None:
         """Read all that is kept of one message."""
-        with ERRORS:
-            client: Any = self._client
-            kind, fields = client.type(key), {}
-            if kind == b"hash":
-                fields = client.hgetall(key)
-            elif kind == b"string":
-                fields = {b"m": client.get(key) or b""}
-            expires_in, now = client.pttl(key) / 1000, client.time()
-        head, rateable_for = fields.get(b"m", b""), expires_in
-        if is_newer(head):
-            raise of_newer_version("Redis: the message")
-        if kind == b"hash":
-            head, until = head[:-TIME], head[-TIME:]
-            seconds, microseconds = now
-            rateable_for = unpack_time(until) / 1000 - seconds - microseconds / 1_000_000
-        message = decode(head + fields.get(b"x", b""), fields.get(b"c"))
-        if message is None:
-            return None
-        votes = {}
-        for name, value in fields.items():
-            if name.startswith(b"v"):
-                since = unpack_time(value) if b"p" + name[1:] in fields else None
-                vote = unpack_vote(value[TIME:])
-                votes[name[1:]] = StoredVote(message, *vote, since, name[1:])
-        return Shown(message, rateable_for, expires_in, votes)
+        return next(iter(_stored_messages(key, self._run(EXPORT, [key]))), None)
 
-    def inspect(self, prefix: str = "", *, full: bool = False) -> list[Finding]:  # noqa: ARG002  # no question takes long
+    def check(self, prefix: str = "", *, full: bool = False) -> list[Finding]:  # noqa: ARG002  # no question takes long
         """Look at each server that keeps messages."""
-        with ERRORS:
+        with translating_errors:
             client: Any = self._client
             nodes: list[Any] = client.get_primaries() if self._is_cluster else [None]
-            found = [findings_of(client, prefix, node) for node in nodes]
-        return [finding for findings in found for finding in findings]
+            return [each for node in nodes for each in check_server(client, prefix, node)]
 
     def _run(self, script: str, keys: Sequence[str], *arguments: Any) -> Any:
         """Run a script by its hash, which Redis may have forgotten."""
         both = len(keys), *keys, *arguments
-        with ERRORS:
+        with translating_errors:
             try:
                 return self._client.execute_command("EVALSHA", HASHES[script], *both)
             except NoScriptError:
                 return self._client.eval(script, *both)
 
 
-class _Errors:
-    """Turns everything that redis-py raises in a `with` block into our own error."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if isinstance(error, FAILURES):
-            raise unavailable(error) from error
-
-
-MAX_KEYS = 1000
-"""Messages of which one script takes marks off: Redis serves nobody else meanwhile."""
-
-SCANNED = 1000
-"""Keys to ask for, and to look at, at once: a server serves nobody else meanwhile."""
-
-ERRORS = _Errors()
-"""One for all, as each vote and each message passes through it."""
-
-
-SCRIPTS = ANNOUNCE, STASH, PEEK, VOTE, AMEND, KEPT, FORGET
-
-HASHES = {script: hashlib.sha1(script.encode()).hexdigest() for script in SCRIPTS}  # noqa: S324  # EVALSHA names a script so
-
-
 def _undelivered(
     mark: Mark,
     message: Message | None,
-    held: bytes,
+    vote: bytes,
     marked: bytes | None,
     older: bytes | None,
 ) -> Undelivered | None:
-    """Return the vote that bears a mark; `None` if it was delivered, or another is newer."""
+    """Return the vote that bears a mark; `None` if it was delivered, or a newer one replaced it."""
     if message is None:
         return Undelivered(mark)
     if marked == pack_time(mark.cast_at):
-        return Undelivered(mark, message, *unpack_vote(held[TIME:]))
+        return Undelivered(mark, message, *unpack_vote(vote[TIME:]))
     return Undelivered(mark, *unpack_older(older)) if older else None
 
 
-def _kept(key: str, reply: Any) -> list[Kept]:
+def _stored_messages(key: str, reply: Any) -> list[StoredMessage]:
     if reply == NEWER:
         raise of_newer_version("Redis: a message")
-    return unpack_kept(key, reply, time.time()) if reply else []
+    return unpack_export(key, reply, time.time()) if reply else []
 
 
-def _standing(reply: tuple[bytes, bytes | None, bytes] | None) -> StoredVote | None:
-    """Tell what one rater sees of a message, and of the vote kept with it."""
+def _stored_vote(reply: tuple[bytes, bytes | None, bytes] | None) -> StoredVote | None:
+    """Return a message as one rater sees it, with the rater's vote."""
     message = decode(reply[0]) if reply else None
     if reply is None or message is None:
         return None

@@ -1,4 +1,4 @@
-"""How messages and votes lie in SQLite, and the statements that keep them so."""
+"""How messages and votes lie in a SQLite file, and the statements that read and write them."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ SCHEMA = (
     """
     CREATE TABLE IF NOT EXISTS messages (
         key TEXT NOT NULL,
-        older INTEGER NOT NULL, -- 0, or a number of its own if another took its place
-        expires REAL NOT NULL, -- when nobody can rate or read it, in seconds since the epoch
-        rateable REAL, -- when nobody new can, if that is another time
+        older INTEGER NOT NULL, -- 0, or a number of its own if another message replaced it
+        expires REAL NOT NULL, -- nobody can rate or read it from then on: seconds since the epoch
+        rateable REAL, -- nobody new can rate it from then on, if that is another time
         trace_id TEXT NOT NULL,
         owner BLOB NOT NULL,
         context TEXT,
         content TEXT,
         nonce BLOB NOT NULL,
-        after INTEGER NOT NULL, -- when the last vote on an older one was cast, as votes have it
+        after INTEGER NOT NULL, -- `cast_at` of the last vote on a message that this one replaced
         PRIMARY KEY (key, older)
     ) WITHOUT ROWID
     """,
@@ -42,10 +42,10 @@ SCHEMA = (
         voter BLOB NOT NULL,
         revision INTEGER NOT NULL,
         vote BLOB NOT NULL,
-        cast_at INTEGER NOT NULL, -- when, in milliseconds since the epoch
-        keeps REAL NOT NULL, -- its message until then, in seconds since the epoch
+        cast_at INTEGER NOT NULL, -- milliseconds since the epoch
+        keeps REAL NOT NULL, -- it keeps its message until then: seconds since the epoch
         outbox TEXT, -- the mark, until the vote is delivered
-        due REAL, -- when anybody may take it over, in seconds since the epoch
+        due REAL, -- from then on anybody may take it over: seconds since the epoch
         PRIMARY KEY (key, older, voter),
         FOREIGN KEY (key, older) REFERENCES messages ON DELETE CASCADE
     ) WITHOUT ROWID
@@ -53,7 +53,7 @@ SCHEMA = (
     "CREATE INDEX IF NOT EXISTS votes_due ON votes (outbox, due) WHERE outbox IS NOT NULL",
     "CREATE TRIGGER IF NOT EXISTS votes_cast AFTER INSERT ON votes " + KEEP_MESSAGE,
     "CREATE TRIGGER IF NOT EXISTS votes_changed AFTER UPDATE OF cast_at ON votes " + KEEP_MESSAGE,
-    # The place of a message is taken: it and its votes stay for what is not yet delivered alone.
+    # Another message replaces this one, which stays with its undelivered votes only.
     """
     CREATE TRIGGER IF NOT EXISTS messages_again AFTER UPDATE OF nonce ON messages BEGIN
         INSERT INTO messages SELECT
@@ -92,7 +92,7 @@ SELECT user_version, (SELECT count(*) FROM sqlite_master),
     (SELECT count(*) FROM sqlite_master WHERE name IN ('messages', 'votes')) = 2
 FROM pragma_user_version
 """
-"""With how many tables and indexes there are, and whether those are there that are always ours."""
+"""Also counts tables and indexes, and says whether the two are there that all our files have."""
 
 REMOVE = "DELETE FROM messages WHERE key = ?"
 
@@ -109,7 +109,7 @@ WHERE messages.expires <= :now
 """
 
 MARGIN = 86_400
-"""Seconds by which a clock may be ahead and come back: so long, what has expired is not removed."""
+"""Seconds by which a host's clock may be wrong: for so long we do not remove what has expired."""
 
 CLEAN_UP = f"""
 DELETE FROM messages WHERE (key, older) IN (
@@ -119,7 +119,7 @@ DELETE FROM messages WHERE (key, older) IN (
     ) LIMIT 100
 )
 """  # noqa: S608  # a number of ours
-"""Leaves a vote that was never delivered to whoever takes it over, and says so in the log."""
+"""Leaves an undelivered vote, so that whoever takes it over can log that it was never delivered."""
 
 FIND_KEYS = "SELECT DISTINCT key FROM messages WHERE key > ? ORDER BY key LIMIT 1000"
 
@@ -127,49 +127,50 @@ FIND_THEIRS = """
 SELECT key FROM messages WHERE key BETWEEN :first AND :last AND owner IN ({raters})
 UNION SELECT key FROM votes WHERE key BETWEEN :first AND :last AND voter IN ({raters})
 """
-"""Finds the keys under which something is a rater's."""
+"""Finds the keys of a rater's messages and votes."""
 
-FIND_KEPT = """
-SELECT older, expires, trace_id, owner, context, nonce, content FROM messages
+FIND_MESSAGES = """
+SELECT older, expires, CASE WHEN older THEN 0 ELSE coalesce(rateable, expires) END,
+    trace_id, owner, context, nonce, content FROM messages
 WHERE key = ? ORDER BY older
 """
 
-FIND_KEPT_VOTES = """
+FIND_VOTES = """
 SELECT older, voter, revision, vote, cast_at, outbox IS NOT NULL FROM votes WHERE key = ?
 """
 
 FORGET_THEIRS = (
     "DELETE FROM messages WHERE key = :key AND owner IN ({raters})",
     "DELETE FROM votes WHERE key = :key AND voter IN ({raters})",
-    # That was kept for a vote alone.
+    # A replaced message was there only for its votes.
     """
     DELETE FROM messages WHERE key = :key AND older AND NOT EXISTS (
         SELECT 1 FROM votes WHERE votes.key = messages.key AND votes.older = messages.older
     )
     """,
-    # So was this, beyond its time.
+    # The rater's vote may have kept this one for longer than its own time.
     """
     UPDATE messages SET expires = max(rateable, coalesce(
         (SELECT max(keeps) FROM votes WHERE votes.key = messages.key AND votes.older = 0), 0
     )) WHERE key = :key AND older = 0 AND rateable IS NOT NULL
     """,
 )
-"""Removes what is a rater's under a key, in one transaction."""
+"""Remove what is a rater's under a key, if one transaction executes them all."""
 
 CHECKPOINT = "PRAGMA wal_checkpoint(TRUNCATE)"
-"""Writes the WAL to the file and empties it; returns whether somebody's reading kept it from it."""
+"""Writes the WAL to the file and empties it; returns 1 if somebody who reads kept it from that."""
 
 AMEND = """
 UPDATE messages SET context = :context, content = :content
 WHERE key = :key AND older = 0 AND trace_id = :trace_id AND nonce = :nonce
 """
 
-FIND = """
-SELECT trace_id, owner, context, nonce, content, coalesce(rateable, expires), expires FROM messages
+FIND_MESSAGE = """
+SELECT trace_id, owner, context, nonce, content FROM messages
 WHERE key = ? AND older = 0 AND expires > ?
 """
 
-LOOK = """
+FIND = """
 SELECT trace_id, owner, context, nonce, revision, vote, voter, max(coalesce(cast_at, 0), after)
 FROM messages LEFT JOIN votes ON votes.key = messages.key AND votes.older = 0
     AND voter IN ({raters}) AND (owner = x'' OR voter = owner) AND cast_at > :since
@@ -178,14 +179,9 @@ WHERE messages.key = :key AND messages.older = 0 AND messages.expires > :now
     AND (revision IS NOT NULL OR coalesce(rateable, messages.expires) > :now)
 ORDER BY instr(:all, voter) LIMIT 1
 """
-"""Finds what a rater may see, and no text: of another's message not more than of none.
+"""Finds a message without its text, and the rater's vote, if the rater may see the message.
 
-Of votes under several of the rater's hashes, `:all` together, it finds that of the first.
-"""
-
-FIND_VOTES = """
-SELECT voter, revision, vote, CASE WHEN outbox IS NOT NULL THEN cast_at END FROM votes
-WHERE key = ? AND older = 0
+If the rater has votes under several hashes, which are joined in `:all`, it finds that of the first.
 """
 
 VOTE = """
@@ -195,16 +191,16 @@ ON CONFLICT (key, older, voter) DO UPDATE SET revision = excluded.revision, vote
     cast_at = excluded.cast_at, keeps = excluded.keeps, outbox = excluded.outbox, due = excluded.due
 WHERE votes.revision = :revision - 1 OR votes.cast_at <= :since
 """
-"""Casts a vote on the message that was looked at, if nobody else has cast one meanwhile."""
+"""Casts a vote on the message that `FIND` found, if nobody else has changed the vote meanwhile."""
 
-MARKS = 100
-"""Marks in one statement: SQLite takes at least 999 parameters."""
+MARKS_PER_STATEMENT = 100
+"""SQLite takes at least 999 parameters, and a mark has three."""
 
 RENEW = """
 WITH marks (key, voter, cast_at) AS (VALUES {marks}) UPDATE votes SET due = ?
 WHERE key IN (SELECT key FROM marks) AND (key, voter, cast_at) IN marks AND outbox IS NOT NULL
 """
-"""By the key as well: for three columns that no index has all of, SQLite looks at each vote."""
+"""Compares the key as well: no index has all three columns, and SQLite would read every vote."""
 
 TAKE = """
 UPDATE votes SET due = :until WHERE (key, older, voter) IN (
@@ -225,7 +221,7 @@ WHERE key IN (SELECT key FROM marks) AND (key, voter, cast_at) IN marks
 
 ANNOUNCE = "INSERT OR REPLACE INTO announced VALUES (?, ?, ?)"
 
-FORGET = "DELETE FROM announced WHERE at < ?"
+FORGET_ANNOUNCED = "DELETE FROM announced WHERE at < ?"
 
 ANNOUNCED = "SELECT value FROM announced WHERE key = ?"
 
@@ -234,7 +230,7 @@ SELECT count(*), (
     SELECT min(cast_at) FROM (SELECT cast_at FROM votes WHERE outbox = ?1 ORDER BY due LIMIT 1000)
 ) FROM votes WHERE outbox = ?1
 """
-"""The oldest is among those that are due first: to look at each would keep others waiting."""
+"""The oldest is among those that are due first. To read them all would keep others waiting."""
 
 
 def row_of(message: Message) -> dict[str, Any]:

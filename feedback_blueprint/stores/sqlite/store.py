@@ -1,7 +1,7 @@
 """Messages and votes in one SQLite file: for one host, with any number of processes and threads.
 
-Each step is one statement, which SQLite makes a transaction by itself: a thread that let go of the
-interpreter between statements, with the file locked, would make all others wait for its turn.
+Each step is one statement, and SQLite makes each statement a transaction. In a longer one, a thread
+that lets another run between statements would keep the file locked meanwhile.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from ...model import (
     DEFAULT_VOTE_TTL,
     RETRACTED,
     Backlog,
-    Kept,
-    KeptVote,
+    CastVote,
     Mark,
     Message,
-    Shown,
+    StoredMessage,
     StoredVote,
     Undelivered,
     VoteRequest,
     VoteResult,
 )
 from .client import MOVE, Client, Execute
+from .files import NETWORK, file_system
 from .layout import (
     AMEND,
     ANNOUNCE,
@@ -38,15 +38,14 @@ from .layout import (
     CHECKPOINT,
     CLEAN_UP,
     FIND,
-    FIND_KEPT,
-    FIND_KEPT_VOTES,
     FIND_KEYS,
+    FIND_MESSAGE,
+    FIND_MESSAGES,
     FIND_THEIRS,
     FIND_VOTES,
-    FORGET,
+    FORGET_ANNOUNCED,
     FORGET_THEIRS,
-    LOOK,
-    MARKS,
+    MARKS_PER_STATEMENT,
     REMOVE,
     RENEW,
     STASH,
@@ -57,16 +56,14 @@ from .layout import (
     message_of,
     row_of,
 )
-from .mounts import NETWORK, file_system
 
-LOCAL = (
+MOVE_TO_DISK = (
     "Move the file to a disk of this host, or use Redis: votes would be lost, or the file broken."
 )
 """What to do about a network file system (sqlite.org/wal.html)."""
 
-
-MAX_CHECKPOINT = 10.0
-"""Seconds to wait for others to end their reading, before what was removed is in no file."""
+CHECKPOINT_SECONDS = 10.0
+"""For so long `forget` waits for others to end their reading: meanwhile the WAL keeps its data."""
 
 
 class SQLiteStore:
@@ -83,36 +80,38 @@ class SQLiteStore:
         """Return the same for all keys: there is one file."""
         return ""
 
-    def place(self) -> str:
+    def location(self) -> str:
         """Return the file as a URL."""
         return f"sqlite:///{self._path}"
 
     def stash(
         self, key: str, message: Message, ttl: timedelta, *, may_replace: Sequence[bytes] = ()
     ) -> bool:
-        """Keep a message, and now and then remove some that have expired."""
+        """Keep a message; once in twenty times, also remove some that have expired."""
         now = time.time()
         row = {"key": key, "now": now, "expires": now + ttl.total_seconds(), **row_of(message)}
         with self._connected() as execute:
-            # At 100 a time, more go than come.
+            # It removes 100 at a time, so more go than come.
             if random.random() < 0.05:  # noqa: S311  # it keeps nothing secret
                 execute(CLEAN_UP, (now,))
             statement, raters = _for_raters(STASH, may_replace)
             if execute(statement, row | raters).rowcount == 1:
                 return True
-            found = execute(FIND, (key, now)).fetchone()
-            kept = found and message_of(*found[:5])
-            return kept == message or bool(kept and kept.nonce and kept.nonce == message.nonce)
+            found = execute(FIND_MESSAGE, (key, now)).fetchone()
+            if found is None:
+                return False
+            stored = message_of(*found)
+            return stored == message or bool(stored.nonce and stored.nonce == message.nonce)
 
     def remove(self, key: str) -> None:
-        """Remove a message; its votes go with it."""
+        """Remove a message; SQLite removes its votes with it."""
         with self._connected() as execute:
             execute(REMOVE, (key,))
 
-    def kept(
+    def export(
         self, prefix: str, is_ours: Callable[[str], bool], raters: Sequence[bytes]
-    ) -> Iterator[tuple[int, Sequence[Kept]]]:
-        """Go through the keys in their order: others write between two batches."""
+    ) -> Iterator[tuple[int, Sequence[StoredMessage]]]:
+        """Go through the keys in their order, and let others write between two batches."""
         last = prefix
         while True:
             with self._connected() as execute:
@@ -126,7 +125,7 @@ class SQLiteStore:
                     each
                     for (key,) in theirs
                     if key.startswith(prefix) and is_ours(key)
-                    for each in _kept(execute, key, raters)
+                    for each in _stored_messages(execute, key, raters)
                 ]
             last = keys[-1]
             yield len(ours), found
@@ -138,15 +137,15 @@ class SQLiteStore:
         keys: Iterable[str],
         raters: Sequence[bytes] | None = None,
         outboxes: str = "",  # noqa: ARG002  # a mark is in its vote
-    ) -> Iterator[Sequence[Kept]]:
-        """Remove in one transaction for each key, and at last from the WAL.
+    ) -> Iterator[Sequence[StoredMessage]]:
+        """Remove in one transaction for each key, and empty the WAL at the end.
 
-        Raises `StoreUnavailable` as well if somebody's reading keeps it there.
+        Also raises `StoreUnavailable` if somebody who reads the file keeps the WAL from that.
         """
         for key in keys:
             with self._connected() as execute:
                 execute("BEGIN IMMEDIATE")
-                found = _kept(execute, key, raters)
+                found = _stored_messages(execute, key, raters)
                 if raters is None:
                     execute(REMOVE, (key,))
                 elif found:
@@ -158,7 +157,7 @@ class SQLiteStore:
         self._empty_wal()
 
     def _empty_wal(self) -> None:
-        deadline = time.monotonic() + MAX_CHECKPOINT
+        deadline = time.monotonic() + CHECKPOINT_SECONDS
         while True:
             with self._connected() as execute:
                 is_read, *_ = execute(CHECKPOINT).fetchone()
@@ -172,7 +171,7 @@ class SQLiteStore:
             time.sleep(0.05)
 
     def clean_up(self) -> None:
-        """Remove a hundred messages, at most, that have expired; make no file for that."""
+        """Remove at most a hundred messages that have expired; do not make a file for that."""
         if not self._path.exists():
             return
         with self._connected() as execute:
@@ -184,13 +183,11 @@ class SQLiteStore:
             execute(AMEND, {"key": key, **row_of(message)})
 
     def vote(self, key: str, raters: Sequence[bytes], vote_request: VoteRequest) -> VoteResult:
-        """Look, decide, and write if nobody else has in between; else look again."""
+        """Read, decide, and write; if somebody else wrote in between, begin again."""
         with self._connected() as execute:
-            while (seen := _look(execute, key, raters, vote_request.ttl)) is not None:
-                message, revision, stored, voter, before = seen
-                if stored == vote_request.vote or (
-                    stored is None and vote_request.vote == RETRACTED
-                ):
+            while (found := _find(execute, key, raters, vote_request.ttl)) is not None:
+                message, revision, vote, voter, before = found
+                if (vote or RETRACTED) == vote_request.vote:
                     return VoteResult("unchanged", revision, message, voter=voter)
                 if revision >= vote_request.max_revisions and vote_request.vote != RETRACTED:
                     return VoteResult("too-many", revision, message, voter=voter)
@@ -224,16 +221,16 @@ class SQLiteStore:
         lease: float,
         limit: int,
         *,
-        held: Sequence[Mark] = (),
-        let_go: Sequence[Mark] = (),
+        renew: Sequence[Mark] = (),
+        release: Sequence[Mark] = (),
     ) -> list[Undelivered]:
-        """Renew and let go; mark what is due with the end of the lease, and read what bears it."""
+        """Renew and end leases; write the end of the new lease to votes, and read what bears it."""
         now = time.time()
         until = now + lease
-        taken_until = until + random.random() / 1000  # noqa: S311  # of two that take, each its own
+        taken_until = until + random.random() / 1000  # noqa: S311  # two that take differ in this
         with self._connected() as execute:
-            _of_marks(execute, RENEW, held, until)
-            _of_marks(execute, RENEW, let_go, now)
+            _for_marks(execute, RENEW, renew, until)
+            _for_marks(execute, RENEW, release, now)
             row = {"outbox": outbox, "now": now, "until": taken_until, "limit": limit}
             if limit < 1 or not execute(TAKE, row).rowcount:
                 return []
@@ -241,14 +238,14 @@ class SQLiteStore:
         taken = []
         for key, voter, cast_at, revision, vote, *message, expires in found:
             mark = Mark(outbox, key, voter, cast_at)
-            kept = message_of(*message) if expires > now else None
-            taken.append(Undelivered(mark, kept, revision, vote) if kept else Undelivered(mark))
+            known = message_of(*message) if expires > now else None
+            taken.append(Undelivered(mark, known, revision, vote) if known else Undelivered(mark))
         return taken
 
     def unmark(self, marks: Sequence[Mark]) -> None:
         """Take marks off votes that still bear them."""
         with self._connected() as execute:
-            _of_marks(execute, UNMARK, marks)
+            _for_marks(execute, UNMARK, marks)
 
     def backlog(self, outbox: str) -> Backlog:
         """Count the marks."""
@@ -260,7 +257,7 @@ class SQLiteStore:
         now = time.time()
         with self._connected() as execute:
             execute(ANNOUNCE, (key, value, now))
-            execute(FORGET, (now - 3600,))
+            execute(FORGET_ANNOUNCED, (now - 3600,))
             return [found for (found,) in execute(ANNOUNCED, (key,))]
 
     def read(
@@ -268,53 +265,41 @@ class SQLiteStore:
     ) -> list[StoredVote | None]:
         """Read each message and the caller's vote."""
         with self._connected() as execute:
-            looks = [_look(execute, key, raters, ttl) for key in keys]
-        return [look and _standing(look) for look in looks]
+            found = [_find(execute, key, raters, ttl) for key in keys]
+        return [each and _stored_vote(*each) for each in found]
 
-    def show(self, key: str) -> Shown | None:
+    def show(self, key: str) -> StoredMessage | None:
         """Read all that is kept of one message."""
+        now = time.time()
         with self._connected() as execute:
-            now = time.time()
-            found = execute(FIND, (key, now)).fetchone()
-            if found is None:
-                return None
-            *row, rateable, expires = found
-            message = message_of(*row)
-            votes = execute(FIND_VOTES, (key,))
-            return Shown(
-                message,
-                rateable - now,
-                expires - now,
-                {
-                    voter: StoredVote(message, n, vote, marked, voter)
-                    for voter, n, vote, marked in votes
-                },
-            )
+            found = _stored_messages(execute, key)
+        standing = (each for each in found if each.rateable_until and each.expires_at > now)
+        return next(standing, None)
 
-    def inspect(self, prefix: str = "", *, full: bool = False) -> list[Finding]:  # noqa: ARG002  # the protocol has it
-        """Look at the file; count and check its rows only if told to, as that reads all of it."""
+    def check(self, prefix: str = "", *, full: bool = False) -> list[Finding]:  # noqa: ARG002  # the protocol has it
+        """Look at the file; only a `full` check checks its rows, and so reads all of it."""
         damage = "ok"
         with self._connected() as execute:
-            seen = f"{self._path.stat().st_size:,} bytes"
+            size = f"{self._path.stat().st_size:,} bytes"
             if full:
                 rows = execute("SELECT count(*) FROM messages").fetchone()[0]
                 damage = execute("PRAGMA quick_check(1)").fetchone()[0]
-                seen = f"{rows} messages, {seen}, {damage}"
-        findings = [Finding("SQLite file", damage == "ok", seen, MOVE)]
+                size = f"{rows} messages, {size}, {damage}"
+        findings = [Finding("SQLite file", damage == "ok", size, MOVE)]
         if kind := file_system(self._path):
-            findings.append(Finding("file system", not NETWORK.fullmatch(kind), kind, LOCAL))
+            findings.append(Finding("file system", not NETWORK.fullmatch(kind), kind, MOVE_TO_DISK))
         return findings
 
 
-def _look(
+def _find(
     execute: Execute, key: str, raters: Sequence[bytes], ttl: timedelta
 ) -> tuple[Message, int, bytes | None, bytes, int] | None:
     """Return a message as one rater sees it: with the revision, the vote, its voter and time.
 
-    The voter is under which of the rater's hashes it is kept, or will be. The time is that of the
-    last vote on an older message, if that is later.
+    The voter is the one of the rater's hashes that the vote is kept under, or would be. The time is
+    that of the last vote on a replaced message, if that is later.
     """
-    statement, named = _for_raters(LOOK, raters)
+    statement, named = _for_raters(FIND, raters)
     row = {"key": key, "now": time.time(), "since": _since(ttl), "all": b"".join(raters)}
     found = execute(statement, row | named).fetchone()
     if found is None:
@@ -324,45 +309,46 @@ def _look(
     return message, revision or 0, vote, voter or message.owner or raters[0], cast_at
 
 
-def _standing(look: tuple[Message, int, bytes | None, bytes, int]) -> StoredVote:
-    message, revision, vote, voter, _ = look
-    if vote is None:
-        return StoredVote(message)
-    return StoredVote(message, revision, vote, voter=voter)
+def _stored_vote(
+    message: Message, revision: int, vote: bytes | None, voter: bytes, _: int
+) -> StoredVote:
+    return StoredVote(message) if vote is None else StoredVote(message, revision, vote, voter)
 
 
-def _kept(execute: Execute, key: str, raters: Sequence[bytes] | None) -> list[Kept]:
-    """Return what is kept of a rater under a key, or of everybody: the standing message first."""
-    votes: dict[int, list[KeptVote]] = {}
-    for older, voter, revision, vote, cast_at, is_undelivered in execute(FIND_KEPT_VOTES, (key,)):
+def _stored_messages(
+    execute: Execute, key: str, raters: Sequence[bytes] | None = None
+) -> list[StoredMessage]:
+    """Return what is kept of a rater under a key, or of everybody; replaced messages come last."""
+    votes: dict[int, list[CastVote]] = {}
+    for older, voter, revision, vote, cast_at, is_undelivered in execute(FIND_VOTES, (key,)):
         if raters is None or voter in raters:
-            kept = KeptVote(voter, revision, vote, cast_at, bool(is_undelivered))
-            votes.setdefault(older, []).append(kept)
+            cast = CastVote(voter, revision, vote, cast_at, bool(is_undelivered))
+            votes.setdefault(older, []).append(cast)
     found = []
-    for older, until, *row in execute(FIND_KEPT, (key,)):
+    for older, expires, rateable, *row in execute(FIND_MESSAGES, (key,)):
         message = message_of(*row)
         if raters is not None and message.owner not in raters:
             if older not in votes:
                 continue
             message = message._replace(content=None)
-        found.append(Kept(key, message, until, votes.get(older, [])))
+        found.append(StoredMessage(key, message, expires, rateable, votes.get(older, [])))
     return found
 
 
 def _for_raters(statement: str, raters: Sequence[bytes]) -> tuple[str, dict[str, bytes]]:
-    """Return a statement that takes these raters, and their parameters."""
+    """Return a statement with a parameter for each of these raters, and the parameters."""
     named = {f"rater_{number}": rater for number, rater in enumerate(raters)}
     return statement.format(raters=", ".join(f":{name}" for name in named)), named
 
 
 def _since(ttl: timedelta) -> int:
-    """Return when the oldest vote can have been cast that can still be read."""
+    """Return the time in milliseconds before which a vote was cast too long ago to be read."""
     return int((time.time() - ttl.total_seconds()) * 1000)
 
 
-def _of_marks(execute: Execute, statement: str, marks: Sequence[Mark], *after: Any) -> None:
-    """Execute a statement for the votes that bear these marks."""
-    for first in range(0, len(marks), MARKS):
-        some = marks[first : first + MARKS]
+def _for_marks(execute: Execute, statement: str, marks: Sequence[Mark], *after: Any) -> None:
+    """Execute a statement for the votes that bear these marks; `after` is its last parameters."""
+    for first in range(0, len(marks), MARKS_PER_STATEMENT):
+        some = marks[first : first + MARKS_PER_STATEMENT]
         values = [value for _, key, voter, cast_at in some for value in (key, voter, cast_at)]
         execute(statement.format(marks=", ".join(["(?, ?, ?)"] * len(some))), (*values, *after))

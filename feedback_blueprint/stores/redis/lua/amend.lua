@@ -1,9 +1,9 @@
--- Replaces what else there is of a message, if it is still the same one. ARGV: as `parts_of`.
+-- Replaces the rest of a message and its text, if it is still the same one. ARGV: as `parts_of`.
 
 local first = #ARGV + 1
 -- include clock
--- include found
--- include whole
+-- include head
+-- include message
 -- include keep
 local new = ARGV[2] ~= '' and cjson.decode(ARGV[2]) or {}
 if head ~= ARGV[1] or facts.trace_id ~= new.trace_id then return end

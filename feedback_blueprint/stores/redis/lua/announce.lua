@@ -1,4 +1,4 @@
--- Keeps a value for an hour, and returns all that are. KEYS: a sorted set. ARGV: the value.
+-- Keeps a value for an hour, and returns all that are kept. KEYS: a sorted set. ARGV: the value.
 
 local time = redis.call('TIME')
 redis.call('ZADD', KEYS[1], time[1], ARGV[1])

@@ -1,8 +1,8 @@
--- Removes what kept.lua finds. KEYS: the message, and the outboxes on the same server.
+-- Removes what `export.lua` returns, and returns it. KEYS: the message, and the outboxes on its server.
 --
--- A message that no vote keeps any more goes when it would have gone without one.
+-- If no other vote keeps the message, it expires when it would have expired without votes.
 
--- include of_rater
+-- include raters_part
 if is_whole then redis.call('DEL', KEYS[1])
 else
   for i = 1, #names, 1000 do

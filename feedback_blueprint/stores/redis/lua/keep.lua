@@ -1,4 +1,4 @@
--- Keeps fields with a message, which is a hash from then on, for `life` milliseconds at least.
+-- Defines what keeps fields with a message for at least `life` milliseconds, and makes it a hash.
 
 local function keep(life, ...)
   local left = redis.call('PTTL', KEYS[1])

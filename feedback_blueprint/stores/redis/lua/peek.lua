@@ -1,7 +1,7 @@
--- Returns a message without its text.
+-- Returns a message without its text, whoever asks.
 
 local first = 1
 -- include clock
--- include found
--- include whole
+-- include head
+-- include message
 return message

@@ -1,10 +1,10 @@
--- Returns a message without its text, the caller's vote, and under which hash that is kept.
+-- Returns a message without its text, the rater's vote, and the hash that the vote is kept under.
 --
--- ARGV: for how many milliseconds a vote can be read, and the hashes of the rater.
+-- ARGV: for how many milliseconds a vote can be read, and the rater's hashes.
 
 local first, life = 2, tonumber(ARGV[1])
 -- include clock
--- include found
--- include voter
--- include whole
-return {message, held and held:sub(7) or false, voter}
+-- include head
+-- include standing_vote
+-- include message
+return {message, stored and stored:sub(7) or false, voter}

@@ -1,9 +1,9 @@
--- Keeps a message, if there is none, or one of a rater who may have it replaced.
+-- Keeps a message, if there is none under its key, or one that the rater may replace.
 --
--- ARGV: milliseconds to live, how it begins, what else there is, 'c' and the text or two empty ones,
--- and the hashes of the rater. Returns 1 if it is kept, or is already. What a vote on the older one
--- needs that is not yet delivered stays as long as that would have. Votes on those before that are not
--- read or written: a client can have many of them wait.
+-- ARGV: milliseconds to live, how the message begins, the rest of it, 'c' and the text or two empty
+-- strings, and the rater's hashes. Returns 1 if the message is kept, now or before. If a vote on the
+-- replaced message is not yet delivered, what it needs stays as long as that message would have. The
+-- script does not read or write votes on messages before that one: a client can have many of them wait.
 
 -- include clock
 local life, first = tonumber(ARGV[1]), #ARGV + 1
@@ -21,8 +21,8 @@ local function stash(after)
 end
 
 if redis.call('EXISTS', KEYS[1]) == 0 then return stash() end
--- include found
--- include whole
+-- include head
+-- include message
 if layout > 2 and head == ARGV[2] then return 1 end
 local is_raters = false
 for i = 6, #ARGV do is_raters = is_raters or ARGV[i] == (owner or '') end

@@ -1,13 +1,13 @@
--- Takes over what is due. KEYS: an outbox.
+-- Takes over the marks whose lease has ended. KEYS: an outbox.
 --
--- ARGV: the lease in milliseconds, how many to take, how many of the members that follow are held,
--- and have their lease renewed; the others are let go of.
+-- ARGV: the lease in milliseconds, how many to take, and members: first so many whose lease to renew,
+-- then those whose lease to end.
 
-local lease, limit, held = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local lease, limit, renewed = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 for i = 4, #ARGV do
-  redis.call('ZADD', KEYS[1], 'XX', i < 4 + held and now + lease or now, ARGV[i])
+  redis.call('ZADD', KEYS[1], 'XX', i < 4 + renewed and now + lease or now, ARGV[i])
 end
 local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, limit)
 for _, member in ipairs(due) do redis.call('ZADD', KEYS[1], 'XX', now + lease, member) end

@@ -1,4 +1,4 @@
--- Takes marks off their votes, if they are still theirs. KEYS: messages; ARGV: voter and time.
+-- Takes marks off votes that still bear them. KEYS: messages. ARGV: for each, the voter and the time.
 
 for i, key in ipairs(KEYS) do
   local voter, cast = ARGV[2 * i - 1], ARGV[2 * i]

@@ -1,21 +1,21 @@
 -- Casts a vote. KEYS: the message and, if one server keeps both, the outbox.
 --
 -- ARGV: the vote, the most revisions, the lease in milliseconds ('' for a vote without a mark), for
--- how many it can be read and changed, and the hashes of the rater. Returns the status, the revision,
--- when it was cast, the message, and under which of the hashes the vote is kept.
+-- how many milliseconds it can be read and changed, and the rater's hashes. Returns the status, the
+-- revision, when it was cast, the message, and the hash that the vote is kept under.
 
 local first, life = 5, tonumber(ARGV[4])
 -- include clock
--- include found
--- include voter
--- include whole
+-- include head
+-- include standing_vote
+-- include message
 -- include keep
 local vote, limit, lease = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 
 local revision, standing, mark, after = 0, nil, nil, 0
-if held then
-  local space = held:find(' ', 7, true)
-  revision, standing, after = tonumber(held:sub(7, space - 1)), held:sub(space + 1), unpacked(held)
+if stored then
+  local space = stored:find(' ', 7, true)
+  revision, standing, after = tonumber(stored:sub(7, space - 1)), stored:sub(space + 1), unpacked(stored)
 end
 if kind == 'hash' then
   local beside = redis.call('HMGET', KEYS[1], 'p' .. voter, 'f')

@@ -1,7 +1,7 @@
--- Reads how a message begins, and the votes of the rater whose hashes are the arguments from
--- `first` on. Ends if it does not begin as one: it may be another app's key.
+-- Reads how a message begins, and the votes of the rater. ARGV: from `first` on, the rater's hashes.
 --
--- Returns 'newer' for what `is_newer`.
+-- Ends the script if it does not begin as a message, because it may be another app's key. The script
+-- then returns 'newer' if `is_newer` says so.
 
 local kind, found = redis.call('TYPE', KEYS[1]).ok, {}
 if kind == 'hash' then

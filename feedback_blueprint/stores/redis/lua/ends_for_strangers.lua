@@ -1,4 +1,4 @@
--- Ends if nothing is the rater's, whose hashes are the arguments, none of which mean everybody.
+-- Ends the script if nothing here is the rater's. ARGV: the rater's hashes, or none for everybody.
 
 local is_whole = #ARGV == 0
 for i = 1, #ARGV do is_whole = is_whole or ARGV[i] == owner end

@@ -1,6 +1,7 @@
--- Reads a message without its text, once it may be seen: what is another's takes no more than none.
+-- Reads a message without its text. A script that first ends for strangers takes no longer for another
+-- rater's message than for none.
 --
--- Ends if `decode` would find no message, before anything is written.
+-- Ends the script, before it writes anything, if `decode` would find no message.
 
 local rest = kind == 'string' and redis.call('GET', KEYS[1]):sub(size + 1)
   or kind == 'hash' and redis.call('HGET', KEYS[1], 'x') or ''

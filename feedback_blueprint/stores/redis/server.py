@@ -1,4 +1,4 @@
-"""redis-py: a command and its answer, and no more than that.
+"""One Redis server: its client, which sends a command, reads the answer, and does no more.
 
 Around each command redis-py looks whether the connection is still open, and counts for
 OpenTelemetry. Both together take as long as the command itself, a tenth of a chat request.
@@ -6,17 +6,52 @@ OpenTelemetry. Both together take as long as the command itself, a tenth of a ch
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from queue import Empty
 from typing import Any
+from urllib.parse import urlsplit
 
 import redis
 from redis import exceptions as errors
+from redis.connection import parse_url
 
-from .connections import Pool
+from .connections import BoundedPool, bounded
+from .options import (
+    RETRIED,
+    BadURL,
+    database_of,
+    limits_of,
+    refuse_decoding,
+    refusing_options,
+    try_options,
+)
 
 
-class QuickPool(Pool):
-    """Hands out a connection as it is: on one that its server closed, a command is sent again."""
+def server_from_url(url: str, timeout: float) -> Callable[[], redis.Redis]:
+    """Return what makes the client of a `redis://`, `rediss://` or `unix://` URL."""
+    options = parse_url(url)
+    parts = urlsplit(url)
+    if parts.scheme != "unix":
+        database_of(parts.path)
+    elif not parts.path.strip("/"):
+        raise BadURL("no path")
+    str(options.get("host", "")).encode("idna")  # as the resolver would
+    with refusing_options():
+        pool = QuickPool.from_url(
+            url,
+            connection_class=bounded(options.get("connection_class", redis.Connection)),
+            timeout=timeout,
+            retry_on_error=RETRIED,
+            **limits_of(timeout),
+        )
+    if parts.query:  # without options there is nothing to refuse, and this takes 4 ms
+        try_options(pool.connection_class, pool.connection_kwargs)
+    refuse_decoding(pool.get_encoder().decode_responses)
+    return lambda: QuickClient(connection_pool=pool)
+
+
+class QuickPool(BoundedPool):
+    """Hands out a connection unchecked: if its server closed it, the command is sent again."""
 
     def get_connection(self, *_: Any, **__: Any) -> Any:
         """Wait for a connection; raises `ConnectionError` if there is none in time."""
@@ -55,7 +90,7 @@ class QuickClient(redis.Redis):
             return connection.retry.call_with_retry(exchange, fail)
         except errors.ResponseError:
             raise
-        except BaseException:  # its answer may come yet, and is no other command's
+        except BaseException:  # the answer may still come, and must not answer another command
             connection.disconnect()
             raise
         finally:

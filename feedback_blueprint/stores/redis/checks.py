@@ -1,4 +1,4 @@
-"""What an operator should know of a Redis or Valkey server that keeps messages."""
+"""What `flask feedback check` says of a Redis or Valkey server that keeps messages."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from ..base import of_newer_version
 from .layout import is_newer
 
 FULL = 0.75
-"""Of a server's memory: beyond that there is little time left to raise the limit."""
+"""The part of its memory above which a server is nearly full."""
 
-LAG = 10
-"""Seconds without a word of a replica, which sends one a second: it is behind then, or gone."""
+MAX_LAG = 10
+"""Seconds without a word from a replica, which sends one a second: after them it is behind."""
 
 SAMPLE = 500
-"""Keys of which is looked at how they begin."""
+"""Keys whose layout the check looks at."""
 
 
-def findings_of(client: Any, prefix: str, node: Any = None) -> list[Finding]:
-    """Look at one server, of a cluster if a `node` is named; raises what redis-py does."""
+def check_server(client: Any, prefix: str, node: Any = None) -> list[Finding]:
+    """Look at one server, or at one `node` of a cluster; raises what redis-py does."""
     at, name = ({"target_nodes": node}, f" {node.name}") if node else ({}, "")
     found = [
-        *_of_info(client.info(**at)),
-        *_protection(client, at),
-        *_layouts(client, prefix, at),
+        *_check_info(client.info(**at)),
+        *_check_protection(client, at),
+        *_check_layouts(client, prefix, at),
     ]
     return [finding._replace(what=finding.what + name) for finding in found]
 
 
-def _of_info(info: Mapping[str, Any]) -> list[Finding]:
+def _check_info(info: Mapping[str, Any]) -> list[Finding]:
     """Judge what `INFO` says."""
     policy, limit = str(info.get("maxmemory_policy")), info.get("maxmemory", 0)
     persistence = "append-only file" if info.get("aof_enabled") else "snapshots at best"
@@ -53,52 +53,54 @@ def _of_info(info: Mapping[str, Any]) -> list[Finding]:
             "persistence",
             bool(info.get("aof_enabled")),
             persistence,
-            "Set appendonly yes: else a restart forgets the last messages.",
+            "Set appendonly yes: without it, a restart forgets the last messages.",
             minor=True,
         ),
-        _replication(info),
+        _check_replication(info),
     ]
     if limit:
         used = info.get("used_memory", 0) / limit
-        remedy = "Raise maxmemory, or shorten the TTL of messages: soon the oldest go before it."
+        remedy = (
+            "Raise maxmemory, or shorten the TTL of messages: soon the oldest go before their time."
+        )
         left = f"{max(1 - used, 0):.0%}"
         found.append(Finding("memory left", used <= FULL, left, remedy, minor=True))
     return found
 
 
-def _replication(info: Mapping[str, Any]) -> Finding:
-    """Judge whether this server takes votes, and whether those that would follow it keep up."""
+def _check_replication(info: Mapping[str, Any]) -> Finding:
+    """Judge whether this server takes votes, and whether its replicas keep up."""
     if info.get("role") == "slave":
         seen = f"a replica, whose link to its primary is {info.get('master_link_status')}"
         return Finding(
             "replication", False, seen, "Give the URL of the primary, or of the Sentinels."
         )
     replicas: list[Any] = [each for name, each in info.items() if re.fullmatch(r"slave\d+", name)]
-    behind = sum(each["state"] != "online" or each["lag"] > LAG for each in replicas)
+    behind = sum(each["state"] != "online" or each["lag"] > MAX_LAG for each in replicas)
     seen = f"a primary, {len(replicas)} replicas" + (f", {behind} of them behind" if behind else "")
-    remedy = "See their logs: after a failover to one that is behind, votes would be missing."
+    remedy = "See their logs: a failover to one that is behind would lose votes."
     return Finding("replication", not behind, seen, remedy, minor=True)
 
 
-def _protection(client: Any, at: Mapping[str, Any]) -> list[Finding]:
-    """Judge who is let in, if it lets us in without a password and tells."""
+def _check_protection(client: Any, at: Mapping[str, Any]) -> list[Finding]:
+    """Judge whom the server lets in, if it let us in without a password."""
     options = client.get_connection_kwargs()
     if options.get("password") or options.get("credential_provider"):
         return []
     mode = None
-    with suppress(ResponseError):  # managed ones have no CONFIG
+    with suppress(ResponseError):  # a managed server has no CONFIG
         mode = client.config_get("protected-mode", **at).get("protected-mode")
     if mode is None:
         return []
-    seen = "on: it refuses other hosts, as it has no password"
+    seen = "on: it refuses other hosts, because it has no password"
     if mode == "no":
         seen = "off, and there is no password"
     remedy = "Give it a password: whoever reaches it can read and change all."
     return [Finding("protected mode", mode != "no", seen, remedy, minor=True)]
 
 
-def _layouts(client: Any, prefix: str, at: Mapping[str, Any]) -> list[Finding]:
-    """Look at how some of the messages begin, if a later version of ours wrote any."""
+def _check_layouts(client: Any, prefix: str, at: Mapping[str, Any]) -> list[Finding]:
+    """Look for messages that a newer version of this package wrote, among some."""
     pattern = re.sub(r"([*?\[\]\\])", r"\\\1", prefix) + "*"
     keys: Sequence[bytes] = client.scan(match=pattern, count=SAMPLE, **at)[1]
     pipeline = client.pipeline(transaction=False)

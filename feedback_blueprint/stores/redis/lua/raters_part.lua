@@ -1,13 +1,15 @@
+-- Finds the rater's part of a message: `names` of fields, `marks`, and the `reply` of `export.lua`.
+
 local first = 1
 -- include clock
--- include found
--- include theirs
--- include whole
+-- include head
+-- include ends_for_strangers
+-- include message
 local function is_theirs(voter)
   for i = 1, #ARGV do if ARGV[i] == voter then return true end end
   return is_whole
 end
-local kept, names, marks, others = {'m', head, 'x', rest}, {}, {}, false
+local exported, names, marks, others = {'m', head, 'x', rest}, {}, {}, false
 local fields = kind == 'hash' and redis.call('HGETALL', KEYS[1]) or {}
 for i = 1, #fields, 2 do
   local name, value, what = fields[i], fields[i + 1], fields[i]:sub(1, 1)
@@ -22,10 +24,10 @@ for i = 1, #fields, 2 do
   elseif voter then others = true
   end
   if (voter and is_theirs(voter)) or (what == 'c' and is_whole) then
-    kept[#kept + 1] = name
-    kept[#kept + 1] = value
+    exported[#exported + 1] = name
+    exported[#exported + 1] = value
   end
 end
 if not is_whole and #names == 0 then return end
 local left = redis.call('PTTL', KEYS[1])
-local reply = {is_whole and 1 or 0, left, kept}
+local reply = {is_whole and 1 or 0, left, until_when and until_when - now or left, exported}
