@@ -193,6 +193,9 @@ VOTE = (
     + KEEP
     + """
 local vote, limit, lease = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local function reply(status, revision, at)
+  return table.concat({status, revision, at, #voter, voter .. message}, ' ')
+end
 
 local revision, standing, mark, after = 0, nil, nil, 0
 if held then
@@ -206,9 +209,9 @@ if kind == 'hash' then
 end
 
 if standing == vote or (not standing and vote == 'null') then
-  return {'unchanged', revision, mark or '0', message, voter}
+  return reply('unchanged', revision, mark or '0')
 end
-if revision >= limit and vote ~= 'null' then return {'too-many', revision, '0', message, voter} end
+if revision >= limit and vote ~= 'null' then return reply('too-many', revision, '0') end
 
 local cast = math.max(now, after + 1)
 local fields = {'v' .. voter, packed(cast) .. (revision + 1) .. ' ' .. vote}
@@ -221,14 +224,14 @@ if KEYS[2] then
   if mark then redis.call('ZREM', KEYS[2], mark .. member) end
   redis.call('ZADD', KEYS[2], cast + lease, at .. member)
 end
-return {'accepted', revision + 1, at, message, voter}
+return reply('accepted', revision + 1, at)
 """
 )
 """Casts a vote. KEYS: the message and, if one server keeps both, the outbox.
 
 ARGV: the vote, the most revisions, the lease in milliseconds ('' for a vote without a mark), for
-how many it can be read and changed, and the hashes of the rater. Returns the status, the revision,
-when it was cast, the message, and under which of the hashes the vote is kept.
+how many it can be read and changed, and the hashes of the rater. Returns what `unpack_outcome`
+takes: one value, as redis-py takes its time for each.
 """
 
 TAKE = """
@@ -398,7 +401,7 @@ def decode(value: bytes, content: bytes | None = None) -> Message | None:
     if end is None or len(value) < end:
         return None
     try:
-        rest = json.loads(value[end:] or b"{}")
+        rest = json.loads(value[end:]) if len(value) > end else {}
     except ValueError:
         return None
     if not isinstance(rest, dict):
@@ -425,6 +428,16 @@ def unpack_vote(held: bytes) -> tuple[int, bytes]:
     """Return the revision and the vote of what is held, after its time."""
     revision, vote = held.split(b" ", 1)
     return int(revision), vote
+
+
+def unpack_outcome(reply: bytes) -> tuple[str, int, int, bytes, Message | None]:
+    """Return what became of a vote: status, revision, when it was cast, under which hash, on what.
+
+    A time of 0 is none. Raises `ValueError` for what `VOTE` did not return.
+    """
+    status, revision, cast_at, size, rest = reply.split(b" ", 4)
+    voter, message = rest[: int(size)], rest[int(size) :]
+    return status.decode(), int(revision), int(cast_at), voter, decode(message)
 
 
 def unpack_older(kept: bytes) -> tuple[Message | None, int, bytes]:
