@@ -1,7 +1,7 @@
 """Messages and votes in Redis or Valkey, on one server or several.
 
-The hot paths call `execute_command`, which for a URL is `QuickClient`'s. With redis-py's own, and its
-methods for each command, which the agent traces, a chat takes a sixth longer.
+The hot paths call `execute_command`, which for a URL is `QuickClient`'s. With redis-py's own, and
+its methods for each command, which the agent traces, a chat takes a sixth longer.
 """
 
 from __future__ import annotations
