@@ -85,6 +85,7 @@ def with_blueprint(
         return {"message_id": message_id, "reply": llm(prompt)}
 
     app = Flask(name)
+    app.config.from_prefixed_env()
     app.config["FEEDBACK_STORE_URL"] = store_url
     app.secret_key = "secret" if rater else None
     app.register_blueprint(feedback)
