@@ -202,9 +202,11 @@ def test_whatever_is_stashed_by_hand_raises_nothing(app, feedback, events, with_
         assert type(feedback.stash(thing)) in (str, type(None))
 
 
-@pytest.mark.parametrize("giving", TAKEN)
+@pytest.mark.parametrize(
+    ("giving", "trouble"),
+    [*((plain, trouble) for trouble in TROUBLE), *((giving, TROUBLE[0]) for giving in TAKEN)],
+)
 @pytest.mark.parametrize("argument", ["message_id", "context", "content"])
-@pytest.mark.parametrize("trouble", TROUBLE)
 def test_whatever_an_argument_raises_is_logged(
     app, feedback, events, with_text, caplog, giving, argument, trouble
 ):
