@@ -352,7 +352,7 @@ def test_the_commands_are_there():
     os.environ.get("TEST_INSTALLATION") != "true",
     reason="installs from the network: set TEST_INSTALLATION=true",
 )
-def test_the_demos_command_where_there_is_only_python(tmp_path):
+def test_the_demos_command_runs_if_there_is_only_python(tmp_path):
     """The tests' command cannot run itself: `.ci/run` takes it from here and runs it."""
     checkout, tools = tmp_path / "checkout", tmp_path / "tools"
     shutil.copytree(ROOT, checkout, ignore=shutil.ignore_patterns(".*", "__pycache__"))

@@ -116,7 +116,7 @@ def test_what_new_relic_accepted_is_told(harvest_of, listener):
     assert (harvest.application, harvest.has_events, harvest.is_active) == ("tests", True, True)
 
 
-def test_a_harvest_without_feedback_is_nothing_to_tell(harvest_of, listener):
+def test_a_harvest_without_feedback_is_not_told(harvest_of, listener):
     assert harvest_of([NOISE]) == [[NOISE]]
     assert listener.told == []
 
@@ -199,7 +199,7 @@ def test_an_agent_that_hides_what_it_does_harvests_as_before(listener, monkeypat
     assert listener.harvests == [Harvest("tests", listener.harvests[0].began)]
 
 
-def test_a_listener_that_nobody_has_any_more_is_forgotten():
+def test_a_listener_that_nobody_holds_is_forgotten():
     listening = Listener()
     harvests.listen(listening)
     forgotten = weakref.ref(listening)
