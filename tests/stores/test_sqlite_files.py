@@ -80,7 +80,7 @@ def test_a_file_that_is_not_ours_keeps_its_mode(tmp_path: Path) -> None:
     ("version", "whose", "remedy"),
     [(99, "a newer", "Install that version again"), (1, "an older", "flask feedback deliver")],
 )
-def test_a_file_of_another_version_of_ours_is_no_damage(
+def test_a_file_of_another_version_of_ours_is_not_called_damaged(
     tmp_path: Path, version: int, whose: str, remedy: str
 ) -> None:
     """To move a file away that a newer version wrote would lose all that is in it."""

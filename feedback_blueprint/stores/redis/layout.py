@@ -67,7 +67,7 @@ def decode(value: bytes, content: bytes | None = None) -> Message | None:
     if end is None or len(value) < end:
         return None
     try:
-        rest = json.loads(value[end:] or b"{}")
+        rest = json.loads(value[end:]) if len(value) > end else {}
     except ValueError:
         return None
     if not isinstance(rest, dict):
@@ -94,6 +94,16 @@ def unpack_vote(packed: bytes) -> tuple[int, bytes]:
     """Return the revision and the vote that follow the time in a field."""
     revision, vote = packed.split(b" ", 1)
     return int(revision), vote
+
+
+def unpack_vote_result(reply: bytes) -> tuple[str, int, int, bytes, Message | None]:
+    """Return what `VOTE` said: status, revision, when it was cast, the voter, the message.
+
+    The time is 0 if there is none. Raises `ValueError` for what `VOTE` did not return.
+    """
+    status, revision, cast_at, size, rest = reply.split(b" ", 4)
+    voter, message = rest[: int(size)], rest[int(size) :]
+    return status.decode(), int(revision), int(cast_at), voter, decode(message)
 
 
 def unpack_older(packed: bytes) -> tuple[Message | None, int, bytes]:
