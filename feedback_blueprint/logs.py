@@ -12,20 +12,20 @@ from dataclasses import dataclass, field
 from types import TracebackType
 
 INTERVAL = 60.0
-"""Seconds in which one kind of trouble is logged once."""
+"""Seconds for which we log one kind of trouble once."""
 
-CAUSES = 3
-"""Lines of one kind in that time, if each has a cause of its own."""
+MAX_CAUSES = 3
+"""Lines of one kind in that time, if each has another cause."""
 
-LINE = 1000
-"""Characters of a line: an app can name things in it that are as long as they like."""
+MAX_LINE = 1000
+"""Characters of a line: what an app names in it can be of any length."""
 
 logger = logging.getLogger(__package__)
 
 
 @dataclass
 class Kind:
-    """Trouble of one kind: which causes were logged, until when, and how many were left out."""
+    """One kind of trouble: which causes we logged, until when, and how many lines we left out."""
 
     until: float
     causes: set[str] = field(default_factory=set)
@@ -33,12 +33,12 @@ class Kind:
 
 
 class ThrottledLog:
-    """Logs trouble, each kind of it once a minute, with a count of what was left out.
+    """Logs each kind of trouble once a minute, with a count of the lines that it left out.
 
-    If its cause is another one, up to three lines are logged. Numbers do not make another cause.
+    Logs up to three lines if their causes differ. Causes that differ only in numbers are the same.
 
-    Never raises: a handler or filter of the app that fails is not the business of an answer, nor is
-    an object in the text that cannot be shown.
+    Never raises, because no answer may fail for it: not if a handler or filter of the app fails,
+    and not if an object in the text cannot be shown.
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -55,7 +55,7 @@ class ThrottledLog:
     ) -> None:
         """Log a warning, unless one of its kind and `cause` was logged within the last minute.
 
-        Without a `cause`, the text before its arguments are put in is one.
+        Without a `cause`, the text without its arguments is the cause.
         """
         now = self._now()
         known = self._kinds.get(kind)
@@ -64,29 +64,29 @@ class ThrottledLog:
             left_out = known.left_out if known else 0
             text += f" ({left_out} more like this)" if left_out else ""
             known = self._kinds[kind] = Kind(now + INTERVAL)
-        elif cause in known.causes or len(known.causes) >= CAUSES:
+        elif cause in known.causes or len(known.causes) >= MAX_CAUSES:
             known.left_out += 1
             return
         known.causes.add(cause)
         self.tell(text, *args, exc_info=exc_info)
 
     def tell(self, text: str, *args: object, exc_info: BaseException | bool = False) -> None:
-        """Log a warning that comes rarely."""
+        """Log a warning each time, because it comes rarely."""
         try:
             text, args = _showable(text, args)
             logger.warning(text, *args, exc_info=exc_info)
         except orders():
             raise
-        except BaseException:  # there is no other place to say so
+        except BaseException:  # we have no other place to say so
             return
 
     def quietly(self, text: str, *args: object) -> Quietly:
-        """Log what goes wrong in a `with` block, and let the answer go on."""
+        """Return what logs whatever goes wrong in a `with` block, and lets the answer go on."""
         return Quietly(self, text, args)
 
 
 class Brief:
-    """Shows a value of the app's, but not all of it: it may be a user's text, and long."""
+    """Shows only the begin and the end of a value of the app's, which may be a user's long text."""
 
     def __init__(self, value: object) -> None:
         self._value = value
@@ -98,9 +98,9 @@ class Brief:
 class Quietly:
     """Logs what goes wrong in a `with` block, with its traceback, and lets the answer go on.
 
-    Made beforehand, it takes no more of the stack than the function that gave the answer did: what
-    finds too little left in the block is left undone, and where there is too little to say so,
-    nothing is said.
+    If we make it beforehand, it needs no more of the stack than the function that gave the answer
+    did. If too little of the stack is left, the block ends early; if too little is left to log
+    that, it is not logged.
     """
 
     def __init__(self, log: ThrottledLog, text: str, args: tuple[object, ...]) -> None:
@@ -122,7 +122,7 @@ class Quietly:
         try:
             if issubclass(kind, orders()):
                 return False
-            name = f"{self._text} {id(kind)}"  # what a class calls itself may raise, too
+            name = f"{self._text} {id(kind)}"  # to ask a class for its name may raise, too
             self._log.warn(name, self._text, *self._args, exc_info=error or True)
         except RecursionError:
             pass
@@ -130,23 +130,23 @@ class Quietly:
 
 
 def orders() -> tuple[type[BaseException], ...]:
-    """Return what tells a thread or a greenlet to end: the server's business, never ours to stop.
+    """Return what tells a thread or a greenlet to end, which only the server may decide.
 
-    Whatever else derives from `BaseException` is trouble like any other, as nothing of the app's is
-    under way where it is met. A `gevent.Timeout` finds nothing left to cut short. A task is
-    cancelled where it awaits and a generator closed where it yields, which we do not do there:
-    so it is a library's, which the app's own functions have called.
+    All else that derives from `BaseException` is trouble like any other, because the app's own
+    function has ended by then. A `gevent.Timeout` has nothing left to cut short. A task is
+    cancelled when it awaits, and a generator is closed when it yields; our code does neither there,
+    so such an error comes from a library that one of the app's functions called.
     """
     killed: type[BaseException] = getattr(sys.modules.get("greenlet"), "GreenletExit", SystemExit)
     return KeyboardInterrupt, SystemExit, killed
 
 
 def _showable(text: str, args: tuple[object, ...]) -> tuple[str, tuple[object, ...]]:
-    """Return what handlers can format: each of them would stumble over the same `__repr__`."""
+    """Return what handlers can format: the same `__repr__` would fail in each of them."""
     try:
         shown = text % args
     except orders():
         raise
     except BaseException:
         return f"{text} (what it names cannot be shown)", ()
-    return (text, args) if len(shown) <= LINE else ("%s...", (shown[:LINE],))
+    return (text, args) if len(shown) <= MAX_LINE else ("%s...", (shown[:MAX_LINE],))

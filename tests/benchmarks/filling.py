@@ -16,7 +16,7 @@ from redis_server import RedisServer
 from feedback_blueprint.model import ANYONE, Mark, Message, VoteRequest
 from feedback_blueprint.stores import RedisStore, SQLiteStore, Store
 from feedback_blueprint.stores.redis.layout import encode
-from feedback_blueprint.stores.redis.scripts import VOTE as VOTE_SCRIPT
+from feedback_blueprint.stores.redis.scripts import SCRIPTS
 from feedback_blueprint.stores.sqlite.layout import STASH, row_of
 
 WEEK, DEFAULT_VOTE_TTL = timedelta(days=7), timedelta(days=30)
@@ -72,7 +72,7 @@ def stash(*rest: Any, ttl: timedelta = WEEK) -> Commands:
 def vote(server: RedisServer) -> Commands:
     """Vote, and leave the event to whoever delivers."""
     script, keep = (
-        server.ask("SCRIPT", "LOAD", VOTE_SCRIPT),
+        server.ask("SCRIPT", "LOAD", SCRIPTS["vote"]),
         int(DEFAULT_VOTE_TTL.total_seconds() * 1000),
     )
     return lambda key: ("EVALSHA", script, 2, key, OUTBOX, VOTE, 20, 0, keep, ANYONE)

@@ -97,9 +97,9 @@ def unpack_vote(packed: bytes) -> tuple[int, bytes]:
 
 
 def unpack_vote_result(reply: bytes) -> tuple[str, int, int, bytes, Message | None]:
-    """Return what `VOTE` said: status, revision, when it was cast, the voter, the message.
+    """Return what `vote.lua` said: status, revision, when it was cast, the voter, the message.
 
-    The time is 0 if there is none. Raises `ValueError` for what `VOTE` did not return.
+    The time is 0 if there is none. Raises `ValueError` for other bytes.
     """
     status, revision, cast_at, size, rest = reply.split(b" ", 4)
     voter, message = rest[: int(size)], rest[int(size) :]
@@ -115,7 +115,7 @@ def unpack_older(packed: bytes) -> tuple[Message | None, int, bytes]:
 def unpack_export(
     key: str, reply: tuple[int, int, int, Sequence[bytes]], now: float
 ) -> list[StoredMessage]:
-    """Return what `EXPORT` found: the message, then those that were replaced.
+    """Return what `export.lua` found: the message, then those that were replaced.
 
     `now` is in seconds since the epoch.
     """

@@ -54,19 +54,7 @@ from .layout import (
     unpack_vote,
     unpack_vote_result,
 )
-from .scripts import (
-    AMEND,
-    ANNOUNCE,
-    EXPORT,
-    FORGET,
-    HASHES,
-    PEEK,
-    READ,
-    STASH,
-    TAKE,
-    UNMARK,
-    VOTE,
-)
+from .scripts import HASHES, SCRIPTS
 from .urls import Client, client_from_url, location_of_client, location_of_url
 
 T = TypeVar("T")
@@ -142,13 +130,13 @@ class RedisStore:
         milliseconds = _milliseconds(ttl)
         if texts or may_replace:
             text = (b"c", *texts) if texts else (b"", b"")
-            if self._run(STASH, [key], milliseconds, head, rest, *text, *may_replace) == 1:
+            if self._run("stash", [key], milliseconds, head, rest, *text, *may_replace) == 1:
                 return True
         else:
             with translating_errors:
                 if self._client.execute_command("SET", key, head + rest, "PX", milliseconds, "NX"):
                     return True
-        return bool(self._run(PEEK, [key]) == head + rest)
+        return bool(self._run("peek", [key]) == head + rest)
 
     def remove(self, key: str) -> None:
         """Remove a message; its votes are in it."""
@@ -167,7 +155,7 @@ class RedisStore:
             pipeline: Any = self._client.pipeline(transaction=False)
             at = self._at(keys[0])
             for number, key in enumerate(keys):  # the first call tells the server the script
-                script = ("EVALSHA", HASHES[EXPORT]) if number else ("EVAL", EXPORT)
+                script = ("EVALSHA", HASHES["export"]) if number else ("EVAL", SCRIPTS["export"])
                 pipeline.execute_command(*script, 1, key, *raters, **at)
             replies.update(zip(keys, pipeline.execute(), strict=True))
 
@@ -194,8 +182,8 @@ class RedisStore:
         for key in keys:
             both = [key] if self._is_cluster else [key, *names]
             # If an answer to FORGET is lost, redis-py sends it again, and the second is empty.
-            before = _stored_messages(key, self._run(EXPORT, [key], *(raters or ())))
-            found = _stored_messages(key, self._run(FORGET, both, *(raters or ()))) or before
+            before = _stored_messages(key, self._run("export", [key], *(raters or ())))
+            found = _stored_messages(key, self._run("forget", both, *(raters or ()))) or before
             marks = [
                 Mark("", key, vote.voter, vote.cast_at)
                 for each in found
@@ -230,7 +218,7 @@ class RedisStore:
 
     def amend(self, key: str, message: Message) -> None:
         """Replace what is kept of a message, with or without votes."""
-        self._run(AMEND, [key], *parts_of(message))
+        self._run("amend", [key], *parts_of(message))
 
     def vote(self, key: str, raters: Sequence[bytes], vote_request: VoteRequest) -> VoteResult:
         """Cast a vote in one script, which also puts its mark into the outbox of a single server.
@@ -242,7 +230,7 @@ class RedisStore:
         is_cluster, ttl = self._is_cluster, _milliseconds(vote_request.ttl)
         limits = vote_request.max_revisions, "" if outbox is None else lease, ttl
         keys = [key] if outbox is None or is_cluster else [key, outbox]
-        reply = self._run(VOTE, keys, vote_request.vote, *limits, *raters)
+        reply = self._run("vote", keys, vote_request.vote, *limits, *raters)
         if reply is None:
             return VoteResult("unknown")
         if reply == NEWER:
@@ -282,7 +270,9 @@ class RedisStore:
                 renewed = [member_of(mark) for mark in renew if mark.outbox == name]
                 released = [member_of(mark) for mark in release if mark.outbox == name]
                 leases = int(lease * 1000), share, len(renewed), *renewed, *released
-                pipeline.execute_command("EVAL", TAKE, 1, name, *leases, **self._at(name))
+                pipeline.execute_command(
+                    "EVAL", SCRIPTS["take"], 1, name, *leases, **self._at(name)
+                )
             for name, members in zip(outboxes, pipeline.execute(), strict=True):
                 marks.extend(mark_of(name, member) for member in members)
 
@@ -291,7 +281,7 @@ class RedisStore:
         except StoreUnavailable:
             if not marks:  # we have the leases of the marks from other nodes, so we go on
                 raise
-        return self._votes_of(marks, int(lease * 1000)) if marks else []
+        return self._votes_of(marks, int(lease * 1000))
 
     def _outbox_keys(self, outbox: str) -> Sequence[str]:
         return outbox_keys(outbox) if self._is_cluster else [outbox]
@@ -351,8 +341,7 @@ class RedisStore:
                 stale.append(mark)
                 if self._is_cluster:
                     self._index_newer(mark, marked, is_replaced, lease)
-        if stale:
-            self.unmark(stale)
+        self.unmark(stale)
         if is_any_newer and not taken:  # else the caller has something to deliver first
             raise of_newer_version("Redis: a message")
         return taken
@@ -382,7 +371,7 @@ class RedisStore:
             some = marks[first : first + together]
             keys = [mark.key for mark in some]
             values = [value for mark in some for value in (mark.voter, pack_time(mark.cast_at))]
-            what = UNMARK, len(keys), *keys, *values
+            what = SCRIPTS["unmark"], len(keys), *keys, *values
             pipeline.execute_command("EVAL", *what, **self._at(keys[0]))
         for outbox in {mark.outbox for mark in marks}:
             members = [member_of(mark) for mark in marks if mark.outbox == outbox]
@@ -403,7 +392,7 @@ class RedisStore:
 
     def announce(self, key: str, value: bytes) -> list[bytes]:
         """Keep a value in a sorted set, by its time."""
-        return list(self._run(ANNOUNCE, [key], value))
+        return list(self._run("announce", [key], value))
 
     def read(
         self, keys: Sequence[str], raters: Sequence[bytes], ttl: timedelta = DEFAULT_VOTE_TTL
@@ -414,7 +403,7 @@ class RedisStore:
         def read_from(some: Sequence[str]) -> None:
             pipeline: Any = self._client.pipeline(transaction=False)
             for key in some:
-                what = READ, 1, key, _milliseconds(ttl), *raters
+                what = SCRIPTS["read"], 1, key, _milliseconds(ttl), *raters
                 pipeline.execute_command("EVAL", *what, **self._at(key))
             for key, reply in zip(some, pipeline.execute(), strict=True):
                 replies[key] = None if reply == NEWER else reply
@@ -424,7 +413,7 @@ class RedisStore:
 
     def show(self, key: str) -> StoredMessage | None:
         """Read all that is kept of one message."""
-        return next(iter(_stored_messages(key, self._run(EXPORT, [key]))), None)
+        return next(iter(_stored_messages(key, self._run("export", [key]))), None)
 
     def check(self, prefix: str = "", *, full: bool = False) -> list[Finding]:  # noqa: ARG002  # no question takes long
         """Look at each server that keeps messages."""
@@ -433,14 +422,14 @@ class RedisStore:
             nodes: list[Any] = client.get_primaries() if self._is_cluster else [None]
             return [each for node in nodes for each in check_server(client, prefix, node)]
 
-    def _run(self, script: str, keys: Sequence[str], *arguments: Any) -> Any:
+    def _run(self, name: str, keys: Sequence[str], *arguments: Any) -> Any:
         """Run a script by its hash, which Redis may have forgotten."""
         both = len(keys), *keys, *arguments
         with translating_errors:
             try:
-                return self._client.execute_command("EVALSHA", HASHES[script], *both)
+                return self._client.execute_command("EVALSHA", HASHES[name], *both)
             except NoScriptError:
-                return self._client.eval(script, *both)
+                return self._client.eval(SCRIPTS[name], *both)
 
 
 def _undelivered(

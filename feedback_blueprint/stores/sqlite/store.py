@@ -28,34 +28,10 @@ from ...model import (
     VoteRequest,
     VoteResult,
 )
+from . import layout
 from .client import MOVE, Client, Execute
 from .files import NETWORK, file_system
-from .layout import (
-    AMEND,
-    ANNOUNCE,
-    ANNOUNCED,
-    BACKLOG,
-    CHECKPOINT,
-    CLEAN_UP,
-    FIND,
-    FIND_KEYS,
-    FIND_MESSAGE,
-    FIND_MESSAGES,
-    FIND_THEIRS,
-    FIND_VOTES,
-    FORGET_ANNOUNCED,
-    FORGET_THEIRS,
-    MARKS_PER_STATEMENT,
-    REMOVE,
-    RENEW,
-    STASH,
-    TAKE,
-    TAKEN,
-    UNMARK,
-    VOTE,
-    message_of,
-    row_of,
-)
+from .layout import message_of, row_of
 
 MOVE_TO_DISK = (
     "Move the file to a disk of this host, or use Redis: votes would be lost, or the file broken."
@@ -93,20 +69,20 @@ class SQLiteStore:
         with self._connected() as execute:
             # It removes 100 at a time, so more go than come.
             if random.random() < 0.05:  # noqa: S311  # it keeps nothing secret
-                execute(CLEAN_UP, (now,))
-            statement, raters = _for_raters(STASH, may_replace)
+                execute(layout.CLEAN_UP, (now,))
+            statement, raters = _for_raters(layout.STASH, may_replace)
             if execute(statement, row | raters).rowcount == 1:
                 return True
-            found = execute(FIND_MESSAGE, (key, now)).fetchone()
-            if found is None:
-                return False
-            stored = message_of(*found)
-            return stored == message or bool(stored.nonce and stored.nonce == message.nonce)
+            found = execute(layout.FIND_MESSAGE, (key, now)).fetchone()
+            stored = found and message_of(*found)
+            return stored == message or bool(
+                stored and stored.nonce and stored.nonce == message.nonce
+            )
 
     def remove(self, key: str) -> None:
         """Remove a message; SQLite removes its votes with it."""
         with self._connected() as execute:
-            execute(REMOVE, (key,))
+            execute(layout.REMOVE, (key,))
 
     def export(
         self, prefix: str, is_ours: Callable[[str], bool], raters: Sequence[bytes]
@@ -115,11 +91,11 @@ class SQLiteStore:
         last = prefix
         while True:
             with self._connected() as execute:
-                keys = [key for (key,) in execute(FIND_KEYS, (last,))]
+                keys = [key for (key,) in execute(layout.FIND_KEYS, (last,))]
                 ours = [key for key in keys if key.startswith(prefix) and is_ours(key)]
                 if not keys:
                     return
-                statement, named = _for_raters(FIND_THEIRS, raters)
+                statement, named = _for_raters(layout.FIND_THEIRS, raters)
                 theirs = execute(statement, {"first": keys[0], "last": keys[-1]} | named).fetchall()
                 found = [
                     each
@@ -147,9 +123,9 @@ class SQLiteStore:
                 execute("BEGIN IMMEDIATE")
                 found = _stored_messages(execute, key, raters)
                 if raters is None:
-                    execute(REMOVE, (key,))
+                    execute(layout.REMOVE, (key,))
                 elif found:
-                    for statement in FORGET_THEIRS:
+                    for statement in layout.FORGET_THEIRS:
                         theirs, named = _for_raters(statement, raters)
                         execute(theirs, {"key": key} | named)
                 execute("COMMIT")
@@ -160,7 +136,7 @@ class SQLiteStore:
         deadline = time.monotonic() + CHECKPOINT_SECONDS
         while True:
             with self._connected() as execute:
-                is_read, *_ = execute(CHECKPOINT).fetchone()
+                is_read, *_ = execute(layout.CHECKPOINT).fetchone()
             if not is_read:
                 return
             if time.monotonic() > deadline:
@@ -175,12 +151,12 @@ class SQLiteStore:
         if not self._path.exists():
             return
         with self._connected() as execute:
-            execute(CLEAN_UP, (time.time(),))
+            execute(layout.CLEAN_UP, (time.time(),))
 
     def amend(self, key: str, message: Message) -> None:
         """Replace what is kept of a message."""
         with self._connected() as execute:
-            execute(AMEND, {"key": key, **row_of(message)})
+            execute(layout.AMEND, {"key": key, **row_of(message)})
 
     def vote(self, key: str, raters: Sequence[bytes], vote_request: VoteRequest) -> VoteResult:
         """Read, decide, and write; if somebody else wrote in between, begin again."""
@@ -206,7 +182,7 @@ class SQLiteStore:
                     "trace_id": message.trace_id,
                     "nonce": message.nonce,
                 }
-                if execute(VOTE, row).rowcount == 1:
+                if execute(layout.VOTE, row).rowcount == 1:
                     mark = (
                         Mark(vote_request.outbox, key, voter, cast_at)
                         if vote_request.outbox
@@ -229,12 +205,12 @@ class SQLiteStore:
         until = now + lease
         taken_until = until + random.random() / 1000  # noqa: S311  # two that take differ in this
         with self._connected() as execute:
-            _for_marks(execute, RENEW, renew, until)
-            _for_marks(execute, RENEW, release, now)
+            _for_marks(execute, layout.RENEW, renew, until)
+            _for_marks(execute, layout.RENEW, release, now)
             row = {"outbox": outbox, "now": now, "until": taken_until, "limit": limit}
-            if limit < 1 or not execute(TAKE, row).rowcount:
+            if limit < 1 or not execute(layout.TAKE, row).rowcount:
                 return []
-            found = execute(TAKEN, (outbox, taken_until)).fetchall()
+            found = execute(layout.TAKEN, (outbox, taken_until)).fetchall()
         taken = []
         for key, voter, cast_at, revision, vote, *message, expires in found:
             mark = Mark(outbox, key, voter, cast_at)
@@ -245,20 +221,20 @@ class SQLiteStore:
     def unmark(self, marks: Sequence[Mark]) -> None:
         """Take marks off votes that still bear them."""
         with self._connected() as execute:
-            _for_marks(execute, UNMARK, marks)
+            _for_marks(execute, layout.UNMARK, marks)
 
     def backlog(self, outbox: str) -> Backlog:
         """Count the marks."""
         with self._connected() as execute:
-            return Backlog(*execute(BACKLOG, (outbox,)).fetchone())
+            return Backlog(*execute(layout.BACKLOG, (outbox,)).fetchone())
 
     def announce(self, key: str, value: bytes) -> list[bytes]:
         """Keep a value in a table of its own."""
         now = time.time()
         with self._connected() as execute:
-            execute(ANNOUNCE, (key, value, now))
-            execute(FORGET_ANNOUNCED, (now - 3600,))
-            return [found for (found,) in execute(ANNOUNCED, (key,))]
+            execute(layout.ANNOUNCE, (key, value, now))
+            execute(layout.FORGET_ANNOUNCED, (now - 3600,))
+            return [found for (found,) in execute(layout.ANNOUNCED, (key,))]
 
     def read(
         self, keys: Sequence[str], raters: Sequence[bytes], ttl: timedelta = DEFAULT_VOTE_TTL
@@ -299,7 +275,7 @@ def _find(
     The voter is the one of the rater's hashes that the vote is kept under, or would be. The time is
     that of the last vote on a replaced message, if that is later.
     """
-    statement, named = _for_raters(FIND, raters)
+    statement, named = _for_raters(layout.FIND, raters)
     row = {"key": key, "now": time.time(), "since": _since(ttl), "all": b"".join(raters)}
     found = execute(statement, row | named).fetchone()
     if found is None:
@@ -320,12 +296,12 @@ def _stored_messages(
 ) -> list[StoredMessage]:
     """Return what is kept of a rater under a key, or of everybody; replaced messages come last."""
     votes: dict[int, list[CastVote]] = {}
-    for older, voter, revision, vote, cast_at, is_undelivered in execute(FIND_VOTES, (key,)):
+    for older, voter, revision, vote, cast_at, is_undelivered in execute(layout.FIND_VOTES, (key,)):
         if raters is None or voter in raters:
             cast = CastVote(voter, revision, vote, cast_at, bool(is_undelivered))
             votes.setdefault(older, []).append(cast)
     found = []
-    for older, expires, rateable, *row in execute(FIND_MESSAGES, (key,)):
+    for older, expires, rateable, *row in execute(layout.FIND_MESSAGES, (key,)):
         message = message_of(*row)
         if raters is not None and message.owner not in raters:
             if older not in votes:
@@ -348,7 +324,7 @@ def _since(ttl: timedelta) -> int:
 
 def _for_marks(execute: Execute, statement: str, marks: Sequence[Mark], *after: Any) -> None:
     """Execute a statement for the votes that bear these marks; `after` is its last parameters."""
-    for first in range(0, len(marks), MARKS_PER_STATEMENT):
-        some = marks[first : first + MARKS_PER_STATEMENT]
+    for first in range(0, len(marks), layout.MARKS_PER_STATEMENT):
+        some = marks[first : first + layout.MARKS_PER_STATEMENT]
         values = [value for _, key, voter, cast_at in some for value in (key, voter, cast_at)]
         execute(statement.format(marks=", ".join(["(?, ?, ?)"] * len(some))), (*values, *after))

@@ -1,4 +1,4 @@
-"""The guard: who finds out that a store is out, and that it is back."""
+"""The circuit breaker: who finds out that a store is down, and that it is back."""
 
 from __future__ import annotations
 
@@ -50,18 +50,18 @@ TIMEOUT = 0.25
 
 @pytest.fixture
 def took():
-    """The seconds of each call, as the guard measured them."""
+    """The seconds of each call, as the circuit breaker measured them."""
     return []
 
 
 @pytest.fixture
 def clock():
-    """The seconds that the guard and its log go by; they pass if a test says so."""
+    """The seconds that the circuit breaker and its log go by; they pass if a test says so."""
     return [1000.0]
 
 
 @pytest.fixture
-def guard(store, took, clock):
+def breaker(store, took, clock):
     def now():
         return clock[0]
 
@@ -69,10 +69,10 @@ def guard(store, took, clock):
 
 
 @pytest.fixture
-def stash(guard):
+def stash(breaker):
     def stash(key):
         try:
-            return guard.stash(key, Message("a"), timedelta(1))
+            return breaker.stash(key, Message("a"), timedelta(1))
         except StoreUnavailable:
             return False
 
@@ -135,29 +135,29 @@ def test_the_parts_of_a_store_that_is_out_are_tried_in_turn(store, stash, clock)
 
 
 CALLS = {
-    "stash": lambda guard: guard.stash("a", Message("a"), timedelta(1)),
-    "amend": lambda guard: guard.amend("a", Message("a")),
-    "vote": lambda guard: guard.vote("a", [b""], VoteRequest(b"[1]", b"attempt.", 20)),
-    "read": lambda guard: guard.read(["a"], [b""]),
+    "stash": lambda breaker: breaker.stash("a", Message("a"), timedelta(1)),
+    "amend": lambda breaker: breaker.amend("a", Message("a")),
+    "vote": lambda breaker: breaker.vote("a", [b""], VoteRequest(b"[1]", b"attempt.", 20)),
+    "read": lambda breaker: breaker.read(["a"], [b""]),
 }
 
 
 @pytest.mark.parametrize(("call", "asked"), [("stash", 1), ("amend", 1), ("vote", 2), ("read", 2)])
-def test_who_votes_or_reads_tries_a_store_that_is_down_at_once(store, guard, call, asked):
+def test_who_votes_or_reads_tries_a_store_that_is_down_at_once(store, breaker, call, asked):
     store.error = StoreUnavailable("Gone.", unreachable="store")
     for each in (call, call):
         with pytest.raises(StoreUnavailable):
-            CALLS[each](guard)
+            CALLS[each](breaker)
     assert store.asked == asked
 
 
 @pytest.mark.parametrize("call", ["vote", "read"])
-def test_of_those_who_try_at_once_only_the_first_asks(store, guard, call):
+def test_of_those_who_try_at_once_only_the_first_asks(store, breaker, call):
     store.error = StoreUnavailable("Gone.", unreachable="store")
 
     def ask():
         with pytest.raises(StoreUnavailable):
-            CALLS[call](guard)
+            CALLS[call](breaker)
 
     ask()
     store.meanwhile.append(ask)
@@ -165,30 +165,30 @@ def test_of_those_who_try_at_once_only_the_first_asks(store, guard, call):
     assert store.asked == 2
 
 
-def test_who_waited_in_vain_for_a_turn_leaves_it_to_the_next(store, guard):
+def test_who_waited_in_vain_for_a_turn_leaves_it_to_the_next(store, breaker):
     for unreachable in ("store", "turn", "turn"):
         store.error = StoreUnavailable("Gone.", unreachable=unreachable)
         with pytest.raises(StoreUnavailable):
-            CALLS["vote"](guard)
+            CALLS["vote"](breaker)
     assert store.asked == 3
 
 
-def test_who_was_stopped_while_asking_leaves_the_turn_to_the_next(store, guard):
+def test_who_was_stopped_while_asking_leaves_the_turn_to_the_next(store, breaker):
 
     def stop():
         raise KeyboardInterrupt
 
     store.error = StoreUnavailable("Gone.", unreachable="store")
     with pytest.raises(StoreUnavailable):
-        CALLS["vote"](guard)
+        CALLS["vote"](breaker)
     store.meanwhile.append(stop)
     with pytest.raises(KeyboardInterrupt):
-        CALLS["vote"](guard)
+        CALLS["vote"](breaker)
     store.error = None
-    assert CALLS["vote"](guard)
+    assert CALLS["vote"](breaker)
 
 
-def test_an_outage_keeps_nothing_of_the_request_that_found_it(store, guard, caplog):
+def test_an_outage_keeps_nothing_of_the_request_that_found_it(store, breaker, caplog):
     caplog.set_level(logging.ERROR, "feedback_blueprint")  # a record would keep it, too
 
     class Result:
@@ -198,7 +198,7 @@ def test_an_outage_keeps_nothing_of_the_request_that_found_it(store, guard, capl
         result = Result()
         found.append(weakref.ref(result))
         with contextlib.suppress(StoreUnavailable):
-            CALLS["stash"](guard)
+            CALLS["stash"](breaker)
 
     found = []
     store.error = StoreUnavailable("Gone.", unreachable="store")
@@ -214,7 +214,7 @@ def test_a_store_that_has_no_parts_is_down_as_a_whole(store, stash):
     assert store.asked == 1
 
 
-def test_each_call_that_asks_the_store_is_measured(store, guard, stash, took, clock):
+def test_each_call_that_asks_the_store_is_measured(store, breaker, stash, took, clock):
     def take():
         clock[0] += 0.1
 
@@ -229,14 +229,14 @@ def test_each_call_that_asks_the_store_is_measured(store, guard, stash, took, cl
 
 @pytest.mark.parametrize("call", CALLS)
 def test_a_call_that_takes_over_half_its_timeout_is_logged_with_what_to_do(
-    store, guard, clock, caplog, call
+    store, breaker, clock, caplog, call
 ):
     def take(seconds):
         def wait():
             clock[0] += seconds
 
         store.meanwhile.append(wait)
-        CALLS[call](guard)
+        CALLS[call](breaker)
 
     take(TIMEOUT * 0.49)
     assert caplog.messages == []
@@ -249,11 +249,11 @@ def test_a_call_that_takes_over_half_its_timeout_is_logged_with_what_to_do(
     assert is_quoted(line)
 
 
-def test_a_store_that_is_back_is_logged_with_what_was_missed(store, guard, clock, caplog):
+def test_a_store_that_is_back_is_logged_with_what_was_missed(store, breaker, clock, caplog):
     def fail(call, times):
         for _ in range(times):
             with pytest.raises(StoreUnavailable):
-                CALLS[call](guard)
+                CALLS[call](breaker)
 
     store.error = StoreUnavailable("Gone.", unreachable="store")
     fail("stash", 3)  # the first asks, the others do not
@@ -262,12 +262,12 @@ def test_a_store_that_is_back_is_logged_with_what_was_missed(store, guard, clock
         fail(call, 1)
     clock[0] += 30
     store.error = None
-    CALLS["read"](guard)
+    CALLS["read"](breaker)
     assert caplog.messages == ["Feedback cannot be kept. Gone. See its log."], (
         "nothing was kept yet"
     )
-    CALLS["vote"](guard)
-    CALLS["stash"](guard)
+    CALLS["vote"](breaker)
+    CALLS["stash"](breaker)
     assert caplog.messages[1:] == [
         "The store is back. In 30 s, 3 messages were not kept, and 2 votes refused."
     ]
@@ -275,7 +275,7 @@ def test_a_store_that_is_back_is_logged_with_what_was_missed(store, guard, clock
 
 
 def test_of_a_store_that_comes_and_goes_the_log_says_so_once_a_minute(
-    store, guard, stash, clock, caplog
+    store, breaker, stash, clock, caplog
 ):
     for _ in range(3):
         store.error = StoreUnavailable("Full.")
@@ -291,7 +291,7 @@ def test_of_a_store_that_comes_and_goes_the_log_says_so_once_a_minute(
     ]
 
 
-def test_a_part_of_the_store_is_back_when_it_keeps_something(store, guard, stash, clock, caplog):
+def test_a_part_of_the_store_is_back_when_it_keeps_something(store, breaker, stash, clock, caplog):
     store.error = StoreUnavailable("Gone.", unreachable="node")
     stash("a")
     store.error = None
@@ -303,11 +303,11 @@ def test_a_part_of_the_store_is_back_when_it_keeps_something(store, guard, stash
     assert is_quoted(caplog.messages[-1])
 
 
-def test_another_cause_of_the_same_remedy_is_logged_too(store, guard, caplog):
+def test_another_cause_of_the_same_remedy_is_logged_too(store, breaker, caplog):
     for why in ("Error 111 at 1", "Error 111 at 2", "No such host"):
         store.error = StoreUnavailable(why, "Check that it runs.")
         with pytest.raises(StoreUnavailable):
-            CALLS["vote"](guard)
+            CALLS["vote"](breaker)
     assert caplog.messages == [
         "Feedback cannot be kept. Error 111 at 1. Check that it runs.",
         "Feedback cannot be kept. No such host. Check that it runs.",
