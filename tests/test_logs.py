@@ -87,7 +87,7 @@ def test_what_tells_the_process_to_end_is_obeyed_while_a_line_is_logged(monkeypa
 
     with pytest.raises(KeyboardInterrupt):
         ThrottledLog().warn("ID", "%r", Impatient())
-    monkeypatch.setattr(logs.log, "warning", raising(SystemExit))
+    monkeypatch.setattr(logs.logger, "warning", raising(SystemExit))
     with pytest.raises(SystemExit):
         ThrottledLog().warn("ID", "%r", 1)
 

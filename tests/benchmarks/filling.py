@@ -11,12 +11,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from feedback_blueprint.stores.redis.store.scripts import VOTE as VOTE_SCRIPT
 from redis_server import RedisServer
 
 from feedback_blueprint.model import ANYONE, Mark, Message, VoteRequest
 from feedback_blueprint.stores import RedisStore, SQLiteStore, Store
 from feedback_blueprint.stores.redis.layout import encode
+from feedback_blueprint.stores.redis.scripts import VOTE as VOTE_SCRIPT
 from feedback_blueprint.stores.sqlite.layout import STASH, row_of
 
 WEEK, DEFAULT_VOTE_TTL = timedelta(days=7), timedelta(days=30)

@@ -21,8 +21,8 @@ from redis_sentinel import RedisSentinel
 from feedback_blueprint.errors import StoreUnavailable
 from feedback_blueprint.model import ANYONE, Message, VoteRequest
 from feedback_blueprint.stores import RedisStore
+from feedback_blueprint.stores.redis import client as redis_client
 from feedback_blueprint.stores.redis.errors import ONE_NODE
-from feedback_blueprint.stores.redis.store import client as redis_client
 from feedback_blueprint.testing import capture_feedback
 
 

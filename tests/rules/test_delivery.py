@@ -727,7 +727,7 @@ def deliver(monkeypatch):
 
         clock = SimpleNamespace(sleep=sleep, monotonic=lambda: now[0], time=time.time)
         monkeypatch.setattr(cli, "time", clock)
-        monkeypatch.setattr(cli, "PATIENCE", 3)
+        monkeypatch.setattr(cli, "NO_PROGRESS", 3)
         done = process.app.test_cli_runner().invoke(args=["feedback", "deliver"])
         return done.exit_code, done.output
 

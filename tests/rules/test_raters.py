@@ -97,9 +97,9 @@ def test_the_store_does_the_same_work_for_another_raters_message(app, visitor, m
     """One call, with the same arguments but the key: what takes time is the same."""
     [votes] = app.extensions["feedback_blueprint"].values()
     calls = []
-    vote = votes._guard.vote
+    vote = votes._breaker.vote
     monkeypatch.setattr(
-        votes._guard, "vote", lambda *args, **kwargs: calls.append(args) or vote(*args, **kwargs)
+        votes._breaker, "vote", lambda *args, **kwargs: calls.append(args) or vote(*args, **kwargs)
     )
     message_id = visitor("ann").get("/chat").text
     for asked in message_id, "x" * 22:

@@ -15,7 +15,7 @@ import pytest
 from feedback_blueprint.errors import StoreUnavailable
 from feedback_blueprint.model import Message
 from feedback_blueprint.stores import SQLiteStore
-from feedback_blueprint.stores.sqlite.store import client as sqlite_client
+from feedback_blueprint.stores.sqlite import client as sqlite_client
 
 MESSAGE = Message("a" * 32, content="what nobody else may read")
 

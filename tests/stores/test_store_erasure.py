@@ -26,11 +26,11 @@ from feedback_blueprint.model import (
 from feedback_blueprint.stores import (
     RedisStore,
     SQLiteStore,
-    redis,
-    sqlite,
-    sqlite_client,
     store_from_url,
 )
+from feedback_blueprint.stores.redis import store as redis
+from feedback_blueprint.stores.sqlite import client as sqlite_client
+from feedback_blueprint.stores.sqlite import store as sqlite
 
 EVE = b"e" * 16
 OURS = Message(TRACE_ID, ANN, {"model": "m"}, "text")
@@ -323,7 +323,7 @@ def test_forgetting_waits_for_who_reads_and_says_if_it_takes_too_long(tmp_path, 
     reader = sqlite3.connect(tmp_path / "f.db", isolation_level=None)
     reader.execute("BEGIN")
     reader.execute("SELECT count(*) FROM messages").fetchall()
-    monkeypatch.setattr(sqlite, "PATIENCE", 0.1)
+    monkeypatch.setattr(sqlite, "MAX_CHECKPOINT", 0.1)
     with pytest.raises(StoreUnavailable, match="can still be read in its WAL"):
         forget(store, *(f"m{n}" for n in range(300)))
     assert SECRET in files_of(tmp_path / "f.db")

@@ -19,9 +19,10 @@ from redis_cluster import RedisCluster
 
 from feedback_blueprint.errors import StoreUnavailable
 from feedback_blueprint.model import ANYONE, RETRACTED, Backlog, Message, VoteRequest
-from feedback_blueprint.stores import RedisStore, sqlite, store_from_url
+from feedback_blueprint.stores import RedisStore, store_from_url
 from feedback_blueprint.stores.redis.layout import pack_time
 from feedback_blueprint.stores.redis.outboxes import near, node_of, shares
+from feedback_blueprint.stores.sqlite import store as sqlite
 from feedback_blueprint.stores.sqlite.layout import MARGIN, RENEW, SCHEMA, TAKE, TAKEN, UNMARK
 
 SHORT = timedelta(milliseconds=200)
@@ -66,7 +67,7 @@ def test_a_lease_that_is_renewed_does_not_end(store, message):
 
 
 def test_many_leases_and_marks_are_renewed_ended_and_taken_off_at_once(store, monkeypatch):
-    for size in "sqlite.MARKS", "redis.MAX_KEYS":
+    for size in "sqlite.store.MARKS", "redis.store.MAX_KEYS":
         monkeypatch.setattr(f"feedback_blueprint.stores.{size}", 2)
     marks = []
     for number in range(5):

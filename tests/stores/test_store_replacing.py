@@ -14,8 +14,9 @@ from contract import ANN, BOB, OUTBOX, TRACE_ID, WEEK, cast
 from processes import wait_until
 
 from feedback_blueprint.model import ANYONE, RETRACTED, Backlog, Message, StoredVote, VoteRequest
-from feedback_blueprint.stores import RedisStore, SQLiteStore, sqlite, store_from_url
+from feedback_blueprint.stores import RedisStore, SQLiteStore, store_from_url
 from feedback_blueprint.stores.redis.layout import pack_time
+from feedback_blueprint.stores.sqlite import store as sqlite
 
 OLD = Message(TRACE_ID, ANN, {"model": "m"})
 
