@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar, overload
 
-from flask import Blueprint, Response, has_request_context, request
+from flask import Blueprint, Response, current_app, has_request_context, request
 from flask.sansio.app import App
 
 from .cli import add_commands
@@ -18,11 +18,10 @@ from .messages.header import announce
 from .messages.wrapping import trace
 from .model import Receipt
 from .raters import Raters, tag
-from .registered import EXTENSION, name_of, votes_of
 from .stores import Store, check_store, store_from_url
-from .votes import Votes
+from .votes import EXTENSION, Votes, votes_of
 from .web.assets import add_assets
-from .web.routes import refuse_taken
+from .web.routes import names_of, refuse_taken
 from .web.views import add_route, problem
 
 P = ParamSpec("P")
@@ -194,7 +193,7 @@ class FeedbackBlueprint(Blueprint):
         Raises `RuntimeError` where no app is known, or one without this blueprint.
         """
         captured = self._capture()
-        captured.prepare_to_leave(name_of(self))
+        captured.prepare_to_leave(names_of(current_app, self)[0])
         return captured
 
     def _capture(self) -> Capture:

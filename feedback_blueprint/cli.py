@@ -15,12 +15,14 @@ import click
 from flask import Blueprint, current_app
 from flask.cli import with_appcontext
 
+from . import personal_data
 from .attributes import message_id_text
-from .checks import Finding, Severity
+from .checks import check as find_all
 from .errors import StoreUnavailable
-from .model import Shown, Vote
+from .findings import Finding, Severity
+from .model import Backlog, Shown, Vote
 from .votes import Votes
-from .web.routes import inspect, names_of
+from .web.routes import check_routes, names_of
 
 NO_PROGRESS = 180.0
 """Seconds without progress after which `deliver` gives up: two leases of the longest kind."""
@@ -61,8 +63,8 @@ def _add_looks(blueprint: Blueprint, votes: Callable[[], Votes]) -> None:
         Marks what is well, what is worth changing (!), and what is wrong: that loses or refuses
         votes, or will.
         """
-        findings = votes().inspect(full=full)
-        findings += inspect(current_app, names_of(current_app, blueprint))
+        findings = find_all(votes(), full=full)
+        findings += check_routes(current_app, names_of(current_app, blueprint))
         if as_json:
             shown = [
                 {
@@ -86,7 +88,7 @@ def _add_looks(blueprint: Blueprint, votes: Callable[[], Votes]) -> None:
     def show(message_id: str) -> None:
         """Show all that is kept of a message: its trace ID, context, text and votes."""
         try:
-            shown = votes().show(message_id_text(message_id))
+            shown = votes().store.show(votes().keys.of(message_id_text(message_id)))
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint="MESSAGE_ID") from error
         except StoreUnavailable as error:
@@ -111,7 +113,7 @@ def _add_deliver(group: click.Group, votes: Callable[[], Votes]) -> None:
         left, oldest, since, begun = math.inf, 0, time.monotonic(), time.time() * 1000
         while time.monotonic() < since + NO_PROGRESS:
             try:
-                backlog = votes().backlog()
+                backlog = _backlog(votes())
             except StoreUnavailable as error:
                 raise click.ClickException(str(error)) from error
             if backlog is None:
@@ -125,6 +127,12 @@ def _add_deliver(group: click.Group, votes: Callable[[], Votes]) -> None:
                 oldest, since = backlog.oldest, time.monotonic()
             time.sleep(POLL)  # the agent's harvests do the work, and tell nobody else
         raise click.ClickException(f"{left} votes do not arrive: see the agent's log.")
+
+
+def _backlog(votes: Votes) -> Backlog | None:
+    """Return what is undelivered of this process's New Relic application, if it has one."""
+    application = votes.agent.application()
+    return None if application is None else votes.delivery.backlog(application)
 
 
 def _add_answers(group: click.Group, votes: Callable[[], Votes]) -> None:
@@ -152,7 +160,7 @@ def _add_answers(group: click.Group, votes: Callable[[], Votes]) -> None:
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint="--message") from error
         progress = Progress()
-        answer(votes().forget(rater, message_id, progress), progress, "removed")
+        answer(personal_data.forget(votes(), rater, message_id, progress), progress, "removed")
 
     @group.command()
     @click.option(
@@ -167,7 +175,7 @@ def _add_answers(group: click.Group, votes: Callable[[], Votes]) -> None:
         """
         refuse_without_rater(votes())
         progress = Progress()
-        answer(votes().kept(rater, progress), progress, "found")
+        answer(personal_data.export(votes(), rater, progress), progress, "found")
 
 
 def refuse_without_rater(votes: Votes) -> None:

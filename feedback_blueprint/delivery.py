@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 from .agent.agent import Agent, Ended, Limits
-from .agent.harvests import Harvest, tells_what_arrived
+from .agent.harvests import Harvest, Listener, tells_what_arrived
 from .errors import AgentNotRecording, StoreUnavailable
 from .logs import ThrottledLog
 from .model import Backlog, Mark, Message, Undelivered
@@ -98,7 +98,7 @@ class Outbox:
         return [each for each in found if each is not None]
 
 
-class Delivery:
+class Delivery(Listener):
     """Sees the accepted votes of one blueprint in one app through.
 
     `event_of` makes the event of a vote on a message, given the most bytes of one value.
@@ -118,7 +118,6 @@ class Delivery:
         self._prefix = prefix
         self._event_of = event_of
         self._outboxes: dict[str, Outbox] = {}
-        agent.listen(self)
 
     def outbox(self, application: str) -> Outbox:
         """Return the outbox of a New Relic application: each delivers its own votes only."""

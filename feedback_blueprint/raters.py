@@ -11,8 +11,8 @@ from typing import Any
 from flask import has_request_context
 from itsdangerous import Signer
 
-from .checks import Finding
 from .errors import ConfigurationError
+from .findings import Finding
 from .model import ANYONE
 
 ONE_KEY = (
@@ -83,7 +83,7 @@ class Raters:
         """What tells a key from others, the current one's first; none if there is no rater."""
         return [hmac.digest(key, b"fingerprint", "sha256")[:8] for key in self._keys]
 
-    def inspect(self, announced: Sequence[bytes]) -> list[Finding]:
+    def check(self, announced: Sequence[bytes]) -> list[Finding]:
         """Tell an operator of the keys, given the fingerprints that processes announced."""
         if not self._keys:
             return []

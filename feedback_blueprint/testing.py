@@ -11,8 +11,8 @@ from flask import Flask
 
 from .agent.agent import Ended, Headers, Limits
 from .agent.harvests import Listener
-from .checks import Finding
-from .registered import EXTENSION
+from .findings import Finding
+from .votes import EXTENSION
 
 
 @contextlib.contextmanager
@@ -78,7 +78,7 @@ class _Collector:
     def name(self) -> None:
         return None
 
-    def inspect(self) -> list[Finding]:
+    def check(self) -> list[Finding]:
         return []
 
     def record(self, event: Mapping[str, Any]) -> Ended:

@@ -12,8 +12,8 @@ import newrelic.agent
 from newrelic.api.transaction import current_transaction  # the agent.py one counts its calls
 
 from ..attributes import MAX_TEXT, text_problem
-from ..checks import Finding
 from ..errors import AgentNotRecording
+from ..findings import Finding
 from .harvests import HARVEST, Listener, listen, missing, what_it_means, why_none_comes
 from .metrics import METRICS
 
@@ -116,7 +116,7 @@ class Agent(Protocol):
         """Return the name of the app's application at New Relic, whether that answers or not."""
         ...
 
-    def inspect(self) -> list[Finding]:
+    def check(self) -> list[Finding]:
         """Look at how the agent is set up, for an operator."""
         ...
 
@@ -242,7 +242,7 @@ class NewRelic:
         application = newrelic.agent.application(activate=False)
         return None if application is None else str(application.name)
 
-    def inspect(self) -> list[Finding]:
+    def check(self) -> list[Finding]:
         """Register this process as the app's would, and look at what New Relic answers."""
         local = newrelic.agent.global_settings()
         present = Finding(

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 from weakref import WeakSet
 
 import newrelic.agent
@@ -44,16 +44,14 @@ class Harvest:
     is_last: bool = False
 
 
-class Listener(Protocol):
+class Listener:
     """What is told of harvests, in the agent's own thread; it must not take long."""
 
     def arrived(self, application: str, feedback: Sequence[Mapping[str, Any]], /) -> None:
         """Learn which feedback New Relic accepted, by the attributes of its events."""
-        ...
 
     def harvested(self, harvest: Harvest, /) -> None:
         """Learn that a harvest is over, whatever became of it."""
-        ...
 
 
 _listeners: WeakSet[Listener] = WeakSet()

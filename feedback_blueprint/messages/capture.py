@@ -14,8 +14,7 @@ from ..attributes import message_id_text, new_message_id, valid_and_problems
 from ..errors import AgentNotRecording, StoreUnavailable
 from ..logs import Brief
 from ..model import Message
-from ..registered import votes_of
-from ..votes import Votes
+from ..votes import Votes, votes_of
 
 MessageID = str | int | UUID
 Context = Mapping[str, Any]
@@ -168,7 +167,8 @@ class Capture:
         kept = self._content_to_keep(content)
         message = Message(self._trace_id, raters[0], context, kept, nonce)
         try:
-            if not votes.stash(key, message, raters if replace else ()):
+            owners, ttl = raters if replace else (), votes.settings.ttl
+            if not votes.breaker.stash(votes.keys.of(key), message, ttl, may_replace=owners):
                 text = REPLACED if replace else TAKEN
                 votes.log.warn(text, text, key)
                 return None
@@ -181,9 +181,9 @@ class Capture:
 
     def amend(self, key: str, message: Message) -> None:
         """Keep more of a message that was kept before."""
-        content = self._content_to_keep(message.content)
+        votes, content = self.votes, self._content_to_keep(message.content)
         with suppress(StoreUnavailable):  # the store's guard has said so
-            self.votes.amend(key, message._replace(content=content))
+            votes.breaker.amend(votes.keys.of(key), message._replace(content=content))
 
     def valid(self, context: Context) -> Context:
         """Return the entries that an event can carry, and say in the log what is left out."""

@@ -11,8 +11,8 @@ from flask.sansio.app import App
 from flask.sansio.blueprints import BlueprintSetupState
 from werkzeug.routing import Map, Rule
 
-from ..checks import Finding
 from ..errors import ConfigurationError
+from ..findings import Finding
 
 FEEDBACK = "/feedback"
 
@@ -43,7 +43,7 @@ def refuse_taken(state: BlueprintSetupState) -> None:
             raise ConfigurationError(f"The app already answers {_told(theirs)}. {REMEDY}.")
 
 
-def inspect(app: App, names: Iterable[str]) -> list[Finding]:
+def check_routes(app: App, names: Iterable[str]) -> list[Finding]:
     """Tell of each route, given to the app later, that gets no requests or takes our votes."""
     endpoints = [f"{name}.{endpoint}" for name in names for endpoint in ("feedback", "static")]
     ours = _apart(app.url_map, *(r for each in endpoints for r in app.url_map.iter_rules(each)))

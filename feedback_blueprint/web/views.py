@@ -27,7 +27,7 @@ from ..errors import (
 from ..logs import logger
 from ..raters import Raters, tag
 from ..votes import Votes
-from .routes import FEEDBACK, inspect
+from .routes import FEEDBACK, check_routes
 
 MAX_BODY = 64 * 1024
 """Bytes of a request body."""
@@ -123,7 +123,7 @@ def before_request(name: str, votes: Callable[[], Votes], first: Iterator[None])
     """
     for _ in first:
         with votes().log.quietly("The app's routes cannot be looked through."):
-            for finding in inspect(current_app, [name]):
+            for finding in check_routes(current_app, [name]):
                 logger.error("Blueprint %r: %s. %s", name, finding.seen, finding.remedy)
     error = request.routing_exception
     if not isinstance(error, exceptions.MethodNotAllowed) or not _asks_for(f"{name}.feedback"):
