@@ -29,10 +29,10 @@ from feedback_blueprint.model import ANYONE, Message, VoteRequest
 from feedback_blueprint.stores import (
     RedisStore,
     SQLiteStore,
-    mounts,
-    redis_findings,
     store_from_url,
 )
+from feedback_blueprint.stores.redis import findings as redis_findings
+from feedback_blueprint.stores.sqlite import mounts
 from feedback_blueprint.testing import capture_feedback
 
 

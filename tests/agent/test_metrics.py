@@ -12,8 +12,8 @@ from gunicorn_server import StartServer
 from newrelic.core.stats_engine import CustomMetrics
 from processes import wait_until
 
-from feedback_blueprint import metrics as module
 from feedback_blueprint.agent import agent as telemetry
+from feedback_blueprint.agent import metrics as module
 from feedback_blueprint.agent.agent import NewRelic
 from feedback_blueprint.agent.harvests import HARVEST
 from feedback_blueprint.agent.metrics import Metrics
