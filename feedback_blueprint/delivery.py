@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from .agent.agent import Agent, Ended, Limits
+from .agent.base import Agent, Ended, Limits
 from .agent.harvests import Harvest, Listener, tells_what_arrived
 from .errors import AgentNotRecording, StoreUnavailable
 from .logs import ThrottledLog

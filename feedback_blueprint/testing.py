@@ -9,7 +9,7 @@ from typing import Any
 
 from flask import Flask
 
-from .agent.agent import Ended, Headers, Limits
+from .agent.base import Ended, Headers, Limits
 from .agent.harvests import Listener
 from .findings import Finding
 from .votes import EXTENSION

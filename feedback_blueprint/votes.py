@@ -8,7 +8,8 @@ from typing import Any
 from flask import Blueprint, current_app
 from marshmallow import ValidationError
 
-from .agent.agent import Agent, Limits, NewRelic
+from .agent.base import Agent, Limits
+from .agent.new_relic import NewRelic
 from .attributes import MAX_TEXT, message_id_text
 from .config import Settings
 from .delivery import Delivery

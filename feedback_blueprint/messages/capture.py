@@ -9,7 +9,7 @@ from types import EllipsisType
 from typing import Any
 from uuid import UUID
 
-from ..agent.agent import Headers
+from ..agent.base import Headers
 from ..attributes import message_id_text, new_message_id, valid_and_problems
 from ..errors import AgentNotRecording, StoreUnavailable
 from ..logs import Brief

@@ -239,8 +239,8 @@ import contextlib, gc, weakref
 import newrelic.agent
 newrelic.agent.initialize()
 from newrelic.api.transaction import current_transaction
-from feedback_blueprint.agent import agent as telemetry
-agent = telemetry.NewRelic()
+from feedback_blueprint.agent import checks, new_relic
+agent = new_relic.NewRelic()
 assert type(agent.transaction("too early", "tests")) is contextlib.nullcontext
 application = newrelic.agent.register_application("tests", timeout=20)
 with agent.transaction("deliver", "tests"):
@@ -262,7 +262,7 @@ del transaction
 gc.collect()
 assert ended() is None, "it is not kept for us"
 assert has_ended()
-with contextlib.suppress(telemetry.AgentNotRecording):
+with contextlib.suppress(new_relic.AgentNotRecording):
     agent.record({"trace_id": "t", "rating": 1})
     raise AssertionError
 with newrelic.agent.BackgroundTask(application, "ignored"):
@@ -278,15 +278,15 @@ with agent.transaction("failing", "tests"):
 for milliseconds, seconds in (5_000, 40), (60_000, 95), (120_000, 95):
     application.settings.event_harvest_config.report_period_ms = milliseconds
     assert agent.limits("tests").next_harvest == seconds
-for missing, name in ((telemetry.HARVEST,), None), (("another",), "tests"):
-    telemetry.missing = lambda: missing
+for missing, name in ((new_relic.HARVEST,), None), (("another",), "tests"):
+    new_relic.missing = checks.missing = lambda: missing
     assert agent.limits("tests").application == name
-    found = telemetry._sending()[1]
+    found = checks._sending()[1]
     assert (found.ok, found.seen) == (False, f"not visible: {missing[0]}")
-telemetry.why_none_comes = lambda: "It has ended."
+new_relic.why_none_comes = lambda: "It has ended."
 try:
     agent.limits("tests")
-except telemetry.AgentNotRecording as error:
+except new_relic.AgentNotRecording as error:
     assert "It has ended." in str(error)
 else:
     raise AssertionError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from feedback_blueprint.agent.agent import Limits
+from feedback_blueprint.agent.base import Limits
 
 NAMES = [f"name{number}" for number in range(16)]
 

@@ -19,7 +19,7 @@ from runbook import is_quoted
 from store_kinds import ON_ALL_STORES
 
 from feedback_blueprint import FeedbackBlueprint, cli
-from feedback_blueprint.agent.agent import Limits
+from feedback_blueprint.agent.base import Limits
 from feedback_blueprint.agent.harvests import Harvest
 from feedback_blueprint.checks import check
 from feedback_blueprint.errors import AgentNotRecording, StoreUnavailable
