@@ -1,4 +1,4 @@
-"""The check of an installation: what the agent, the store and the rules find, in one list."""
+"""The check of an installation: what the agent, the store and the app's keys look like."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from .model import Message, VoteRequest
 from .stores import FASTER, is_slow
 from .votes import Votes
 
-LATE = 300.0
-"""Seconds after which a vote should have been delivered: a dead process's is in two minutes."""
+LATE_SECONDS = 300.0
+"""Seconds after which a vote should be delivered. If its process dies, it takes two minutes."""
 
 
 def check(votes: Votes, *, full: bool = False) -> list[Finding]:
-    """Look at the agent and the store, and make a round trip with a throw-away message.
+    """Check the agent, the store and the keys, and vote on a message made for the purpose.
 
-    In a second or so, however many messages there are, unless it is to be `full`.
+    It takes about a second, however many messages there are. If it is `full`, a SQLite file is read
+    to its end, which may take minutes.
     """
-    looks: list[Callable[[], list[Finding]]] = [
+    parts: list[Callable[[], list[Finding]]] = [
         lambda: _round_trip(votes),
         lambda: votes.store.check(votes.keys.beginning, full=full),
         lambda: votes.raters.check(votes.upkeep.announce()),
@@ -32,9 +33,9 @@ def check(votes: Votes, *, full: bool = False) -> list[Finding]:
     ]
     findings = votes.agent.check()
     findings.append(Finding("kept in", True, f"{votes.store.place()}, by {votes.chosen_by}"))
-    for look in looks:
+    for part in parts:
         try:
-            findings += look()
+            findings += part()
         except StoreUnavailable as error:
             finding = Finding("store", False, error.why, error.remedy)
             if finding not in findings:
@@ -53,7 +54,7 @@ def _round_trip(votes: Votes) -> list[Finding]:
         result = store.vote(key, [rater], VoteRequest(b"[0]", 1, votes.keys.check, 10, ttl))
         store.unmark([result.mark] if result.mark else [])
         took = time.perf_counter() - start
-        store.read([key], [rater])  # once it is connected, and knows our scripts
+        store.read([key], [rater])  # timed alone: the first calls connect, and load our scripts
         trip = time.perf_counter() - start - took
     finally:
         with suppress(StoreUnavailable):
@@ -64,7 +65,7 @@ def _round_trip(votes: Votes) -> list[Finding]:
 
 
 def _undelivered(votes: Votes) -> list[Finding]:
-    """Look at what is undelivered, also if New Relic does not answer."""
+    """Check what is undelivered, even if New Relic does not answer."""
     name = votes.agent.name()
     if name is None:
         return []
@@ -74,4 +75,4 @@ def _undelivered(votes: Votes) -> list[Finding]:
     age = time.time() - backlog.oldest / 1000
     remedy = "Check the agent's log, and run flask feedback deliver if no process of the app runs."
     seen = f"{backlog.votes}, the oldest for {age:.0f} s"
-    return [Finding("undelivered votes", age < LATE, seen, remedy)]
+    return [Finding("undelivered votes", age < LATE_SECONDS, seen, remedy)]

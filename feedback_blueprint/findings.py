@@ -1,18 +1,17 @@
-"""What a check of the installation finds."""
+"""One line of what `flask feedback check` finds."""
 
 from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
 Severity = Literal["well", "worth changing", "wrong"]
-"""How much a finding matters: what is wrong loses or refuses votes, or will."""
+"""How much a finding matters. If something is wrong, votes are lost or refused, now or later."""
 
 
 class Finding(NamedTuple):
-    """One line of `flask feedback check`: what was looked at, whether it is well, what was seen.
+    """One thing that was checked: `what` it is, whether it is `ok`, and what was `seen`.
 
-    `remedy` says what to do where it is not well. That is wrong then, unless it is `minor`: no vote
-    is lost or refused for it.
+    `remedy` says what to do if it is not `ok`. It is `minor` if no vote is lost or refused.
     """
 
     what: str

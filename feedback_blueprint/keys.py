@@ -1,24 +1,25 @@
-"""Under which keys of the store one blueprint keeps its messages, and all else of its own."""
+"""The keys under which the store keeps what belongs to one blueprint."""
 
 from __future__ import annotations
 
 from urllib.parse import quote
 
 OUTBOX = "!outbox:"
-"""Before the name of an outbox: no key of a message begins so, as `quote()` leaves no `!`."""
+"""Begins the name of an outbox. No key of a message has it, because `quote()` leaves no `!`."""
 
 FINGERPRINTS = "!keys:"
-"""Before the name of what keeps fingerprints of the app's secret keys."""
+"""Begins the key of the fingerprints of the app's secret keys."""
 
 CHECK = "!check"
 """The outbox of the vote that a check casts."""
 
 
 class Keys:
-    """The keys of one blueprint: `blueprint` is its name, empty for the default one.
+    """The keys of one blueprint. `blueprint` is its name, or empty for the default one.
 
-    `prefix` comes before each key. A key has the blueprint's name before a colon, unless that is
-    empty: an ID with a colon must not pass for a message of another blueprint.
+    Each key begins with `prefix`. The blueprint's name follows, with a colon after it. If the name
+    is empty and the message ID has a colon, the key has the colon all the same: otherwise the ID
+    could name a message of another blueprint.
     """
 
     def __init__(self, prefix: str, blueprint: str) -> None:
@@ -40,6 +41,6 @@ class Keys:
         return message_id if self._namespace else message_id.removeprefix(":")
 
     def is_ours(self, key: str) -> bool:
-        """Whether a key that begins with our `beginning` is one of this blueprint's messages."""
+        """Whether a key that starts with `beginning` is the key of a message of this blueprint."""
         rest = key.removeprefix(self._prefix)
         return bool(self._namespace) or rest.startswith(":") or ":" not in rest

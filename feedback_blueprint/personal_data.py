@@ -1,4 +1,4 @@
-"""What is kept of a person, and its removal: for an operator whom the person asks."""
+"""What is kept of a person: an operator exports or removes it when the person asks."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from .model import Kept, Vote
 from .votes import Votes
 
 Progress = Callable[[int], None]
-"""What is told how many more messages were looked at."""
+"""Gets the number of messages that were looked at since its last call."""
 
 
 def export(votes: Votes, rater: str, progress: Progress) -> Iterator[dict[str, Any]]:
-    """Yield all that is kept of a rater, as JSON has it, by message.
+    """Yield all that is kept of a rater, one JSON object for each message.
 
-    A message's text is there if the message was made for the rater. Raises `StoreUnavailable`, and
-    `ConfigurationError` if the app has no rater.
+    The object has the message's text if the message was made for the rater. Raises
+    `StoreUnavailable`, and `ConfigurationError` if the app has no rater.
     """
     for kept in _kept(votes, votes.raters.of(rater), progress):
         yield {
@@ -31,7 +31,7 @@ def export(votes: Votes, rater: str, progress: Progress) -> Iterator[dict[str, A
                 {
                     "feedback_id": identity,
                     "revision": vote.revision,
-                    **_content(vote.vote),
+                    **_as_sent(vote.vote),
                     "cast_at": _time(vote.cast_at / 1000),
                     "delivered": not vote.is_undelivered,
                 }
@@ -43,9 +43,9 @@ def export(votes: Votes, rater: str, progress: Progress) -> Iterator[dict[str, A
 def forget(
     votes: Votes, rater: str | None, message_id: str | None, progress: Progress
 ) -> Iterator[dict[str, Any]]:
-    """Remove what is kept of a rater, or of one message, or of one rater on one message.
+    """Remove what is kept of a rater, of one message, or of one rater on one message.
 
-    Yields the IDs by which New Relic knows what was removed, and raises as `export` does.
+    Yields the IDs by which New Relic knows what was removed. Raises what `export` raises.
     """
     raters = None if rater is None else votes.raters.of(rater)
     keys = iter([votes.keys.of(message_id)] if message_id is not None else [])
@@ -71,8 +71,8 @@ def _feedback_ids(votes: Votes, kept: Kept) -> list[str]:
     return [feedback_id(message_id, kept.message, vote.voter) for vote in kept.votes]
 
 
-def _content(packed: bytes) -> dict[str, Any]:
-    """Return what a vote says, as it was sent, or that it was taken back."""
+def _as_sent(packed: bytes) -> dict[str, Any]:
+    """Return the fields of a vote as they were sent. One that was retracted says so."""
     vote = Vote.unpack(packed)
     return {"retracted": vote is None, **(vote or Vote("retracted"))._asdict()}
 

@@ -1,4 +1,4 @@
-"""What a process does with each harvest beside its deliveries."""
+"""The work at each harvest that is not delivery: remove what expired, compare secret keys."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from .stores import Store
 
 
 class Upkeep(Listener):
-    """Removes what has expired, and announces the `SECRET_KEY` of this process.
+    """Removes what has expired, and compares the `SECRET_KEY` of all processes.
 
-    Messages that a worker makes under a key of its own are nobody's to the other workers. So each
-    process announces a fingerprint of its key, and the log says if there are several.
+    If a worker has another key than the others, they do not know whose its messages are. So each
+    process announces a fingerprint of its key in the store, and the log says if others differ.
     """
 
     def __init__(self, store: Store, keys: Keys, raters: Raters, log: ThrottledLog) -> None:
@@ -27,8 +27,8 @@ class Upkeep(Listener):
         self._is_announced = not raters.fingerprints
 
     def harvested(self, _: Harvest) -> None:
-        """Do it; the agent calls this."""
-        with suppress(StoreUnavailable):  # the delivery says so
+        """Do the work; the agent calls this."""
+        with suppress(StoreUnavailable):  # the delivery logs it
             self._store.clean_up()
             if self._is_announced:
                 return
@@ -38,7 +38,7 @@ class Upkeep(Listener):
             self._is_announced = True
 
     def announce(self) -> list[bytes]:
-        """Announce the key of this process, and return the fingerprints of all; or do nothing.
+        """Announce the key of this process, if it has one, and return the fingerprints of all.
 
         Raises `StoreUnavailable`.
         """

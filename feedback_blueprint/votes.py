@@ -1,4 +1,4 @@
-"""The rules: who may vote on what, what a revision is, and what goes on the event."""
+"""The rules: who may vote on which message, what a revision is, and when a vote is accepted."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 from flask import Blueprint, current_app
 from marshmallow import ValidationError
 
-from .agent.base import Agent, Limits
+from .agent.base import Agent, AgentLimits
 from .agent.new_relic import NewRelic
-from .attributes import MAX_TEXT, message_id_text
+from .attributes import MAX_VALUE_BYTES, message_id_text
 from .config import Settings
 from .delivery import Delivery
 from .errors import (
@@ -20,7 +20,7 @@ from .errors import (
     TooManyRevisions,
     UnknownMessage,
 )
-from .events import FEEDBACK_ID_SIZE, check_nothing_is_cut, event_of, feedback_id
+from .events import FEEDBACK_ID_BYTES, check_nothing_is_cut, event_of, feedback_id
 from .keys import Keys
 from .logs import ThrottledLog
 from .model import (
@@ -39,13 +39,14 @@ from .stores import CircuitBreaker, Store
 from .upkeep import Upkeep
 
 EXTENSION = "feedback_blueprint"
-"""Under which `app.extensions` has the `Votes` of each blueprint."""
+"""The key of `app.extensions`: the app keeps the `Votes` of each blueprint there."""
 
 
 class Votes:
-    """What one app holds for one blueprint: settings, store, agent, and the rules over them.
+    """What one app holds for one blueprint: its settings, store and agent, and the rules for votes.
 
-    `chosen_by` says what chose the store, for an operator.
+    `blueprint` is the blueprint's name, or empty for the default one. `chosen_by` tells an operator
+    what chose the store.
     """
 
     def __init__(
@@ -71,7 +72,10 @@ class Votes:
         self.agent.listen(self.upkeep)
 
     def submit(self, fields: Mapping[str, Any], raters: Sequence[bytes]) -> Receipt:
-        """Take one vote: `fields` is the body of `POST /feedback`."""
+        """Take one vote: `fields` is the body of `POST /feedback`, `raters` the caller's hashes.
+
+        Raises a `Refusal` if the vote is not taken.
+        """
         try:
             loaded: Any = self._schema.load(fields)
         except ValidationError as error:
@@ -80,18 +84,21 @@ class Votes:
         return self._take(message_id, Vote(**loaded), raters)
 
     def retract(self, message_id: object, raters: Sequence[bytes]) -> Receipt:
-        """Take a vote back, which is always possible; raises `UnknownMessage` without one."""
+        """Take a vote back, whatever the limit of revisions is.
+
+        Raises `UnknownMessage` if there is no vote, or another `Refusal`.
+        """
         try:
             key = message_id_text(message_id)
         except ValueError:
-            raise self._unknown() from None
+            raise self._unknown_message() from None
         receipt = self._take(key, None, raters)
         if receipt.status == "unchanged":
             raise UnknownMessage("There is no vote of yours on this message to take back.")
         return receipt
 
     def read(self, message_ids: Sequence[str], raters: Sequence[bytes]) -> dict[str, Any]:
-        """Return the caller's standing votes, and which of the messages the caller can rate."""
+        """Return the caller's current votes, and which of the messages the caller can rate."""
         feedback, rateable = [], []
         stored_votes = self._read(message_ids, raters)
         for message_id, stored in zip(message_ids, stored_votes, strict=True):
@@ -117,12 +124,12 @@ class Votes:
         return self.breaker.read(keys, raters, self.settings.vote_ttl)
 
     def _take(self, message_id: str, vote: Vote | None, raters: Sequence[bytes]) -> Receipt:
-        """Take a vote or a retraction; count it where it is no fault of the caller's."""
+        """Take a vote, or a retraction if `vote` is `None`; count it if we have to refuse it."""
         with self.agent.transaction("vote"):
             try:
                 limits = self.agent.limits()
-                if limits.text < MAX_TEXT:
-                    self._check_nothing_is_cut(message_id, vote, raters, limits.text)
+                if limits.value_bytes < MAX_VALUE_BYTES:
+                    self._check_nothing_is_cut(message_id, vote, raters, limits.value_bytes)
                 return self._cast(message_id, vote, raters, limits)
             except (AgentNotRecording, StoreUnavailable) as error:
                 self.agent.count("VotesRefused")
@@ -130,28 +137,28 @@ class Votes:
                     self.log.warn(str(error), "Feedback cannot be recorded. %s", error)
                 raise
 
-    def _unknown(self) -> UnknownMessage:
-        """Count a vote that is on no message, and return its refusal: the log would fill up."""
+    def _unknown_message(self) -> UnknownMessage:
+        """Count a vote on an unknown message, and return the refusal. The log would fill up."""
         self.agent.count("VotesUnknown")
         return UnknownMessage()
 
     def _check_nothing_is_cut(
         self, message_id: str, vote: Vote | None, raters: Sequence[bytes], limit: int
     ) -> None:
-        """Make the event before the vote, for an agent that is set below its default."""
+        """Refuse a vote whose event the agent would cut: it is set below its default."""
         [stored] = self._read([message_id], raters)
         if stored is None:
-            raise self._unknown()
+            raise self._unknown_message()
         receipt = Receipt(message_id, "", stored.revision + 1, "accepted")
-        at_least = max(limit, FEEDBACK_ID_SIZE)
+        at_least = max(limit, FEEDBACK_ID_BYTES)
         ratings = self.settings.ratings
         event = event_of(receipt, vote, stored.message, 0, ratings, at_least)
         check_nothing_is_cut(event, limit)
 
     def _cast(
-        self, message_id: str, vote: Vote | None, raters: Sequence[bytes], limits: Limits
+        self, message_id: str, vote: Vote | None, raters: Sequence[bytes], limits: AgentLimits
     ) -> Receipt:
-        """Let the vote stand, marked, and record its event: from the mark on it is accepted."""
+        """Keep the vote with a mark, and record its event. From the mark on, it is accepted."""
         outbox = self.delivery.outbox(limits.application) if limits.application else None
         records_now = outbox is None or outbox.room(limits) > 0
         vote_request = VoteRequest(
@@ -164,7 +171,7 @@ class Votes:
         result = self.breaker.vote(self.keys.of(message_id), raters, vote_request)
         message, revision = result.message, result.revision
         if message is None:
-            raise self._unknown()
+            raise self._unknown_message()
         if result.status == "too-many":
             raise TooManyRevisions(self.settings.max_revisions)
         identity = feedback_id(message_id, message, result.voter)
@@ -172,14 +179,14 @@ class Votes:
             return Receipt(message_id, identity, revision, "unchanged")
         receipt = Receipt(message_id, identity, revision, "accepted" if vote else "retracted")
         ratings = self.settings.ratings
-        event = event_of(receipt, vote, message, result.cast_at, ratings, limits.text)
+        event = event_of(receipt, vote, message, result.cast_at, ratings, limits.value_bytes)
         if outbox is None or result.mark is None:
             self.agent.record(event)
         elif records_now:
             self.delivery.record(outbox, event, result.mark)
         self.agent.count("VotesAccepted")
         feedback_recorded.send(
-            current_app._get_current_object(),  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]  # Flask documents it, its types do not
+            current_app._get_current_object(),  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]  # Flask documents it, but its types do not have it
             message_id=message_id,
             trace_id=message.trace_id,
             attributes=event,
@@ -189,7 +196,7 @@ class Votes:
     def _event_again(
         self, undelivered: Undelivered, message: Message, limit: int
     ) -> dict[str, Any]:
-        """Make the event of a vote that was taken over: the same as before."""
+        """Make the event of a vote that this process took over: it is the same as before."""
         mark, _, revision, packed = undelivered
         message_id, vote = self.keys.message_id(mark.key), Vote.unpack(packed)
         identity = feedback_id(message_id, message, mark.voter)
@@ -198,9 +205,9 @@ class Votes:
 
 
 def votes_of(blueprint: Blueprint | str) -> Votes:
-    """Return what the current app holds for a blueprint, or for the one that has this name there.
+    """Return what the current app holds for a blueprint, given the blueprint or its name there.
 
-    Raises `RuntimeError`, with the remedy, where no app is known, or one without this blueprint.
+    Raises `RuntimeError` with the remedy if there is no current app, or it lacks the blueprint.
     """
     try:
         found = current_app.blueprints[blueprint] if isinstance(blueprint, str) else blueprint

@@ -8,18 +8,18 @@ from typing import Any
 import newrelic.agent
 from newrelic.api.transaction import current_transaction
 
-from ..attributes import MAX_TEXT
+from ..attributes import MAX_VALUE_BYTES
 from ..findings import Finding
-from .harvests import missing, what_it_means, why_none_comes
+from .harvests import explain_missing, missing_functions, why_nothing_is_sent
 
-KEY = "NEW_RELIC_LICENSE_KEY (or NEW_RELIC_CONFIG_FILE, or NEW_RELIC_DEVELOPER_MODE=true) set"
+LICENCE = "NEW_RELIC_LICENSE_KEY (or NEW_RELIC_CONFIG_FILE, or NEW_RELIC_DEVELOPER_MODE=true) set"
 
-TEXT = 2000
-"""Bytes of an LLM event, compressed, that a harvest should have room for: some 6,000 of text."""
+ROOM_BYTES = 2000
+"""Bytes of a compressed LLM event for which a harvest should have room: about 6,000 of text."""
 
 
 def findings(register: Callable[[], str | None]) -> list[Finding]:
-    """Judge how the agent is set up, and what New Relic answers when this process registers.
+    """Check how the agent is set up, and what New Relic answers when this process registers.
 
     `register` returns the application's name, or `None` without an answer.
     """
@@ -28,7 +28,7 @@ def findings(register: Callable[[], str | None]) -> list[Finding]:
         "agent",
         runs(local),
         f"version {newrelic.version}",
-        f"Run this under newrelic-admin run-program, with {KEY}, and monitor_mode on.",
+        f"Run this under newrelic-admin run-program, with {LICENCE}, and monitor_mode on.",
     )
     if not present.ok:
         return [present]
@@ -48,23 +48,23 @@ def findings(register: Callable[[], str | None]) -> list[Finding]:
 
 
 def _sending() -> list[Finding]:
-    """Judge whether this process sends anything, and whether it can be told what arrives."""
-    not_there, why = missing(), why_none_comes()
+    """Check whether this process sends anything, and whether we can see what arrives."""
+    not_there, why = missing_functions(), why_nothing_is_sent()
     seen = f"not visible: {', '.join(not_there)}" if not_there else "visible"
     return [
         Finding("this process sends", why is None, "no" if why else "yes", why or ""),
-        Finding("harvests", not not_there, seen, what_it_means(not_there)),
+        Finding("harvests", not not_there, seen, explain_missing(not_there)),
     ]
 
 
 def _size(settings: Any) -> Finding:
-    """Judge whether the LLM's own events, whose texts the agent does not cut, fit in a harvest."""
+    """Check whether LLM events fit in a harvest: the agent does not cut their texts."""
     limit, most = settings.max_payload_size_in_bytes, settings.event_harvest_config.harvest_limits
     has_texts = settings.ai_monitoring.enabled and settings.ai_monitoring.record_content.enabled
     share = limit // max(most.custom_event_data, 1)
     return Finding(
         "size of a harvest",
-        not has_texts or share >= TEXT,
+        not has_texts or share >= ROOM_BYTES,
         f"{limit:,} bytes, {share:,} an event" + (", with prompts and replies" * bool(has_texts)),
         "Set ai_monitoring.record_content.enabled = false, or lower "
         "event_harvest_config.harvest_limits.custom_event_data: New Relic refuses what is larger, "
@@ -74,7 +74,7 @@ def _size(settings: Any) -> Finding:
 
 
 def _findings(settings: Any, startup_timeout: float) -> list[Finding]:
-    """Judge what the agent agreed on with New Relic."""
+    """Check the settings on which the agent and New Relic agreed."""
     events, limit = settings.custom_insights_events, settings.event_harvest_config
     off = why_custom_events_are_off(settings)
     capacity, period = limit.harvest_limits.custom_event_data, limit.report_period_ms / 1000
@@ -85,9 +85,9 @@ def _findings(settings: Any, startup_timeout: float) -> list[Finding]:
         Finding("custom events", off is None, _on(off is None), off or ""),
         Finding(
             "bytes of one value",
-            events.max_attribute_value >= MAX_TEXT,
+            events.max_attribute_value >= MAX_VALUE_BYTES,
             str(events.max_attribute_value),
-            f"Set custom_insights_events.max_attribute_value to {MAX_TEXT} or more.",
+            f"Set custom_insights_events.max_attribute_value to {MAX_VALUE_BYTES} or more.",
         ),
         Finding(
             "reservoir",
@@ -98,7 +98,8 @@ def _findings(settings: Any, startup_timeout: float) -> list[Finding]:
         _size(settings),
         Finding(
             "AI monitoring",
-            bool(settings.ai_monitoring.enabled or settings.high_security),  # which switches it off
+            # High security switches it off.
+            bool(settings.ai_monitoring.enabled or settings.high_security),
             _on(settings.ai_monitoring.enabled),
             "Set ai_monitoring.enabled = true, to see feedback next to the LLM's own events.",
             minor=True,
@@ -107,7 +108,7 @@ def _findings(settings: Any, startup_timeout: float) -> list[Finding]:
             "startup_timeout",
             startup_timeout > 0,
             f"{startup_timeout:g} s",
-            "Set startup_timeout = 10: the first messages of a process have no trace ID else.",
+            "Set startup_timeout = 10: otherwise a process's first messages have no trace ID.",
             minor=True,
         ),
     ]
@@ -123,7 +124,7 @@ def _on(value: object) -> str:
 
 
 def why_custom_events_are_off(settings: Any) -> str | None:
-    """Name what keeps the agent from sending custom events, and the remedy, if anything does."""
+    """Say why the agent sends no custom events, and the remedy; `None` if it sends them."""
     if settings.high_security:
         return (
             "High security mode drops custom events: "
@@ -148,7 +149,7 @@ def why_custom_events_are_off(settings: Any) -> str | None:
 
 
 def why_no_transaction() -> str:
-    """Name the cause, and what to do about it."""
+    """Say why no transaction runs that takes events, and the remedy."""
     if current_transaction(active_only=False) is not None:
         return (
             "This transaction is ignored or has ended, so its events are dropped: "
@@ -159,7 +160,7 @@ def why_no_transaction() -> str:
         return (
             "The New Relic agent is not running in this process: "
             "start the app with newrelic-admin run-program, or call newrelic.agent.initialize() "
-            f"before importing flask, with {KEY}, "
+            f"before importing flask, with {LICENCE}, "
             "and leave monitor_mode (NEW_RELIC_MONITOR_MODE) on. In a command or a job, also call "
             "newrelic.agent.register_application(timeout=10), or set startup_timeout, and use "
             "@newrelic.agent.background_task()."

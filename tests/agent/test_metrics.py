@@ -88,6 +88,6 @@ def test_an_agent_whose_harvests_cannot_be_seen_is_told_at_once(monkeypatch):
     monkeypatch.setattr(new_relic, "METRICS", Metrics())
     NewRelic().count("Votes")
     assert told == []
-    monkeypatch.setattr(new_relic, "missing", lambda: (HARVEST,))
+    monkeypatch.setattr(new_relic, "missing_functions", lambda: (HARVEST,))
     NewRelic().measure("Seconds", 2.0)
     assert [name for name, _ in told] == ["Custom/Feedback/Votes", "Custom/Feedback/Seconds"]

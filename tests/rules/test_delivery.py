@@ -19,7 +19,7 @@ from runbook import is_quoted
 from store_kinds import ON_ALL_STORES
 
 from feedback_blueprint import FeedbackBlueprint, cli
-from feedback_blueprint.agent.base import Limits
+from feedback_blueprint.agent.base import AgentLimits
 from feedback_blueprint.agent.harvests import Harvest
 from feedback_blueprint.checks import check
 from feedback_blueprint.errors import AgentNotRecording, StoreUnavailable
@@ -35,7 +35,7 @@ class StandIn:
     def __init__(self, events=300, size=1_000_000):
         self.recorded, self.counts, self.transactions = [], {}, []
         self.listener = None
-        self.now = Limits(255, APPLICATION, events, size, 60)
+        self.now = AgentLimits(255, APPLICATION, events, size, 60)
         self.refusal = self.ignored = self.failure = None
         self.is_in_transaction = False
 
@@ -376,7 +376,7 @@ def test_a_process_whose_harvest_is_full_leaves_votes_to_others(start):
     full, other = start(), start()
     for _ in range(4):
         full.rate(full.stash())
-    full.agent.now = full.agent.now._replace(events=1, next_harvest=0)
+    full.agent.now = full.agent.now._replace(harvest_events=1, next_harvest=0)
     full.rate(full.stash())
     full.agent.now = full.agent.now._replace(next_harvest=60)
     full.agent.harvest(has_events=False)
@@ -637,7 +637,7 @@ def test_what_was_let_go_while_the_store_is_down_is_let_go_later(start, monkeypa
 
 
 def test_an_agent_that_does_not_say_what_arrived_is_trusted_after_two_harvests(start, monkeypatch):
-    monkeypatch.setattr("feedback_blueprint.delivery.tells_what_arrived", lambda: False)
+    monkeypatch.setattr("feedback_blueprint.delivery.sees_what_arrives", lambda: False)
     process = start()
     process.rate(process.stash())
     process.agent.harvest()
@@ -729,7 +729,7 @@ def deliver(monkeypatch):
 
         clock = SimpleNamespace(sleep=sleep, monotonic=lambda: now[0], time=time.time)
         monkeypatch.setattr(cli, "time", clock)
-        monkeypatch.setattr(cli, "NO_PROGRESS", 3)
+        monkeypatch.setattr(cli, "NO_PROGRESS_SECONDS", 3)
         done = process.app.test_cli_runner().invoke(args=["feedback", "deliver"])
         return done.exit_code, done.output
 
