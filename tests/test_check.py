@@ -24,7 +24,7 @@ from proxy import Proxy
 from redis_server import RedisServer
 
 from feedback_blueprint import FeedbackBlueprint
-from feedback_blueprint.checks import Finding
+from feedback_blueprint.findings import Finding
 from feedback_blueprint.model import ANYONE, Message, VoteRequest
 from feedback_blueprint.stores import (
     RedisStore,
@@ -91,7 +91,7 @@ def check_store(url: str, **options: float) -> dict[str, Any]:
 
 
 def found_by(store: RedisStore | SQLiteStore, **options: Any) -> dict[str, Finding]:
-    return {finding.what: finding for finding in store.inspect("fb:", **options)}
+    return {finding.what: finding for finding in store.check("fb:", **options)}
 
 
 def redis_store(url: str) -> RedisStore:
@@ -431,13 +431,13 @@ def test_a_check_names_messages_of_a_newer_version(
     for number in range(20):
         store.stash(f"{prefix}{number}", Message("0" * 32), timedelta(days=1))
         store.stash(f"other:{number}", Message("0" * 32), timedelta(days=1))
-    assert not [each for each in store.inspect(prefix) if each.what.startswith("layout")]
+    assert not [each for each in store.check(prefix) if each.what.startswith("layout")]
     for number in range(10):
         store._client.setrange(f"{prefix}{number}", 0, b"\7")
         store._client.setrange(f"other:{number}", 0, b"\7")
     store._client.delete(f"{prefix}0")
     store._client.hset(f"{prefix}0", "m", b"\7" * 17)
-    found = [each for each in store.inspect(prefix) if each.what.startswith("layout")]
+    found = [each for each in store.check(prefix) if each.what.startswith("layout")]
     assert sum(int(each.seen.split()[0]) for each in found) == 10
     assert sum(int(each.seen.split()[2]) for each in found) <= 20
     assert {each.severity for each in found} == {"wrong"}

@@ -166,7 +166,8 @@ def test_the_example_of_a_job(app, feedback, events):
     )
     assert app.test_cli_runner().invoke(args=["nightly"]).exit_code == 0
     assert sent.keys() == {"ann", "bob"}
-    assert votes.show(sent["ann"]).message.owner != votes.show(sent["bob"]).message.owner
+    ann, bob = (votes.store.show(f"fb:{sent[name]}").message.owner for name in ("ann", "bob"))
+    assert ann != bob
 
 
 @pytest.mark.parametrize(

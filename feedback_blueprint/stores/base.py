@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import Protocol
 
-from ..checks import Finding
 from ..errors import StoreUnavailable
+from ..findings import Finding
 from ..model import (
     DEFAULT_VOTE_TTL,
     Backlog,
@@ -136,7 +136,7 @@ class Store(Protocol):
         """Read all that is kept of one message, for an operator."""
         ...
 
-    def inspect(self, prefix: str = "", *, full: bool = False) -> list[Finding]:
+    def check(self, prefix: str = "", *, full: bool = False) -> list[Finding]:
         """Look at how the store is set up, for an operator; raises `StoreUnavailable`.
 
         `prefix` is how keys of messages begin. It takes no longer if there are more messages,

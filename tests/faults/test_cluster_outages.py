@@ -18,6 +18,7 @@ from redis.sentinel import Sentinel
 from redis_cluster import RedisCluster
 from redis_sentinel import RedisSentinel
 
+from feedback_blueprint.checks import check
 from feedback_blueprint.errors import StoreUnavailable
 from feedback_blueprint.model import ANYONE, Message, VoteRequest
 from feedback_blueprint.stores import RedisStore
@@ -98,7 +99,7 @@ def test_a_check_finds_that_a_cluster_of_one_node_is_taken_for_a_server(tmp_path
     with needed(), RedisCluster(tmp_path, size=1) as cluster:
         app = Chat(f"redis://{cluster.nodes[0].address}").app
         [votes] = app.extensions["feedback_blueprint"].values()
-        [store] = [finding for finding in votes.inspect() if finding.what == "store"]
+        [store] = [finding for finding in check(votes) if finding.what == "store"]
         assert not store.ok
         assert store.remedy == ONE_NODE
 
@@ -162,7 +163,7 @@ def test_each_node_of_a_cluster_is_looked_at_by_itself(cluster: RedisCluster) ->
     for node, values in zip(cluster.nodes, settings, strict=True):
         for name, value in zip(("maxmemory", "maxmemory-policy"), values, strict=True):
             node.ask("CONFIG", "SET", name, value)
-    found = RedisStore.from_url(cluster.url, TIMEOUT).inspect()
+    found = RedisStore.from_url(cluster.url, TIMEOUT).check()
     limits = [each for each in found if each.what.startswith("memory limit")]
     well = [each.what.split()[-1] for each in limits if each.ok]
     assert well == [cluster.nodes[0].address]

@@ -278,7 +278,7 @@ def test_a_memory_limit_needs_a_policy_and_a_policy_a_limit(
 ) -> None:
     store = store_from_url(site.url, timeout=TIMEOUT, instance_path="", key="KEY")
     with site.told(f"CONFIG SET {setting}", f"CONFIG SET {back}"):
-        found = {finding.what: finding for finding in store.inspect()}
+        found = {finding.what: finding for finding in store.check()}
     memory, persistence = found["memory limit and eviction"], found["persistence"]
     assert (memory.ok, memory.seen) == (False, seen)
     assert (persistence.ok, persistence.seen) == (True, "append-only file")

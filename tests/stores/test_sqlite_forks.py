@@ -112,7 +112,7 @@ def test_a_child_of_a_parent_that_forked_in_secret_spoils_no_write_when_it_forks
         assert os.waitpid(child, 0)[1] == 0
         execute("COMMIT")
     assert None not in store.read(keys, [b""])
-    assert all(finding.ok for finding in store.inspect(full=True))
+    assert all(finding.ok for finding in store.check(full=True))
 
 
 def test_threads_fork_one_after_the_other(tmp_path: Path) -> None:

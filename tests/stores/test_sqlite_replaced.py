@@ -138,7 +138,7 @@ def test_all_processes_meet_in_the_file_that_is_there(
     ]
     assert first.stash("again")
     assert [each.vote("again") for each in (newcomer, second)] == ["accepted", "unchanged"]
-    assert all(finding.ok for finding in SQLiteStore(path, timeout=5).inspect(full=True))
+    assert all(finding.ok for finding in SQLiteStore(path, timeout=5).check(full=True))
 
 
 def test_who_finds_no_file_spoils_none_that_another_makes_meanwhile(
@@ -202,7 +202,7 @@ def test_a_backup_that_takes_the_place_of_the_file_is_not_spoiled_by_its_wal(pat
     assert store.stash("two", Message("0" * 32), timedelta(days=1))
     found = [each is not None for each in store.read(["one", "two", "later 1"], [b""])]
     assert found == [True, True, False]
-    assert all(finding.ok for finding in store.inspect(full=True))
+    assert all(finding.ok for finding in store.check(full=True))
 
 
 def test_to_clean_up_makes_no_file(path: Path) -> None:

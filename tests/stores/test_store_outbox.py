@@ -279,11 +279,11 @@ def test_a_file_keeps_an_expired_message_until_it_is_known_that_its_vote_was_not
     clock = SimpleNamespace(time=lambda: time.time() + MARGIN)
     monkeypatch.setattr("feedback_blueprint.stores.sqlite.store.time", clock)
     store.stash("n", Message(TRACE_ID), WEEK)
-    assert "2 messages" in store.inspect(full=True)[0].seen, "nobody rated the other"
+    assert "2 messages" in store.check(full=True)[0].seen, "nobody rated the other"
     assert take(store) == [(mark, None, 0, RETRACTED)]
     store.unmark([mark])
     store.stash("o", Message(TRACE_ID), WEEK)
-    assert "2 messages" in store.inspect(full=True)[0].seen
+    assert "2 messages" in store.check(full=True)[0].seen
     assert all(store.read(["n", "o"], [ANYONE]))
 
 

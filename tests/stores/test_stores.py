@@ -112,7 +112,7 @@ def test_what_expired_a_day_ago_makes_room_in_a_file(tmp_path, ahead):
     ahead(DAY.total_seconds() + 301)
     store.stash("n", Message(TRACE_ID), WEEK)
     size = (tmp_path / "feedback.sqlite3").stat().st_size
-    seen = store.inspect(full=True)[0]
+    seen = store.check(full=True)[0]
     assert seen[:3] == ("SQLite file", True, f"1 messages, {size:,} bytes, ok")
 
 
@@ -274,5 +274,5 @@ def test_the_first_threads_after_a_fork_share_a_connection(store):
 
 def test_each_server_of_a_cluster_is_looked_at(redis_cluster):
     store = store_from_url(redis_cluster.fresh_url(), timeout=2, instance_path="", key="KEY")
-    looked_at = [found.what for found in store.inspect() if found.what.startswith("Redis")]
+    looked_at = [found.what for found in store.check() if found.what.startswith("Redis")]
     assert looked_at == [f"Redis {node.address}" for node in redis_cluster.nodes]

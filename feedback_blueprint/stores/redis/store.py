@@ -21,8 +21,8 @@ from typing import Any, TypeVar, cast
 import redis
 from redis.exceptions import NoScriptError
 
-from ...checks import Finding
 from ...errors import ConfigurationError, StoreUnavailable
+from ...findings import Finding
 from ...model import (
     DEFAULT_VOTE_TTL,
     Backlog,
@@ -425,7 +425,7 @@ class RedisStore:
                 votes[name[1:]] = StoredVote(message, *vote, since, name[1:])
         return Shown(message, rateable_for, expires_in, votes)
 
-    def inspect(self, prefix: str = "", *, full: bool = False) -> list[Finding]:  # noqa: ARG002  # no question takes long
+    def check(self, prefix: str = "", *, full: bool = False) -> list[Finding]:  # noqa: ARG002  # no question takes long
         """Look at each server that keeps messages."""
         with ERRORS:
             client: Any = self._client

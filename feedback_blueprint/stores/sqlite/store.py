@@ -13,8 +13,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from ...checks import Finding
 from ...errors import StoreUnavailable
+from ...findings import Finding
 from ...model import (
     DEFAULT_VOTE_TTL,
     RETRACTED,
@@ -291,7 +291,7 @@ class SQLiteStore:
                 },
             )
 
-    def inspect(self, prefix: str = "", *, full: bool = False) -> list[Finding]:  # noqa: ARG002  # the protocol has it
+    def check(self, prefix: str = "", *, full: bool = False) -> list[Finding]:  # noqa: ARG002  # the protocol has it
         """Look at the file; count and check its rows only if told to, as that reads all of it."""
         damage = "ok"
         with self._connected() as execute:
