@@ -1,4 +1,4 @@
-"""What may become an attribute of an event, and what may name a message."""
+"""What can be an attribute of an event, and what can be a message ID."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-MAX_TEXT = 255
+MAX_VALUE_BYTES = 255
 """Bytes of one value: the agent's default `custom_insights_events.max_attribute_value`."""
 
-MAX_COMMENT = 4095
-"""Bytes of a comment: the most that `custom_insights_events.max_attribute_value` can be set to."""
+MAX_COMMENT_BYTES = 4095
+"""Bytes of a comment: the highest possible `custom_insights_events.max_attribute_value`."""
 
 MAX_ENTRIES = 16
-"""Entries of metadata, and of context: both, ours and a split comment fit in 64 attributes."""
+"""Entries of metadata, and of context. Both, our own and a split comment are 64 attributes."""
 
 MAX_ATTRIBUTES = 64
 """Attributes of one custom event that New Relic documents for agents."""
@@ -36,17 +36,17 @@ RESERVED = re.compile(
 RESERVED_NAME = "Name: reserved for an attribute of the event."
 
 
-def plain(value: object) -> Any:
-    """Return text and integers without the enum that they may be members of."""
+def without_enum(value: object) -> Any:
+    """Return the text or integer that an enum member is; any other value as it is."""
     if isinstance(value, str):
-        return str.__str__(value)  # str() would name the member
+        return str.__str__(value)  # str() may return the member's name
     if isinstance(value, int) and not isinstance(value, bool):
         return int(value)
     return value
 
 
 def text_problem(value: object, max_bytes: int, *, blank: bool = False) -> str | None:
-    """Say what keeps `value` from being text of at most `max_bytes` of UTF-8, if anything does."""
+    """Say why `value` is not text of at most `max_bytes` of UTF-8; `None` if it is."""
     if not isinstance(value, str):
         return "Not a valid string."
     if not blank and not value.strip():
@@ -59,17 +59,17 @@ def text_problem(value: object, max_bytes: int, *, blank: bool = False) -> str |
 
 
 def number_problem(value: float) -> str | None:
-    """Say what keeps a number from being sent, if anything does."""
+    """Say why a number cannot be sent; `None` if it can."""
     if isinstance(value, float):
         return None if math.isfinite(value) else "Not a finite number."
     return None if MIN_INT <= value <= MAX_INT else "Does not fit in 64 bits."
 
 
 def attribute_problem(name: object, value: object) -> str | None:
-    """Say what keeps an entry of metadata or context off the event, if anything does."""
-    if problem := text_problem(name, MAX_TEXT):
+    """Say why an entry of metadata or context cannot be on an event; `None` if it can."""
+    if problem := text_problem(name, MAX_VALUE_BYTES):
         return f"Name: {problem}"
-    name = str(plain(name))
+    name = str(without_enum(name))
     if not NAME.fullmatch(name):
         return "Name: use letters, digits, _ and . and begin with a letter or _."
     if RESERVED.fullmatch(name):
@@ -77,12 +77,12 @@ def attribute_problem(name: object, value: object) -> str | None:
     if isinstance(value, (int, float)):  # a boolean is an int
         return number_problem(value)
     if isinstance(value, str):
-        return text_problem(value, MAX_TEXT, blank=True)
+        return text_problem(value, MAX_VALUE_BYTES, blank=True)
     return "Use a string, a number or a boolean."
 
 
-def valid_and_problems(entries: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return the entries that an event can carry, and what keeps each of the others off it."""
+def validate_entries(entries: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the entries that an event can carry, and the problem of each other one by its name."""
     valid: dict[str, Any] = {}
     problems: dict[str, str] = {}
     for name, value in entries.items():
@@ -97,22 +97,22 @@ def valid_and_problems(entries: Mapping[str, Any]) -> tuple[dict[str, Any], dict
 
 
 def new_message_id() -> str:
-    """Make a message ID that nobody can guess: 128 random bits, as 22 characters for a URL."""
+    """Make a message ID that nobody can guess: 128 random bits in 22 characters, fit for URLs."""
     return secrets.token_urlsafe(16)
 
 
 def message_id_text(value: object) -> str:
-    """Turn a message ID into the text it is kept under; raises `ValueError` with the reason."""
-    value = plain(value)
+    """Return a message ID as text; raises `ValueError` with the reason if it cannot be one."""
+    value = without_enum(value)
     if isinstance(value, (UUID, int)) and not isinstance(value, bool):
         value = str(value)
-    if problem := text_problem(value, MAX_TEXT):
+    if problem := text_problem(value, MAX_VALUE_BYTES):
         raise ValueError(problem)
     return str(value)
 
 
 def split_text(text: str, max_bytes: int) -> list[str]:
-    """Cut text between characters into pieces of at most `max_bytes`, which must be 4 or more."""
+    """Cut text between characters into pieces of at most `max_bytes`, which must be at least 4."""
     pieces, rest = [], text.encode()
     while rest:
         piece = rest[:max_bytes].decode(errors="ignore")

@@ -1,4 +1,4 @@
-"""The face: what a user of the package imports and calls."""
+"""The blueprint: what an app imports, registers and calls."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar, overload
 
-from flask import Blueprint, Response, has_request_context, request
+from flask import Blueprint, Response, current_app, has_request_context, request
 from flask.sansio.app import App
 
 from .cli import add_commands
@@ -18,12 +18,11 @@ from .messages.header import announce
 from .messages.wrapping import trace
 from .model import Receipt
 from .raters import Raters, tag
-from .registered import EXTENSION, name_of, votes_of
 from .stores import Store, check_store, store_from_url
-from .votes import Votes
+from .votes import EXTENSION, Votes, votes_of
 from .web.assets import add_assets
-from .web.routes import refuse_taken
-from .web.views import add_route, problem
+from .web.routes import names_of, refuse_taken
+from .web.views import add_route, problem_response
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -32,16 +31,17 @@ R = TypeVar("R")
 class FeedbackBlueprint(Blueprint):
     """Records what users say of generated messages next to the traces that made them.
 
-    Register it and decorate the function that generates a message; your frontend posts to
+    Register it, and decorate the function that generates a message. Your frontend posts to
     `/feedback`.
 
-    `rater` is called without arguments inside a request and returns who is voting, any `str`, or
-    `None` for an anonymous visitor. A message then belongs to the rater it was generated for. It
-    needs the app's `SECRET_KEY`: only a keyed hash is ever stored or sent.
+    `rater` is a function without arguments. The blueprint calls it inside a request, and it returns
+    who is voting: any `str`, or `None` for an anonymous visitor. A message then belongs to the
+    rater for whom it was generated. `rater` needs the app's `SECRET_KEY`: the blueprint stores and
+    sends only a hash with that key.
 
     `store` is a ready store, used instead of `FEEDBACK_STORE_URL`. `config_prefix` comes before
-    each key of the app's configuration, and everything else goes to `flask.Blueprint`. The keys,
-    with the default prefix:
+    each key of the app's configuration. All other arguments go to `flask.Blueprint`. Raises
+    `ConfigurationError` for an argument that cannot work. The keys, with the default prefix:
 
     - `FEEDBACK_STORE_URL` (a SQLite file in the instance folder): where all is kept:
       `redis://`, `rediss://`, `unix://`, `redis+cluster://h1:p,h2:p`,
@@ -52,7 +52,7 @@ class FeedbackBlueprint(Blueprint):
     - `FEEDBACK_KEY_PREFIX` (`"fb:"`): put before every key in the store
     - `FEEDBACK_STORE_TIMEOUT` (0.25): seconds of one attempt to reach the store; a call has two
     - `FEEDBACK_RATINGS` (any): a mapping of rating to score, or a `range`, scored from 0 to 1
-    - `FEEDBACK_CATEGORIES` (any): a list of those allowed
+    - `FEEDBACK_CATEGORIES` (any): a list of the allowed ones
     - `FEEDBACK_STORE_MESSAGE` (off): also keep the message's text next to its trace ID
     - `FEEDBACK_MAX_REVISIONS` (20): votes of one rater on one message, with changes and retractions
     """
@@ -75,15 +75,15 @@ class FeedbackBlueprint(Blueprint):
         self._config_prefix = config_prefix
         self._announced = f"{EXTENSION}.{id(self)}.announced"
         add_route(self, self._votes)
-        self.register_error_handler(Refusal, problem)
+        self.register_error_handler(Refusal, problem_response)
         add_assets(self)
         add_commands(self, self._votes)
 
     def register(self, app: App, options: dict[str, Any]) -> None:
-        """Read and check the app's configuration; nothing is opened or sent yet.
+        """Read and check the app's configuration. Nothing is opened or sent yet.
 
         Raises `ConfigurationError` for a value that cannot work, for a rater without a
-        `SECRET_KEY`, and where the app already has a route at our path; the app is then as before.
+        `SECRET_KEY`, and if the app already has a route at our path. The app is unchanged then.
         """
         settings = Settings.from_config(app.config, self._config_prefix)
         store, key = self._store, f"{self._config_prefix}STORE_URL"
@@ -104,7 +104,7 @@ class FeedbackBlueprint(Blueprint):
         registered = app.extensions.setdefault(EXTENSION, {})
         if self not in registered:
             registered[self] = Votes(settings, store, namespace, raters, chosen_by)
-            # after_app_request() would have the agent trace this in each request of the host app.
+            # With after_app_request() the agent would trace this in each request of the app.
             app.after_request_funcs.setdefault(None, []).append(self._announce)
 
     @overload
@@ -129,23 +129,24 @@ class FeedbackBlueprint(Blueprint):
         content: Callable[[Any], str] | None = None,
         replace: bool = False,
     ) -> Callable[..., Any]:
-        """Decorate the function that generates a message: its trace ID is kept with its ID.
+        """Decorate the function that generates a message, to keep its trace ID with its message ID.
 
-        It may be plain, async, a generator or an async generator, and stays what it is. What it
-        returns is handed through untouched, and nothing that goes wrong here ever reaches its
-        caller: the message then cannot be rated, and the log says why.
+        The function may be plain, async, a generator or an async generator, and stays what it is.
+        Its result goes to the caller untouched. Nothing that goes wrong here reaches the caller:
+        the message then cannot be rated, and the log says why.
 
-        `message_id`: by default an unguessable ID is minted and passed as the keyword
-        `message_id`, if the function takes one. A string names a key or attribute of the result;
-        a callable takes the result and returns the ID, or `None` where it is not a message.
-        `context`: facts for each feedback event about the message, a mapping or a callable that
-        takes the result. `content`: takes the result and returns the text to keep under
-        `FEEDBACK_STORE_MESSAGE`; by default a result that is a string is the text. `replace`: an
-        answer that is made again under its ID is a new message, with no votes, if it has the same
-        rater; without it, the first message under an ID stands.
+        `message_id`: by default the blueprint mints an ID that nobody can guess, and passes it as
+        the keyword `message_id` if the function takes one. A string names a key or attribute of the
+        result. A callable takes the result and returns the ID, or `None` if it is not a message.
+        `context`: facts for each feedback event about the message, as a mapping or a callable that
+        takes the result. `content`: a callable that takes the result and returns the text to keep
+        under `FEEDBACK_STORE_MESSAGE`. By default a result that is a string is the text. `replace`:
+        an answer that is made again under its ID is a new message without votes, if it has the same
+        rater. Without `replace`, the first message under an ID stays.
 
-        Of a stream, `message_id` and `context` take the first item, `content` the list of items.
-        With a minted ID a stream is stashed when it is called, else before its first item.
+        If the result is a stream, `message_id` and `context` take its first item, and `content`
+        takes the list of its items. A stream with a minted ID is stashed when the function is
+        called, any other before its first item.
 
         Raises `ConfigurationError` for an argument that can never work.
         """
@@ -167,39 +168,42 @@ class FeedbackBlueprint(Blueprint):
     ) -> str | None:
         """Keep the trace ID of this request for a message, by hand.
 
-        Mints an ID if none is given. Returns the message ID, or `None` where nothing could be
-        kept: no trace ID, the ID is taken or blank, or the store is down. The log says which.
-        Raises `RuntimeError` where no app is known, or one without this blueprint.
+        Mints an ID if none is given. Returns the message ID, or `None` if nothing could be kept:
+        there is no trace ID, the ID is taken or blank, or the store is down. The log says which.
+        Raises `RuntimeError` if there is no current app, or it does not have this blueprint.
 
-        The message belongs to the rater of this request. `rater` says for whom it was made where
-        there is no request to ask, or if it is for somebody else: a `str`, or `None` for an
-        anonymous visitor, whose message anybody can rate who holds its ID. Outside of a request,
-        nothing is kept without it, if the blueprint has a rater.
+        `context`: facts for each feedback event about the message, at most 16 strings, numbers and
+        booleans. `content`: the text to keep under `FEEDBACK_STORE_MESSAGE`.
 
-        `replace` is for an answer that is made again under the ID it had: if that belongs to the
-        same rater, this is a new message in its place, with no votes.
+        The message belongs to the rater of this request. `rater` says for whom it was made if that
+        is somebody else, or if there is no request: a `str`, or `None` for an anonymous visitor.
+        Anybody who has its ID can rate the message of an anonymous visitor. If the blueprint has a
+        rater, nothing is kept outside of a request without `rater`.
+
+        `replace` is for an answer that is made again under its ID. If the old message belongs to
+        the same rater, the new one takes its place and has no votes.
         """
         return self._capture().stash(
             message_id, context=context, content=content, replace=replace, rater=rater
         )
 
     def capture(self) -> Capture:
-        """Take along what only this request knows: `stash` works on the result anywhere.
+        """Return what only this request knows: `captured.stash()` works anywhere.
 
         In a thread, a task or another process `with captured.transaction("name"):` runs what calls
-        the LLM in the trace of this request. The result can be pickled, see `Capture`.
+        the LLM in the trace of this request. The result can be pickled: see `Capture`.
 
-        Outside of a request it knows no rater, which `stash` then has to be told.
+        Outside of a request there is no rater to capture. Give `rater=` to `captured.stash()` then.
 
-        Raises `RuntimeError` where no app is known, or one without this blueprint.
+        Raises `RuntimeError` if there is no current app, or it does not have this blueprint.
         """
         captured = self._capture()
-        captured.prepare_to_leave(name_of(self))
+        captured.make_portable(names_of(current_app, self)[0])
         return captured
 
     def _capture(self) -> Capture:
-        """Capture what a message made here needs: once for each, so nothing more is done."""
-        # Not in the environment, which all events of a socket share.
+        """Capture what one message that is made here needs."""
+        # On the request, as all events of a socket share one environment.
         announced = vars(request).setdefault(self._announced, []) if has_request_context() else []
         votes, raters = self._votes(), None
         with votes.log.quietly("The rater failed: nobody owns a message made here."):
@@ -214,10 +218,10 @@ class FeedbackBlueprint(Blueprint):
 
     @property
     def rater_tag(self) -> str:
-        """What tells a page who votes, and nothing else of them; empty for an anonymous visitor.
+        """A text that differs from rater to rater and tells nothing else; empty if anonymous.
 
-        Give it to `feedback.js`, so that it sends no vote that another rater left in the browser.
-        Raises what the rater raises, and `RuntimeError` as `stash` does.
+        Give it to `feedback.js`. Then it sends no vote that another rater left in the browser.
+        Raises what the `rater` function raises, and `RuntimeError` as `stash` does.
         """
         return tag(self._votes().raters.of_caller()[0])
 
@@ -231,8 +235,9 @@ class FeedbackBlueprint(Blueprint):
     ) -> Receipt:
         """Take one vote of the current rater, as `POST /feedback` does.
 
-        Where no New Relic transaction runs, as in a socket's handler, it runs in one of its own.
-        Raises a `feedback_blueprint.Refusal` for what is not taken, `RuntimeError` as `stash` does.
+        If no New Relic transaction runs, as in a socket's handler, it runs in one of its own.
+        Raises a `feedback_blueprint.Refusal` if the vote is not taken, and `RuntimeError` as
+        `stash` does.
         """
         fields = {
             "message_id": message_id,
@@ -247,7 +252,7 @@ class FeedbackBlueprint(Blueprint):
     def retract(self, message_id: MessageID) -> Receipt:
         """Take the current rater's vote back, as `DELETE /feedback` does.
 
-        Raises `UnknownMessage` where there is none, any other `Refusal`, `RuntimeError` as `stash`.
+        Raises `UnknownMessage` if there is none, another `Refusal`, and `RuntimeError` as `stash`.
         """
         votes = self._votes()
         return votes.retract(message_id, votes.raters.of_caller())
@@ -256,7 +261,7 @@ class FeedbackBlueprint(Blueprint):
         return votes_of(self)
 
     def _announce(self, response: Response) -> Response:
-        """Tell the frontend the IDs of the messages in this response."""
+        """Tell the frontend the IDs of the messages that this request made."""
         if announced := vars(request).get(self._announced):
             log = self._votes().log
             with log.quietly("A response goes out without the IDs of its messages."):

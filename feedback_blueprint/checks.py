@@ -1,29 +1,78 @@
-"""What a check of the installation finds."""
+"""The check of an installation: what the agent, the store and the app's keys look like."""
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
+from uuid import uuid4
 
-Severity = Literal["well", "worth changing", "wrong"]
-"""How much a finding matters: what is wrong loses or refuses votes, or will."""
+from .errors import StoreUnavailable
+from .findings import Finding
+from .model import Message, VoteRequest
+from .stores import FASTER, is_slow
+from .votes import Votes
+
+LATE_SECONDS = 300.0
+"""Seconds after which a vote should be delivered. If its process dies, it takes two minutes."""
 
 
-class Finding(NamedTuple):
-    """One line of `flask feedback check`: what was looked at, whether it is well, what was seen.
+def check(votes: Votes, *, full: bool = False) -> list[Finding]:
+    """Check the agent, the store and the keys, and vote on a message made for the purpose.
 
-    `remedy` says what to do where it is not well. That is wrong then, unless it is `minor`: no vote
-    is lost or refused for it.
+    It takes about a second, however many messages there are. If it is `full`, a SQLite file is read
+    to its end, which may take minutes.
     """
+    parts: list[Callable[[], list[Finding]]] = [
+        lambda: _round_trip(votes),
+        lambda: votes.store.check(votes.keys.beginning, full=full),
+        lambda: votes.raters.check(votes.upkeep.announce()),
+        lambda: _undelivered(votes),
+    ]
+    findings = votes.agent.check()
+    findings.append(Finding("kept in", True, f"{votes.store.location()}, by {votes.chosen_by}"))
+    for part in parts:
+        try:
+            findings += part()
+        except StoreUnavailable as error:
+            finding = Finding("store", False, error.why, error.remedy)
+            if finding not in findings:
+                findings.append(finding)
+            if error.unreachable:
+                break
+    return findings
 
-    what: str
-    ok: bool
-    seen: str
-    remedy: str = ""
-    minor: bool = False
 
-    @property
-    def severity(self) -> Severity:
-        """How much it matters."""
-        if self.ok:
-            return "well"
-        return "worth changing" if self.minor else "wrong"
+def _round_trip(votes: Votes) -> list[Finding]:
+    store, key, rater = votes.store, votes.keys.of(f"check {uuid4().hex}"), os.urandom(16)
+    start = time.perf_counter()
+    ttl = timedelta(seconds=10)
+    store.stash(key, Message("0" * 32, rater), ttl)
+    try:
+        result = store.vote(key, [rater], VoteRequest(b"[0]", 1, votes.keys.check, 10, ttl))
+        store.unmark([result.mark] if result.mark else [])
+        took = time.perf_counter() - start
+        store.read([key], [rater])  # timed alone: the first calls connect, and load our scripts
+        trip = time.perf_counter() - start - took
+    finally:
+        with suppress(StoreUnavailable):
+            store.remove(key)
+    ok = result.status == "accepted" and not is_slow(trip, votes.settings.store_timeout)
+    seen = f"a message and a vote in {took * 1000:.1f} ms, a read in {trip * 1000:.1f} ms"
+    return [Finding("store", ok, seen, FASTER)]
+
+
+def _undelivered(votes: Votes) -> list[Finding]:
+    """Check what is undelivered, even if New Relic does not answer."""
+    name = votes.agent.name()
+    if name is None:
+        return []
+    backlog = votes.delivery.backlog(name)
+    if backlog.oldest is None:
+        return [Finding("undelivered votes", True, "none")]
+    age = time.time() - backlog.oldest / 1000
+    remedy = "Check the agent's log, and run flask feedback deliver if no process of the app runs."
+    seen = f"{backlog.votes}, the oldest for {age:.0f} s"
+    return [Finding("undelivered votes", age < LATE_SECONDS, seen, remedy)]

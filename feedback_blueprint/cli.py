@@ -1,4 +1,4 @@
-"""The commands: `flask feedback ...`."""
+"""The commands `flask feedback ...`."""
 
 from __future__ import annotations
 
@@ -15,38 +15,42 @@ import click
 from flask import Blueprint, current_app
 from flask.cli import with_appcontext
 
+from . import checks, personal_data
 from .attributes import message_id_text
-from .checks import Finding, Severity
 from .errors import StoreUnavailable
-from .model import StoredMessage, Vote
+from .findings import Finding, Severity
+from .model import Backlog, StoredMessage, Vote
 from .votes import Votes
-from .web.routes import inspect, names_of
+from .web.routes import check_routes, names_of
 
-NO_PROGRESS = 180.0
-"""Seconds without progress after which `deliver` gives up: two leases of the longest kind."""
+NO_PROGRESS_SECONDS = 180.0
+"""Seconds without progress after which `deliver` gives up: twice the longest lease."""
 
-POLL = 0.2
-"""Seconds between two looks at what is left."""
+POLL_SECONDS = 0.2
+"""Seconds from one look at what is left to the next."""
 
 MARKS: dict[Severity, str] = {
     "well": "\N{CHECK MARK}",
     "worth changing": "!",
     "wrong": "\N{BALLOT X}",
 }
-"""What a person sees of how much a finding matters."""
+"""The sign before each finding."""
 
 
 def add_commands(blueprint: Blueprint, votes: Callable[[], Votes]) -> None:
-    """Add the commands to the blueprint's group, which bears its name."""
+    """Add the commands to the blueprint's group, which has its name.
+
+    `votes` returns what the current app holds for the blueprint.
+    """
     blueprint.cli.help = "See how feedback is doing."
-    _add_looks(blueprint, votes)
+    _add_check_and_show(blueprint, votes)
     _add_deliver(blueprint.cli, votes)
-    _add_answers(blueprint.cli, votes)
+    _add_forget_and_export(blueprint.cli, votes)
     _add_documents(blueprint, votes)
 
 
-def _add_looks(blueprint: Blueprint, votes: Callable[[], Votes]) -> None:
-    """Add what looks at the agent, the store and the routes."""
+def _add_check_and_show(blueprint: Blueprint, votes: Callable[[], Votes]) -> None:
+    """Add the commands that check the installation and show one message."""
     group = blueprint.cli
 
     @group.command()
@@ -56,13 +60,13 @@ def _add_looks(blueprint: Blueprint, votes: Callable[[], Votes]) -> None:
     )
     @with_appcontext
     def check(as_json: bool, full: bool) -> None:
-        """Look at the agent, the store and the settings; exit with 1 if something is wrong.
+        """Check the agent, the store and the settings; exit with 1 if something is wrong.
 
-        Marks what is well, what is worth changing (!), and what is wrong: that loses or refuses
-        votes, or will.
+        The sign of each line says whether it is well, worth changing (!), or wrong. If something is
+        wrong, votes are lost or refused, now or later.
         """
-        findings = votes().inspect(full=full)
-        findings += inspect(current_app, names_of(current_app, blueprint))
+        findings = checks.check(votes(), full=full)
+        findings += check_routes(current_app, names_of(current_app, blueprint))
         if as_json:
             shown = [
                 {
@@ -75,43 +79,43 @@ def _add_looks(blueprint: Blueprint, votes: Callable[[], Votes]) -> None:
             ]
             click.echo(json.dumps(shown, indent=2))
         else:
-            say(table(findings))
+            echo(table(findings))
         if any(finding.severity == "wrong" for finding in findings):
             raise click.exceptions.Exit(1)
 
-    # An ID may begin with a dash: one minted ID in 64 does.
+    # One minted ID in 64 begins with a dash.
     @group.command(context_settings={"ignore_unknown_options": True})
     @click.argument("message_id")
     @with_appcontext
     def show(message_id: str) -> None:
         """Show all that is kept of a message: its trace ID, context, text and votes."""
         try:
-            shown = votes().show(message_id_text(message_id))
+            shown = votes().store.show(votes().keys.of(message_id_text(message_id)))
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint="MESSAGE_ID") from error
         except StoreUnavailable as error:
             raise click.ClickException(str(error)) from error
         if shown is None:
             raise click.ClickException("There is no such message: never made, or expired.")
-        say(description(shown, votes().settings.ttl.total_seconds(), time.time()))
+        echo(description(shown, votes().settings.ttl.total_seconds(), time.time()))
 
 
 def _add_deliver(group: click.Group, votes: Callable[[], Votes]) -> None:
-    """Add what sees to it that all arrives."""
+    """Add the command that delivers what is left."""
 
     @group.command()
     @with_appcontext
     def deliver() -> None:
-        """Hand all that is undelivered to New Relic; exit with 1 if something is left.
+        """Deliver all undelivered votes to New Relic; exit with 1 if some are left.
 
-        For the last process of an app, and for cron: while a process of the app runs, it does the
-        same. Waits until all has arrived that was accepted before, or nothing more does for three
-        minutes.
+        Run it when no process of the app runs any more, or in cron: a running process does the
+        same. Waits until all votes have arrived that were accepted before it began. Gives up if
+        nothing arrives for three minutes.
         """
         left, oldest, since, begun = math.inf, 0, time.monotonic(), time.time() * 1000
-        while time.monotonic() < since + NO_PROGRESS:
+        while time.monotonic() < since + NO_PROGRESS_SECONDS:
             try:
-                backlog = votes().backlog()
+                backlog = _backlog(votes())
             except StoreUnavailable as error:
                 raise click.ClickException(str(error)) from error
             if backlog is None:
@@ -123,12 +127,18 @@ def _add_deliver(group: click.Group, votes: Callable[[], Votes]) -> None:
                 return
             if backlog.oldest > oldest:
                 oldest, since = backlog.oldest, time.monotonic()
-            time.sleep(POLL)  # the agent's harvests do the work, and tell nobody else
+            time.sleep(POLL_SECONDS)  # the agent's harvests do the work
         raise click.ClickException(f"{left} votes do not arrive: see the agent's log.")
 
 
-def _add_answers(group: click.Group, votes: Callable[[], Votes]) -> None:
-    """Add what answers a person who asks for what is kept of them."""
+def _backlog(votes: Votes) -> Backlog | None:
+    """Return what is undelivered of this process's New Relic application, if it has one."""
+    application = votes.agent.application()
+    return None if application is None else votes.delivery.backlog(application)
+
+
+def _add_forget_and_export(group: click.Group, votes: Callable[[], Votes]) -> None:
+    """Add the commands for a person who asks what is kept of them."""
 
     @group.command()
     @click.option("--rater", metavar="X", help="What this app's rater returns for the person.")
@@ -137,11 +147,11 @@ def _add_answers(group: click.Group, votes: Callable[[], Votes]) -> None:
     def forget(rater: str | None, message: str | None) -> None:
         """Remove what is kept of a person, or of a message, for good.
 
-        That is votes and comments, and the messages that were made for the person, under all of the
-        app's keys. With both options it is this person's on this message alone.
+        It removes votes, comments, and the messages that were made for the person, under all of the
+        app's secret keys. With both options it removes what is kept of this person on this message.
 
-        Prints what to ask New Relic to delete, a line of JSON for each message: its message_id and
-        trace_id, and the feedback_ids of its votes.
+        Prints a line of JSON for each message, with its message_id and trace_id and the
+        feedback_ids of its votes. Ask New Relic to delete those.
         """
         if rater is None and message is None:
             raise click.UsageError("Give --rater X or --message ID.")
@@ -152,7 +162,7 @@ def _add_answers(group: click.Group, votes: Callable[[], Votes]) -> None:
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint="--message") from error
         progress = Progress()
-        answer(votes().forget(rater, message_id, progress), progress, "removed")
+        print_lines(personal_data.forget(votes(), rater, message_id, progress), progress, "removed")
 
     @group.command()
     @click.option(
@@ -162,25 +172,25 @@ def _add_answers(group: click.Group, votes: Callable[[], Votes]) -> None:
     def export(rater: str) -> None:
         """Print all that is kept of a person, a line of JSON for each message.
 
-        That is votes and comments, and the messages that were made for the person, under all of the
-        app's keys.
+        It prints votes, comments, and the messages that were made for the person, under all of
+        the app's secret keys.
         """
         refuse_without_rater(votes())
         progress = Progress()
-        answer(votes().kept(rater, progress), progress, "found")
+        print_lines(personal_data.export(votes(), rater, progress), progress, "found")
 
 
 def refuse_without_rater(votes: Votes) -> None:
-    """Raise for an app that knows nobody."""
+    """Raise if the app has no rater."""
     if not votes.raters.fingerprints:
         raise click.UsageError(
-            "This app has no rater, so nothing that is kept says whose it is. Use flask feedback "
-            "forget --message ID, with the IDs that the app has of the person's messages."
+            "This app has no rater, so the store does not know whose messages it has. Use "
+            "flask feedback forget --message ID for each message of the person."
         )
 
 
 class Progress:
-    """Counts what was looked at, and says so every now and then beside the output."""
+    """Counts the messages that were looked at, and prints the number now and then to stderr."""
 
     STEP = 100_000
 
@@ -188,14 +198,14 @@ class Progress:
         self.number = 0
 
     def __call__(self, more: int) -> None:
-        """Count so many more."""
+        """Count more messages."""
         before, self.number = self.number, self.number + more
         if before // self.STEP < self.number // self.STEP:
             click.echo(f"{self.number} messages looked at", err=True)
 
 
-def answer(found: Iterator[Mapping[str, Any]], progress: Progress, what: str) -> None:
-    """Print what is found, as it comes, a line each, and in the end how many there were."""
+def print_lines(found: Iterator[Mapping[str, Any]], progress: Progress, what: str) -> None:
+    """Print each object on a line as it comes, and at the end their number to stderr."""
     number = 0
     try:
         for each in found:
@@ -209,7 +219,7 @@ def answer(found: Iterator[Mapping[str, Any]], progress: Progress, what: str) ->
 
 
 def _add_documents(blueprint: Blueprint, votes: Callable[[], Votes]) -> None:
-    """Add what prints files for others to read."""
+    """Add the commands that print a dashboard and the OpenAPI document."""
 
     @blueprint.cli.command()
     def dashboard() -> None:
@@ -228,14 +238,14 @@ def _add_documents(blueprint: Blueprint, votes: Callable[[], Votes]) -> None:
         click.echo(json.dumps(document(current_app, blueprint, votes().settings), indent=2))
 
 
-def say(text: str) -> None:
-    """Print text, escaped where the terminal, or the file in its place, has no such character."""
+def echo(text: str) -> None:
+    """Print text, and escape each character that the terminal or the file cannot have."""
     encoding = sys.stdout.encoding
     click.echo(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
 def table(findings: Sequence[Finding]) -> str:
-    """Set findings out for a person, each marked, and with its remedy where it needs one."""
+    """Return the findings as lines, each with its sign, and with its remedy if it is not well."""
     width = max(len(finding.what) for finding in findings)
     lines = []
     for finding in findings:
@@ -246,7 +256,7 @@ def table(findings: Sequence[Finding]) -> str:
 
 
 def description(stored: StoredMessage, ttl: float, now: float) -> str:
-    """Set out all that is kept of a message; `ttl` is how long it could be rated, in seconds."""
+    """Return all that is kept of a message as lines; `ttl` is `FEEDBACK_TTL` in seconds."""
     message, rateable_for = stored.message, stored.rateable_until - now
     expires_in = stored.expires_at - now
     lines = [

@@ -1,4 +1,4 @@
-"""Settings: read once at registration, checked, explained."""
+"""The settings of an app, read and checked at registration."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, NamedTuple, NoReturn
 
-from .attributes import MAX_TEXT, number_problem, plain, text_problem
+from .attributes import MAX_VALUE_BYTES, number_problem, text_problem, without_enum
 from .errors import ConfigurationError
 
 MAX_RATINGS = 1000
-"""Ratings of a scale: more is a slip of the pen, and would be spelled out in memory."""
+"""Ratings of a scale. More are a typing error, and each takes memory."""
 
 DURATION = "Give seconds or a timedelta from one millisecond to ten years."
 
@@ -22,7 +22,10 @@ INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
 
 
 class Settings(NamedTuple):
-    """What one app configures for one blueprint: see `FeedbackBlueprint`."""
+    """What one app configures for one blueprint; `FeedbackBlueprint` explains each key.
+
+    `store_timeout` is in seconds.
+    """
 
     store_url: str | None
     ttl: timedelta
@@ -36,7 +39,7 @@ class Settings(NamedTuple):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], prefix: str) -> Settings:
-        """Read and check every key; raises `ConfigurationError` at the first that cannot work."""
+        """Read and check each key; raises `ConfigurationError` for the first wrong one."""
 
         def read(name: str, default: Any, convert: Callable[[Any], Any], remedy: str) -> Any:
             key = prefix + name
@@ -82,7 +85,7 @@ class Settings(NamedTuple):
 
 
 def refuse(key: str, value: object, remedy: str) -> NoReturn:
-    """Raise the one kind of `ConfigurationError`: key, value, remedy."""
+    """Raise a `ConfigurationError` that names the key, the value and the remedy."""
     raise ConfigurationError(f"{key} cannot be {value!r}. {remedy}")
 
 
@@ -144,7 +147,7 @@ def _ratings(value: Any) -> Mapping[str | int, float] | None:
     if not isinstance(value, Mapping) or not value:
         raise TypeError
     if all(isinstance(rating, str) and INTEGER.fullmatch(rating) for rating in value):
-        value = {int(rating): score for rating, score in value.items()}  # JSON has no such keys
+        value = {int(rating): score for rating, score in value.items()}  # JSON keys are text
     return {_rating(rating): _score(score) for rating, score in value.items()}
 
 
@@ -172,6 +175,6 @@ def _categories(value: Any) -> tuple[str, ...] | None:
 
 
 def _label(value: Any) -> str:
-    if text_problem(value, MAX_TEXT):
+    if text_problem(value, MAX_VALUE_BYTES):
         raise ValueError
-    return str(plain(value))
+    return str(without_enum(value))

@@ -1,10 +1,10 @@
-"""Accepted is not yet delivered: what sees each vote through until New Relic has its event.
+"""From accepted to delivered: each vote is followed until New Relic has its event.
 
-A vote that stands bears a mark in the store, and is in an outbox there. Only when New Relic has
-accepted its event does the mark go. Whoever records the event has a lease of the vote, and renews
-it with each harvest for as long as its agent should still hold the event. When the lease ends,
-because the process died or its agent lost the event, any process of the app takes the vote over
-and records it again.
+An accepted vote has a mark in the store, and is in an outbox there. The mark goes only when New
+Relic has accepted the event. The process that records the event has a lease of the vote, and renews
+it with each harvest as long as its agent should hold the event. The lease ends if the process died,
+or if its agent lost the event. Then any process of the app takes the vote over, and records its
+event again.
 """
 
 from __future__ import annotations
@@ -15,34 +15,37 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from .agent.agent import Agent, Ended, Limits
-from .agent.harvests import Harvest, tells_what_arrived
+from .agent.base import Agent, AgentLimits, Ended
+from .agent.harvests import Harvest, Listener, sees_what_arrives
 from .errors import AgentNotRecording, StoreUnavailable
 from .logs import ThrottledLog
 from .model import Backlog, Mark, Message, Undelivered
 from .stores import Store
 
-SHARE = 0.75
-"""Of the events of one harvest those that votes may be, so that the app's own have room as well."""
+SHARE_OF_EVENTS = 0.75
+"""The part of a harvest's events that may be votes, so that the app's own events have room."""
 
-SIZE_SHARE = 0.5
-"""Of the bytes of one harvest those that votes may have: compressed, no text takes many more."""
+SHARE_OF_BYTES = 0.5
+"""The part of a harvest's bytes that votes may have. No text grows much when compressed."""
 
-GRACE = 2
-"""Harvests after which an event that did not go was lost: it may just miss the first."""
+LOST_AFTER_HARVESTS = 2
+"""Harvests after which an event that did not go is lost. It may just miss the first one."""
 
-
-WAIT = "Votes that were not delivered wait. %s"
+WAITING = "Votes that were not delivered wait. %s"
 
 
 @dataclass
-class Held:
-    """An event that the agent of this process holds; `since` is by `time.monotonic()`."""
+class HeldEvent:
+    """An event that the agent of this process holds.
+
+    `size` is in bytes. `has_ended` tells whether its transaction has ended. `is_repeat`: it was
+    recorded before. `since` is by `time.monotonic()`. `harvests` could have taken it and did not.
+    """
 
     mark: Mark
     size: int
     has_ended: Ended
-    is_copy: bool
+    is_repeat: bool
     since: float = field(default_factory=time.monotonic)
     harvests: int = 0
 
@@ -50,58 +53,61 @@ class Held:
 class Outbox:
     """The votes of one New Relic application that are accepted and not yet delivered.
 
-    `delivered` are marks that could not be taken off yet, `let_go` those of votes that this process
-    took over and could not record.
+    `delivered` has the marks that could not be taken off yet. `let_go` has the marks of votes that
+    this process had a lease of, and that others may take over now.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.delivered: list[Mark] = []
         self.let_go: list[Mark] = []
-        self._held: dict[tuple[object, object], Held] = {}
+        self._held: dict[tuple[object, object], HeldEvent] = {}
         self._size = 0
 
-    def room(self, limits: Limits) -> int:
+    def room(self, limits: AgentLimits) -> int:
         """Return how many more votes may go with the next harvest."""
-        if self._size >= limits.size * SIZE_SHARE:
+        if self._size >= limits.harvest_bytes * SHARE_OF_BYTES:
             return 0
-        return max(max(int(limits.events * SHARE), 1) - len(self._held), 0)
+        return max(max(int(limits.harvest_events * SHARE_OF_EVENTS), 1) - len(self._held), 0)
 
     def held(self) -> list[Mark]:
-        """Return the marks of what the agent of this process should hold."""
+        """Return the marks of the votes whose events the agent of this process should hold."""
         return [each.mark for each in list(self._held.values())]
 
     def hold(
-        self, event: Mapping[str, Any], mark: Mark, has_ended: Ended, *, is_copy: bool
+        self, event: Mapping[str, Any], mark: Mark, has_ended: Ended, *, is_repeat: bool
     ) -> None:
-        """Note that the agent was given the event of a vote."""
+        """Note that the agent got the event of a vote."""
         size = sum(len(f"{name}{value}".encode()) for name, value in event.items())
         self._size += size
-        self._held[_identity(event)] = Held(mark, size, has_ended, is_copy)
+        self._held[_identity(event)] = HeldEvent(mark, size, has_ended, is_repeat)
 
-    def arrived(self, feedback: Sequence[Mapping[str, Any]]) -> list[Held]:
-        """Return those of ours that New Relic accepted, and hold them no more."""
+    def arrived(self, feedback: Sequence[Mapping[str, Any]]) -> list[HeldEvent]:
+        """Return those of our events that New Relic accepted, and drop them."""
         return self._drop([_identity(event) for event in feedback])
 
-    def lost(self, harvest: Harvest) -> list[Held]:
-        """Return those that the agent must have dropped, and hold them no more."""
+    def lost(self, harvest: Harvest) -> list[HeldEvent]:
+        """Return those that the agent must have lost, and drop them."""
         if not harvest.has_events:
             return []
         held = list(self._held.items())
         for _, each in held:
             each.harvests += each.since < harvest.began and each.has_ended()
-        return self._drop([identity for identity, each in held if each.harvests >= GRACE])
+        return self._drop(
+            [identity for identity, each in held if each.harvests >= LOST_AFTER_HARVESTS]
+        )
 
-    def _drop(self, identities: Sequence[tuple[object, object]]) -> list[Held]:
+    def _drop(self, identities: Sequence[tuple[object, object]]) -> list[HeldEvent]:
         found = [self._held.pop(identity, None) for identity in identities]
-        self._size = sum(each.size for each in list(self._held.values()))  # threads may miscount
+        self._size = sum(each.size for each in list(self._held.values()))  # as threads may miscount
         return [each for each in found if each is not None]
 
 
-class Delivery:
-    """Sees the accepted votes of one blueprint in one app through.
+class Delivery(Listener):
+    """Delivers the accepted votes of one blueprint in one app.
 
-    `event_of` makes the event of a vote on a message, given the most bytes of one value.
+    `prefix` begins the name of each outbox. `event_of` makes the event of a vote on a message; its
+    last argument is the most bytes that one value may have.
     """
 
     def __init__(
@@ -118,34 +124,33 @@ class Delivery:
         self._prefix = prefix
         self._event_of = event_of
         self._outboxes: dict[str, Outbox] = {}
-        agent.listen(self)
 
     def outbox(self, application: str) -> Outbox:
-        """Return the outbox of a New Relic application: each delivers its own votes only."""
+        """Return the outbox of a New Relic application, which delivers its own votes only."""
         if application not in self._outboxes:
             name = f"{self._prefix}{quote(application, safe='')}"
             self._outboxes.setdefault(application, Outbox(name))
         return self._outboxes[application]
 
     def backlog(self, application: str) -> Backlog:
-        """Look at what is undelivered, of all processes; raises `StoreUnavailable`."""
+        """Return what is undelivered, of all processes; raises `StoreUnavailable`."""
         return self._store.backlog(self.outbox(application).name)
 
     def arrived(self, application: str, feedback: Sequence[Mapping[str, Any]]) -> None:
-        """Take the marks of votes off that New Relic accepted; the agent calls this."""
+        """Take the marks off the votes that New Relic accepted; the agent calls this."""
         outbox = self.outbox(application)
         if arrived := outbox.arrived(feedback):
             outbox.delivered += [each.mark for each in arrived]
             self._unmark(outbox)
             self._agent.count("VotesDelivered", len(arrived))
-            if copies := sum(each.is_copy for each in arrived):
+            if copies := sum(each.is_repeat for each in arrived):
                 self._agent.count("VotesDeliveredAgain", copies)
 
     def harvested(self, harvest: Harvest) -> None:
-        """Renew what the agent holds, and take over what nobody does; the agent calls this."""
+        """Renew the leases of what the agent holds, and take over others; the agent calls this."""
         outbox = self.outbox(harvest.application)
         lost = [each.mark for each in outbox.lost(harvest)]
-        if tells_what_arrived():
+        if sees_what_arrives():
             outbox.let_go += lost
         else:
             outbox.delivered += lost
@@ -156,19 +161,19 @@ class Delivery:
                 if outbox.held():
                     self._measure(outbox)
             except AgentNotRecording as error:
-                if outbox.held() or outbox.let_go:  # else each refused vote says so
-                    self._log.warn("agent", WAIT, error)
+                if outbox.held() or outbox.let_go:  # else the log names each refused vote
+                    self._log.warn("agent", WAITING, error)
             except StoreUnavailable as error:
-                self._log.warn(error.remedy, WAIT, error)
+                self._log.warn(error.remedy, WAITING, error)
 
     def _measure(self, outbox: Outbox) -> None:
-        """Tell New Relic what is undelivered, of all processes."""
+        """Tell New Relic in a metric what is undelivered, of all processes."""
         votes, oldest = self._store.backlog(outbox.name)
         if oldest is not None:
             self._agent.measure("Undelivered", votes)
             self._agent.measure("OldestUndelivered", max(time.time() - oldest / 1000, 0))
 
-    def _take(self, outbox: Outbox, limits: Limits) -> None:
+    def _take(self, outbox: Outbox, limits: AgentLimits) -> None:
         """Take over as many votes as the next harvest has room for, and record them."""
         let_go, room = outbox.let_go, outbox.room(limits)
         taken = self._store.take(
@@ -179,7 +184,7 @@ class Delivery:
         if votes:
             outbox.let_go = [undelivered.mark for undelivered, _ in votes]
             with self._agent.transaction("deliver", limits.application):
-                self._agent.limits()  # a naming rule may ignore this transaction
+                self._agent.limits()  # raises if a naming rule ignores this transaction
                 outbox.let_go = []
                 for undelivered, message in votes:
                     self._record_again(outbox, undelivered, message, limits)
@@ -191,28 +196,28 @@ class Delivery:
             self._unmark(outbox)
 
     def _record_again(
-        self, outbox: Outbox, undelivered: Undelivered, message: Message, limits: Limits
+        self, outbox: Outbox, undelivered: Undelivered, message: Message, limits: AgentLimits
     ) -> None:
         if not outbox.room(limits):
             outbox.let_go.append(undelivered.mark)
             return
         with self._log.quietly("A vote cannot be recorded: it waits."):
-            event = self._event_of(undelivered, message, limits.text)
-            self.record(outbox, event, undelivered.mark, is_copy=True)
+            event = self._event_of(undelivered, message, limits.value_bytes)
+            self.record(outbox, event, undelivered.mark, is_repeat=True)
 
     def record(
-        self, outbox: Outbox, event: dict[str, Any], mark: Mark, *, is_copy: bool = False
+        self, outbox: Outbox, event: dict[str, Any], mark: Mark, *, is_repeat: bool = False
     ) -> None:
-        """Hand an event to the agent, and hold it: if it is lost, it is recorded again."""
-        has_ended: Ended = _yes
+        """Hand an event to the agent, and note that: a lost event is recorded again."""
+        has_ended: Ended = _ended
         with self._log.quietly("The agent failed: a vote will be recorded again."):
             has_ended = self._agent.record(event)
-        outbox.hold(event, mark, has_ended, is_copy=is_copy)
+        outbox.hold(event, mark, has_ended, is_repeat=is_repeat)
 
     def _unmark(self, outbox: Outbox) -> None:
-        """Take off the marks of what is delivered, now or with a later harvest.
+        """Take the marks of delivered votes off, now or with a later harvest.
 
-        A part of the store that is out keeps no others waiting: they would grow in number.
+        If one part of the store is down, the others do not wait for it.
         """
         delivered, outbox.delivered = outbox.delivered, []
         parts: dict[str, list[Mark]] = {}
@@ -228,9 +233,9 @@ class Delivery:
 
 
 def _identity(event: Mapping[str, Any]) -> tuple[object, object]:
-    """Return what no other vote has: a store that went back in time repeats revisions."""
+    """Return what no other vote has. A store that was restored can repeat a revision."""
     return event.get("feedback_id"), event.get("timestamp")
 
 
-def _yes() -> bool:
+def _ended() -> bool:
     return True

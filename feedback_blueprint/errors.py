@@ -30,17 +30,17 @@ class FeedbackError(Exception):
 
 
 class ConfigurationError(FeedbackError, click.ClickException):
-    """A value that cannot work, found at start-up; names the key, the value and the remedy.
+    """A wrong value, found at start-up. Names the key, the value and the remedy.
 
-    A command of Flask's that loads such an app prints this, and no traceback.
+    If a `flask` command loads such an app, it prints this without a traceback.
     """
 
 
 class Refusal(FeedbackError):
-    """Feedback that was not taken. Nothing was acknowledged, so it can be sent again.
+    """Feedback that was not taken. It can be sent again.
 
-    `status` is the HTTP status the routes answer with, `code` the machine-readable reason in the
-    problem document.
+    `status` is the HTTP status of the answer, `code` the reason in the problem document that a
+    program can read.
     """
 
     status: ClassVar[int]
@@ -54,7 +54,7 @@ class Refusal(FeedbackError):
         return str(self)
 
 
-# The first line of each refusal is what `flask feedback openapi` publishes of it.
+# `flask feedback openapi` publishes the first line of each refusal.
 
 
 class MalformedJSON(Refusal):
@@ -65,7 +65,7 @@ class MalformedJSON(Refusal):
 
 
 class UnknownMessage(Refusal):
-    """The message was never made, has expired, or is another rater's: never said which."""
+    """The message was never made, has expired, or is another rater's. Nobody is told which."""
 
     status = 404
     code = "unknown-message"
@@ -77,7 +77,7 @@ class UnknownMessage(Refusal):
 
 
 class MethodNotAllowed(Refusal):
-    """The route has no such method; the header `Allow` names those that it has."""
+    """The route does not have this method. The header `Allow` names those that it has."""
 
     status = 405
     code = "method-not-allowed"
@@ -95,7 +95,8 @@ class OtherRater(Refusal):
 
     def __init__(self) -> None:
         super().__init__(
-            "This page was made for another than is logged in now. Log in again, or reload it."
+            "This page was made for another person than is logged in now. "
+            "Log in again, or reload it."
         )
 
 
@@ -114,7 +115,7 @@ class NotJSON(Refusal):
 
 
 class Invalid(Refusal):
-    """The feedback does not fit; `errors` maps each field to what is wrong with it."""
+    """The feedback is not valid. `errors` maps each wrong field to its problems."""
 
     status = 422
     code = "invalid"
@@ -135,11 +136,12 @@ class TooManyRevisions(Refusal):
 
 
 class StoreUnavailable(Refusal):
-    """The store did not answer in time, or not sensibly.
+    """The store did not answer in time, or its answer made no sense.
 
-    The exception's text says why and the `remedy`, for the log: it is no business of the caller of
-    a route. `unreachable`: the whole store, or the part of it that keeps the message, could not be
-    asked at all, or did not answer in time; or it is `turn`, and this caller's turn never came.
+    The exception's text is for the log: it says why, and the `remedy`. The caller of a route does
+    not see it. `unreachable` is set if nothing answered in time: the whole `store`, or the `node`
+    of it that keeps the message. With `turn` nobody asked the store, because other callers waited
+    for it first.
     """
 
     status = 503
@@ -159,7 +161,7 @@ class StoreUnavailable(Refusal):
         self.unreachable: Unreachable | None = unreachable
 
     def again(self) -> StoreUnavailable:
-        """Return another like it, to be raised once more."""
+        """Return a new exception like this one, to raise once more."""
         return StoreUnavailable(self.why, self.remedy, unreachable=self.unreachable)
 
     @property
@@ -171,8 +173,8 @@ class StoreUnavailable(Refusal):
 class AgentNotRecording(Refusal):
     """The New Relic agent would drop the event now.
 
-    The exception's text says why and what to do about it, for the log: it is no business of the
-    caller of a route.
+    The exception's text is for the log: it says why, and what to do. The caller of a route does not
+    see it.
     """
 
     status = 503

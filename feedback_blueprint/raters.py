@@ -1,4 +1,4 @@
-"""Who votes: the app's rater, known from here on by keyed hashes alone."""
+"""Who votes. The rest of the package knows a rater only by keyed hashes."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 from flask import has_request_context
 from itsdangerous import Signer
 
-from .checks import Finding
 from .errors import ConfigurationError
+from .findings import Finding
 from .model import ANYONE
 
 ONE_KEY = (
@@ -23,10 +23,10 @@ ONE_KEY = (
 
 
 class Raters:
-    """Asks the app who is voting: with `rater`, or nobody, where all are anonymous.
+    """Asks the app's `rater` who is voting. Without one, all visitors are anonymous.
 
-    A hash is keyed with the app's `SECRET_KEY`, and those that it had before are honoured. Raises
-    `ConfigurationError` where there is a rater and no key, or one that is no text.
+    A hash is keyed with the app's `SECRET_KEY`. Hashes under its `SECRET_KEY_FALLBACKS` count, too.
+    Raises `ConfigurationError` if there is a rater but no key, or a key that is not text.
     """
 
     def __init__(self, rater: Callable[[], Any] | None, config: Mapping[str, Any]) -> None:
@@ -47,25 +47,31 @@ class Raters:
         self._keys += [_key("SECRET_KEY_FALLBACKS", secret) for secret in fallbacks]
 
     def of_caller(self) -> Sequence[bytes]:
-        """Return the caller's hashes, the current first.
+        """Return the caller's hashes, the one under the current key first.
 
-        Outside of a request nobody can be asked. Who votes there is an anonymous visitor, who can
-        rate what was made for anybody and finds nothing else.
+        Outside of a request the app cannot tell who calls. The caller is anonymous then, and can
+        rate only what was made for anybody. Raises what the app's function raises.
         """
         return self.of(self._rater() if self._rater is not None and has_request_context() else None)
 
     def of_request(self) -> Sequence[bytes] | None:
-        """Return for whom a message is made here, `None` where it would take a request to know."""
+        """Return the hashes of the rater for whom a message is made here.
+
+        `None` outside of a request, if the app has a rater.
+        """
         if self._rater is not None and not has_request_context():
             return None
         return self.of_caller()
 
     def of(self, rater: object) -> list[bytes]:
-        """Return the hashes of a rater, or of `None`, an anonymous visitor."""
+        """Return the hashes of a rater; `None` is an anonymous visitor.
+
+        Raises `TypeError` for another type, and `ConfigurationError` if the app has no rater.
+        """
         if rater is None:
             return [ANYONE]
         if not isinstance(rater, str):
-            kind = type(rater).__name__  # and not who it is, as this goes into logs
+            kind = type(rater).__name__  # the name would go into logs
             raise TypeError(f"A rater must be a str or None, not a {kind}. Use str() on it.")
         if not self._keys:
             raise ConfigurationError(
@@ -74,17 +80,17 @@ class Raters:
         return self.hashes(rater)
 
     def hashes(self, rater: str) -> list[bytes]:
-        """Return how a rater is kept: keyed with each of the app's secrets, the current first."""
+        """Return a rater's hash under each of the app's keys, the current key first."""
         name = rater.encode(errors="surrogatepass")
         return [hmac.digest(key, name, "sha256")[:16] for key in self._keys]
 
     @property
     def fingerprints(self) -> list[bytes]:
-        """What tells a key from others, the current one's first; none if there is no rater."""
+        """A fingerprint of each key, the current key's first; none if there is no rater."""
         return [hmac.digest(key, b"fingerprint", "sha256")[:8] for key in self._keys]
 
-    def inspect(self, announced: Sequence[bytes]) -> list[Finding]:
-        """Tell an operator of the keys, given the fingerprints that processes announced."""
+    def check(self, announced: Sequence[bytes]) -> list[Finding]:
+        """Check the keys, given the fingerprints that all processes announced."""
         if not self._keys:
             return []
         seen = f"set, with {len(self._keys) - 1} fallbacks, for the rater"
@@ -94,7 +100,7 @@ class Raters:
 
 
 def tag(rater: bytes) -> str:
-    """Return what a page may know of a rater's hash: one person's differs from another's.
+    """Return what a page may know of a rater's hash: it differs from person to person.
 
     It is empty for an anonymous visitor.
     """

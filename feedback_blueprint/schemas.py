@@ -1,4 +1,4 @@
-"""What a request body may be."""
+"""What the body of a vote may be."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from marshmallow import Schema, ValidationError, fields
 from marshmallow.validate import OneOf
 
 from .attributes import (
-    MAX_COMMENT,
+    MAX_COMMENT_BYTES,
     MAX_ENTRIES,
-    MAX_TEXT,
+    MAX_VALUE_BYTES,
     message_id_text,
     number_problem,
-    plain,
     text_problem,
-    valid_and_problems,
+    validate_entries,
+    without_enum,
 )
 
 
 class MessageIDField(fields.Raw):
-    """A message ID: text, or the integer or UUID that an app made it from."""
+    """A message ID: text, or an integer or UUID that becomes text."""
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> str:
         try:
@@ -41,34 +41,34 @@ class TextField(fields.Raw):
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> str:
         if problem := text_problem(value, self.max_bytes, blank=self.blank):
             raise ValidationError(problem)
-        return str(plain(value))
+        return str(without_enum(value))
 
 
 class RatingField(fields.Raw):
-    """A label or a 64-bit integer: 0 is a rating, `true` and `1.5` are not."""
+    """A label or a 64-bit integer. 0 is a rating; `true` and `1.5` are not."""
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> str | int:
         if isinstance(value, int) and not isinstance(value, bool):
             problem = number_problem(value)
         elif isinstance(value, str):
-            problem = text_problem(value, MAX_TEXT)
+            problem = text_problem(value, MAX_VALUE_BYTES)
         else:
             problem = "Use a string or an integer."
         if problem:
             raise ValidationError(problem)
-        rating: str | int = plain(value)
+        rating: str | int = without_enum(value)
         return rating
 
 
 class MetadataField(fields.Raw):
-    """A flat object whose entries can become attributes of the event."""
+    """A flat object. Its entries become attributes of the event."""
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> dict[str, Any]:
         if not isinstance(value, Mapping):
             raise ValidationError("Not a valid object.")
         if len(value) > MAX_ENTRIES:
             raise ValidationError(f"More than {MAX_ENTRIES} entries.")
-        valid, problems = valid_and_problems(value)
+        valid, problems = validate_entries(value)
         if problems:
             raise ValidationError({name: [problem] for name, problem in problems.items()})
         return valid
@@ -81,18 +81,20 @@ class FeedbackSchema(Schema):
 
     message_id = MessageIDField(required=True)
     rating = RatingField(required=True)
-    category = TextField(MAX_TEXT, allow_none=True)
-    message = TextField(MAX_COMMENT, blank=True, allow_none=True)
+    category = TextField(MAX_VALUE_BYTES, allow_none=True)
+    message = TextField(MAX_COMMENT_BYTES, blank=True, allow_none=True)
     metadata = MetadataField(allow_none=True)
 
 
 def feedback_schema(
     ratings: Mapping[str | int, float] | None, categories: tuple[str, ...] | None
 ) -> Schema:
-    """Make the schema of one app: what it declares is all it takes."""
+    """Make the schema of one app, with the ratings and categories that it declares."""
     declared: dict[str, Any] = {}
     if ratings is not None:
         declared["rating"] = RatingField(required=True, validate=OneOf(tuple(ratings)))
     if categories is not None:
-        declared["category"] = TextField(MAX_TEXT, allow_none=True, validate=OneOf(categories))
+        declared["category"] = TextField(
+            MAX_VALUE_BYTES, allow_none=True, validate=OneOf(categories)
+        )
     return FeedbackSchema.from_dict(declared)()

@@ -6,10 +6,10 @@ from blinker import NamedSignal, Namespace
 
 feedback_recorded: NamedSignal = Namespace().signal(
     "feedback-recorded",
-    doc="""Sent after each vote that was accepted, retractions included.
+    doc="""Sent after each vote and each retraction that was accepted.
 
-    The sender is the Flask app; `message_id` and `trace_id` are strings, `attributes` is the whole
-    event as it goes to New Relic. Like any Flask signal it runs inside the request: an
-    exception in a receiver reaches the caller, though the vote stands.
+    The sender is the Flask app. `message_id` and `trace_id` are strings. `attributes` is the whole
+    event as it goes to New Relic, a mapping. Like any Flask signal it runs inside the request: an
+    exception in a receiver reaches the caller, but the vote is accepted all the same.
     """,
 )

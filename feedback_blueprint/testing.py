@@ -9,18 +9,18 @@ from typing import Any
 
 from flask import Flask
 
-from .agent.agent import Ended, Headers, Limits
+from .agent.base import AgentLimits, Ended, Headers
 from .agent.harvests import Listener
-from .checks import Finding
-from .registered import EXTENSION
+from .findings import Finding
+from .votes import EXTENSION
 
 
 @contextlib.contextmanager
 def capture_feedback(app: Flask) -> Generator[list[dict[str, Any]]]:
-    """Collect the events that would be recorded, in a list of their attributes.
+    """Collect the events that would go to New Relic, in a list of their attributes.
 
-    Needs no agent and no account: inside the `with` block every call has a trace ID and every
-    event is taken. The app's store is used as it is configured. Raises `RuntimeError` where no
+    It needs no agent and no account. Inside the `with` block each message has a trace ID, and each
+    vote is recorded. The app's store is used as it is configured. Raises `RuntimeError` if no
     `FeedbackBlueprint` is registered on `app`.
     """
     registered = list(app.extensions.get(EXTENSION, {}).values())
@@ -41,7 +41,7 @@ def capture_feedback(app: Flask) -> Generator[list[dict[str, Any]]]:
 
 
 class _Collector:
-    """An agent that takes everything and keeps it: what it has is delivered."""
+    """An agent that keeps each event. What it has counts as delivered."""
 
     def __init__(self) -> None:
         self.events: list[dict[str, Any]] = []
@@ -60,11 +60,11 @@ class _Collector:
     def resume(self, _: str, __: Headers) -> contextlib.nullcontext[None]:
         return contextlib.nullcontext()
 
-    def why_apart(self, _: str | None) -> None:
+    def why_not_in_trace(self, _: str | None) -> None:
         return None
 
-    def limits(self, _: str | None = None) -> Limits:
-        return Limits()
+    def limits(self, _: str | None = None) -> AgentLimits:
+        return AgentLimits()
 
     def count(self, name: str, times: int = 1) -> None: ...
 
@@ -78,7 +78,7 @@ class _Collector:
     def name(self) -> None:
         return None
 
-    def inspect(self) -> list[Finding]:
+    def check(self) -> list[Finding]:
         return []
 
     def record(self, event: Mapping[str, Any]) -> Ended:

@@ -24,7 +24,7 @@ from proxy import Proxy
 from redis_server import RedisServer
 
 from feedback_blueprint import FeedbackBlueprint
-from feedback_blueprint.checks import Finding
+from feedback_blueprint.findings import Finding
 from feedback_blueprint.model import ANYONE, Message, VoteRequest
 from feedback_blueprint.stores import RedisStore, SQLiteStore, store_from_url
 from feedback_blueprint.stores.redis import checks as redis_checks

@@ -15,9 +15,10 @@ from documentation import block
 from flask import Flask, request
 
 from feedback_blueprint import FeedbackBlueprint
-from feedback_blueprint.checks import Finding
+from feedback_blueprint.checks import check
 from feedback_blueprint.cli import Progress, description, table
 from feedback_blueprint.errors import StoreUnavailable
+from feedback_blueprint.findings import Finding
 from feedback_blueprint.model import CastVote, Message, StoredMessage
 from feedback_blueprint.testing import capture_feedback
 
@@ -67,7 +68,7 @@ def test_check_says_that_the_rater_has_its_key(store_url):
 def test_check_leaves_no_message_behind(app, run, feedback):
     run("check")
     [votes] = app.extensions["feedback_blueprint"].values()
-    store = votes._store
+    store = votes.store
     if hasattr(store, "_path"):
         with store._connected() as execute:
             assert execute("SELECT count(*) FROM messages").fetchone() == (0,)
@@ -82,9 +83,9 @@ def test_check_leaves_no_message_behind_if_its_vote_fails(app, run, monkeypatch)
     def fail(*_):
         raise StoreUnavailable("Gone", "Start it.")
 
-    monkeypatch.setattr(votes._store, "unmark", fail)
+    monkeypatch.setattr(votes.store, "unmark", fail)
     found = {each["what"]: each for each in json.loads(run("check", "--json").output)}
-    store, kept = found["store"], votes._store
+    store, kept = found["store"], votes.store
     assert (store["severity"], store["seen"], store["remedy"]) == ("wrong", "Gone", "Start it.")
     assert found.keys() & {"SQLite file", "Redis"}, "all else is looked at"
     if hasattr(kept, "_path"):
@@ -131,8 +132,8 @@ def test_a_store_that_cannot_be_reached_is_asked_once(monkeypatch):
     app.register_blueprint(FeedbackBlueprint())
     [votes] = app.extensions["feedback_blueprint"].values()
     asked = []
-    monkeypatch.setattr(votes._store, "check", lambda *_, **__: asked.append(True) or [])
-    assert not votes.inspect()[-1].ok
+    monkeypatch.setattr(votes.store, "check", lambda *_, **__: asked.append(True) or [])
+    assert not check(votes)[-1].ok
     assert asked == []
 
 
@@ -423,14 +424,14 @@ def test_forget_says_how_far_it_came_if_the_store_fails(people, monkeypatch):
         for message_id in "a", "b":
             people.stash(message_id, "ann")
     [votes, _] = people.app.extensions["feedback_blueprint"].values()
-    kept = votes._store.export
+    kept = votes.store.export
 
     def fail_after_the_first(*args):
         [(number, [first, _])] = kept(*args)
         yield number, [first]
         raise StoreUnavailable("Gone", "Start it.")
 
-    monkeypatch.setattr(votes._store, "export", fail_after_the_first)
+    monkeypatch.setattr(votes.store, "export", fail_after_the_first)
     result = people.run(*FORGET_ANN)
     assert result.exit_code == 1
     assert len(result.stdout.splitlines()) == 1

@@ -166,7 +166,8 @@ def test_the_example_of_a_job(app, feedback, events):
     )
     assert app.test_cli_runner().invoke(args=["nightly"]).exit_code == 0
     assert sent.keys() == {"ann", "bob"}
-    assert votes.show(sent["ann"]).message.owner != votes.show(sent["bob"]).message.owner
+    ann, bob = (votes.store.show(f"fb:{sent[name]}").message.owner for name in ("ann", "bob"))
+    assert ann != bob
 
 
 @pytest.mark.parametrize(
@@ -345,9 +346,9 @@ def test_the_commands_for_tests_name_what_there_is():
     [everything, some] = block("tests", "sh", "-k revision").splitlines()
     assert everything in text_of("README")
     found = run(f"{some} --collect-only -qq --numprocesses=0", ROOT, **{".venv/bin/": ""})
-    assert "tests/test_votes.py: " in found
-    fewer = block("tests", "sh", "--ignore-glob")
+    assert "tests/rules/test_votes.py: " in found
+    fewer = block("tests", "sh", "--ignore=tests/browser")
     assert fewer.startswith(everything)
-    ignored = re.findall(r"--ignore(?:-glob)?='?([^' ]+)", fewer.strip())
+    ignored = re.findall(r"--ignore=(\S+)", fewer)
     assert ignored
     assert all(list(ROOT.glob(path)) for path in ignored), ignored

@@ -1,8 +1,8 @@
 """The agent's harvests: each is a tick of our clock, and tells which events New Relic accepted.
 
-No public call of the agent's says that an event arrived. So three of its functions are wrapped, by
-its own public means. They are the same since agent 9.8. If an agent does not have one, the log and
-`flask feedback check` say what that means.
+No public function of the agent tells that an event arrived. So we wrap three of its functions, with
+the agent's public `wrap_function_wrapper`. They are the same since agent 9.8. If an agent does not
+have one of them, the log and `flask feedback check` say what that means.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 from weakref import WeakSet
 
 import newrelic.agent
@@ -30,11 +30,11 @@ ROLLBACK = "newrelic.core.stats_engine:StatsEngine.rollback"
 
 @dataclass
 class Harvest:
-    """One harvest of one application of the agent's.
+    """One harvest of one New Relic application.
 
     `began` is by `time.monotonic()`. `has_events`: it took the custom events that the agent held,
-    and they were sent or lost: it was their turn, and the agent did not keep them for the next one.
-    `is_active`: the agent has a session after it. `is_last`: this process records no more.
+    and the agent does not hold them any more: they were sent, or lost. `is_active`: the agent has a
+    session after the harvest. `is_last`: this process records nothing any more.
     """
 
     application: str
@@ -44,36 +44,34 @@ class Harvest:
     is_last: bool = False
 
 
-class Listener(Protocol):
-    """What is told of harvests, in the agent's own thread; it must not take long."""
+class Listener:
+    """Learns of harvests, in the agent's own thread. It must not take long."""
 
     def arrived(self, application: str, feedback: Sequence[Mapping[str, Any]], /) -> None:
         """Learn which feedback New Relic accepted, by the attributes of its events."""
-        ...
 
     def harvested(self, harvest: Harvest, /) -> None:
         """Learn that a harvest is over, whatever became of it."""
-        ...
 
 
 _listeners: WeakSet[Listener] = WeakSet()
 
 _running = threading.local()
 
-QUIETLY = ThrottledLog().quietly("A harvest of the agent was not followed.")
-"""Keeps what goes wrong here from the agent, which would lose the harvest."""
+ERRORS_LOGGED = ThrottledLog().quietly("A harvest of the agent was not followed.")
+"""Keeps our errors from the agent, which would lose the harvest."""
 
 
 def listen(listener: Listener) -> None:
-    """Have a listener told of each harvest of this process, as long as it lives."""
+    """Tell a listener of each harvest of this process, as long as it lives."""
     _listeners.add(listener)
-    if not_there := missing():
-        logger.warning("%s", what_it_means(not_there))
+    if not_there := missing_functions():
+        logger.warning("%s", explain_missing(not_there))
 
 
 @functools.cache
-def missing() -> tuple[str, ...]:
-    """Wrap the agent's functions, once a process; return those that this agent does not have."""
+def missing_functions() -> tuple[str, ...]:
+    """Wrap the agent's functions once in a process; return those that the agent does not have."""
     not_there = []
     for name, wrapper in ((HARVEST, _harvest), (SENDER, _send), (ROLLBACK, _roll_back)):
         try:
@@ -83,7 +81,7 @@ def missing() -> tuple[str, ...]:
     return tuple(not_there)
 
 
-def what_it_means(not_there: Sequence[str]) -> str:
+def explain_missing(not_there: Sequence[str]) -> str:
     """Say what does not work if the agent does not have some of the functions."""
     return (
         f"This version of the agent has no {' and no '.join(not_there)}. So it is not known which "
@@ -92,13 +90,13 @@ def what_it_means(not_there: Sequence[str]) -> str:
     )
 
 
-def tells_what_arrived() -> bool:
-    """Whether the agent's sender can be seen."""
-    return SENDER not in missing()
+def sees_what_arrives() -> bool:
+    """Whether we can see what the agent sends."""
+    return SENDER not in missing_functions()
 
 
-def why_none_comes() -> str | None:
-    """Say why this process sends nothing any more, or never will, if that is so."""
+def why_nothing_is_sent() -> str | None:
+    """Say why this process will not send anything; `None` if it will."""
     agent = _agent()
     try:
         if newrelic.agent.global_settings().serverless_mode.enabled:
@@ -110,7 +108,7 @@ def why_none_comes() -> str | None:
                 "The agent sends nothing from this process: it was started before the process was "
                 "forked. Answer no request and register no application before the fork."
             )
-    except AttributeError:  # an agent that hides it; what does not arrive is recorded again
+    except AttributeError:  # this agent hides it; what does not arrive is recorded again
         return None
     return None
 
@@ -124,25 +122,25 @@ def _agent() -> Any:
 
 
 def _harvest(wrapped: Callable[..., Any], application: Any, args: Any, kwargs: Any) -> Any:
-    """Run a harvest, and tell of it, however it ends."""
+    """Run a harvest, and tell the listeners, however it ends."""
     harvest = _running.harvest = Harvest(application.name)
-    with QUIETLY:
+    with ERRORS_LOGGED:
         harvest.has_events = _is_their_turn(application, *args, **kwargs)
         METRICS.hand_over()
     try:
         return wrapped(*args, **kwargs)
     finally:
         _running.harvest = None
-        with QUIETLY:
+        with ERRORS_LOGGED:
             harvest.is_active = application.active
             harvest.is_last = _agent()._harvest_shutdown.is_set()
         for listener in list(_listeners):
-            with QUIETLY:
+            with ERRORS_LOGGED:
                 listener.harvested(harvest)
 
 
-def _is_their_turn(application: Any, shutdown: bool = False, flexible: bool = False) -> bool:  # noqa: ARG001  # as the agent declares it
-    """Ask whether this harvest takes custom events: there are two kinds, and New Relic chooses."""
+def _is_their_turn(application: Any, shutdown: bool = False, flexible: bool = False) -> bool:  # noqa: ARG001  # the agent's own parameters
+    """Whether this harvest takes custom events: New Relic chooses one of its two kinds."""
     settings = application.configuration
     if settings is None:
         return False
@@ -150,29 +148,29 @@ def _is_their_turn(application: Any, shutdown: bool = False, flexible: bool = Fa
 
 
 def _roll_back(wrapped: Callable[..., Any], _: Any, args: Any, kwargs: Any) -> Any:
-    """Note that the agent keeps what it could not send."""
+    """Note that the agent keeps the events that it could not send."""
     if harvest := getattr(_running, "harvest", None):
         harvest.has_events = False
     return wrapped(*args, **kwargs)
 
 
 def _send(wrapped: Callable[..., Any], _: Any, args: Any, kwargs: Any) -> Any:
-    """Send custom events, and tell which feedback arrived.
+    """Send custom events, and tell the listeners which feedback arrived.
 
-    If all of them are refused together, as a rule for being too large, feedback is sent alone.
+    If New Relic refuses all of them, mostly because they are too large, feedback is sent alone.
     """
     try:
         result = wrapped(*args, **kwargs)
     except Exception as error:
-        if type(error).__name__ == "DiscardDataForRequest":  # what the agent keeps, it sends again
-            with QUIETLY:
+        if type(error).__name__ == "DiscardDataForRequest":  # else the agent sends them again
+            with ERRORS_LOGGED:
                 sampling_info, events = args
                 feedback = _feedback_among(events)
                 if 0 < len(feedback) < len(events):
                     wrapped(sampling_info, feedback)
                     _tell_of(feedback)
         raise
-    with QUIETLY:
+    with ERRORS_LOGGED:
         _tell_of(_feedback_among(args[1]))
     return result
 

@@ -1,8 +1,8 @@
-"""What this process counts and measures, kept until the agent can take it.
+"""The metrics of this process, kept until the agent can take them.
 
-The agent drops a metric while it has no session, as in the first seconds of a process. And it takes
-microseconds to take one, which nobody has to wait for. So what there is of a metric is added up
-here, and handed over before each harvest.
+The agent drops a metric as long as it has no session, as in the first seconds of a process. It also
+takes microseconds for each value, and no request should wait for that. So the values are added up
+here, and the agent gets the sums before each harvest.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ PREFIX = "Custom/Feedback/"
 
 @dataclass
 class Sum:
-    """Values of one metric, as the agent takes them together."""
+    """The sums of the values of one metric, in the form that the agent takes."""
 
     count: int
     total: float
@@ -28,7 +28,7 @@ class Sum:
 
 
 class Metrics:
-    """Metrics of this process; what a parent kept is not its child's to tell."""
+    """The metrics of this process. A forked child does not report those of its parent."""
 
     def __init__(self) -> None:
         # Reentrant, because the garbage collector may end a stream in here.
@@ -36,7 +36,7 @@ class Metrics:
         self._sums: PerProcess[dict[str, Sum]] = PerProcess(dict)
 
     def add(self, name: str, value: float, times: int = 1) -> None:
-        """Record a value, so many times."""
+        """Record a value, `times` times."""
         with self._lock():
             known = self._sums().setdefault(name, Sum(0, 0, value, value, 0))
             known.count += times
@@ -46,7 +46,7 @@ class Metrics:
             known.sum_of_squares += times * value * value
 
     def hand_over(self) -> None:
-        """Give the agent what is kept, if it has a session."""
+        """Give the agent the sums, if it has a session."""
         application = newrelic.agent.application(activate=False)
         if application is None or not application.active:
             return
@@ -59,4 +59,4 @@ class Metrics:
 
 
 METRICS = Metrics()
-"""The one of this process, as it has one agent."""
+"""Those of this process, which has one agent."""

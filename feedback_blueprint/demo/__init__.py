@@ -1,4 +1,4 @@
-"""A chat app that uses the blueprint as any app would: copy from here.
+"""A chat app that uses the blueprint as any app does: copy from here.
 
 `python -m feedback_blueprint.demo` serves it under the New Relic agent. With several workers:
 `newrelic-admin run-program gunicorn -w 4 "feedback_blueprint.demo:create_app()"`.
@@ -35,12 +35,12 @@ feedback = FeedbackBlueprint()
 
 @feedback.trace_message(context=responder.FACTS)
 def answer(messages: responder.Messages) -> Iterator[str]:
-    """Stream the reply; the page finds its message ID in the response header `X-Message-ID`."""
+    """Stream the reply. The page finds its message ID in the response header `X-Message-ID`."""
     yield from responder.reply(messages)
 
 
 def create_app() -> Flask:
-    """Make the app; `FLASK_FEEDBACK_STORE_URL` and the other keys come from the environment."""
+    """Make the app. The environment has `FLASK_FEEDBACK_STORE_URL` and the other keys."""
     app = Flask(__name__, instance_path=str(Path.home() / ".cache" / "feedback_blueprint"))
     app.config.from_prefixed_env()
     app.register_blueprint(feedback)
@@ -73,7 +73,7 @@ def create_app() -> Flask:
 
 
 def show_event(_app: Flask, *, attributes: Mapping[str, Any], **_: object) -> None:
-    """Put the event that the agent has just taken into the vote's answer, for the page."""
+    """Show the page the event: put it into the answer to the vote."""
 
     @after_this_request
     def add_event(response: Response) -> Response:

@@ -18,20 +18,20 @@ UNDER_THE_AGENT = (
 def main(*, replaces_itself: bool = os.name != "nt") -> None:
     """Start the demo under the agent.
 
-    The agent has to be up before Flask is imported, which is too late to do here, so Python starts
-    again. On Windows what replaces a process runs in the background, and the prompt is back: there
-    this one waits for a child.
+    The agent must start before Flask is imported. It is too late for that here, so Python starts
+    again. On Windows, a process that replaces another runs in the background, and the prompt comes
+    back. There, this process waits for a child instead.
     """
     env = os.environ
     if not env.get("NEW_RELIC_LICENSE_KEY") and not env.get("NEW_RELIC_CONFIG_FILE"):
         env["NEW_RELIC_DEVELOPER_MODE"] = "true"  # real transactions, no network, no account
-    env.setdefault("NEW_RELIC_STARTUP_TIMEOUT", "10")  # or the first reply has no trace ID
+    env.setdefault("NEW_RELIC_STARTUP_TIMEOUT", "10")  # else the first reply has no trace ID
     env.setdefault("NEW_RELIC_AI_MONITORING_ENABLED", "true")
     demo = [sys.executable, "-c", UNDER_THE_AGENT]
     if replaces_itself:
         os.execv(sys.executable, demo)  # noqa: S606  # nothing that a user typed
     child = subprocess.Popen(demo)  # noqa: S603
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C reaches the child, which ends in its time
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C reaches the child, which ends by itself
     sys.exit(child.wait())
 
 

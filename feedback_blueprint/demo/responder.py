@@ -1,4 +1,4 @@
-"""The demo's replies: from an OpenAI-compatible server where one is configured, else built in."""
+"""The demo's replies: from an OpenAI-compatible server if one is configured, or built in."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MODEL = (os.environ.get("OPENAI_MODEL") or "gpt-4o-mini") if USES_OPENAI else "b
 FACTS: dict[str, str | int] = {"model": MODEL, "prompt_version": 1}
 
 Messages = Sequence[Mapping[str, str]]
-"""A conversation as the OpenAI API has it: `role` and `content` of each turn."""
+"""A conversation in the form of the OpenAI API: `role` and `content` of each turn."""
 
 
 def reply(messages: Messages) -> Iterator[str]:
@@ -46,7 +46,7 @@ def _from_openai(messages: Messages) -> Iterator[str]:
 
     # A local server needs no key, but the client wants one.
     client = OpenAI(api_key=os.environ.get("OPENAI_API_KEY") or "none")
-    # Read to its end: a `break` at `finish_reason` would hide it from the agent.
+    # Read it to its end: a `break` at `finish_reason` would hide it from the agent.
     prompt: list[Any] = [{"role": "system", "content": PROMPT}, *messages]
     for chunk in client.chat.completions.create(model=MODEL, messages=prompt, stream=True):
         if chunk.choices and (text := chunk.choices[0].delta.content):
@@ -56,10 +56,10 @@ def _from_openai(messages: Messages) -> Iterator[str]:
 def _built_in(prompt: str) -> Iterator[str]:
     text = ANSWERS.get(
         prompt,
-        f"You said “{prompt}”. I am no language model, only the demo's built-in responder, and all "
-        "I can do is repeat it. For real replies, set OPENAI_API_KEY, or OPENAI_BASE_URL for a "
-        "server of your own, and start the demo again. Rating this one works all the same.",
+        f"You said “{prompt}”. I am not a language model, only the demo's built-in responder, and "
+        "can only repeat it. For real replies, set OPENAI_API_KEY, or OPENAI_BASE_URL for a server "
+        "of your own, and start the demo again. You can rate this reply all the same.",
     )
     for word in text.split(" "):
         yield word + " "
-        time.sleep(0.02)  # as a model would, so that the page has something to stream
+        time.sleep(0.02)  # as a model does, so that the page has something to stream

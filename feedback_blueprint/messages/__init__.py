@@ -1,1 +1,1 @@
-"""From a decorated function to a message that is kept."""
+"""From a decorated function to a message that is stashed."""

@@ -1,4 +1,4 @@
-"""Keeping a message: what a request knows, taken to wherever the message is made."""
+"""What a request knows of the messages made for it, and how a message is kept."""
 
 from __future__ import annotations
 
@@ -9,18 +9,17 @@ from types import EllipsisType
 from typing import Any
 from uuid import UUID
 
-from ..agent.agent import Headers
-from ..attributes import message_id_text, new_message_id, valid_and_problems
+from ..agent.base import Headers
+from ..attributes import message_id_text, new_message_id, validate_entries
 from ..errors import AgentNotRecording, StoreUnavailable
 from ..logs import Brief
 from ..model import Message
-from ..registered import votes_of
-from ..votes import Votes
+from ..votes import Votes, votes_of
 
 MessageID = str | int | UUID
 Context = Mapping[str, Any]
 Rater = str | None | EllipsisType
-"""For whom a message is made; `...` is whoever asks for it."""
+"""For whom a message is made; `...` is the rater of the request."""
 
 
 TAKEN = (
@@ -33,8 +32,8 @@ REPLACED = (
     "it was made for, or use another ID."
 )
 
-NONCE = 8
-"""Bytes of what tells a message from the one that it replaces."""
+NONCE_BYTES = 8
+"""Bytes of the nonce that tells a message from the one that it replaces."""
 
 
 class Capture:
@@ -42,10 +41,10 @@ class Capture:
 
     Made by `FeedbackBlueprint.capture()`. Its methods work anywhere.
 
-    It can be pickled, and then has no secret: the trace ID, New Relic's headers for other processes
-    of the trace, keyed hashes of the rater, and the blueprint's name. Where it is loaded, its
-    methods need an app context of an app that has the blueprint under that name, and raise
-    `RuntimeError` without one.
+    It can be pickled. The pickle has no secrets: it has the trace ID, New Relic's headers for other
+    processes of the trace, keyed hashes of the rater, and the blueprint's name. After loading, its
+    methods need an app context of an app that has the blueprint under that name. Without one they
+    raise `RuntimeError`.
     """
 
     def __init__(self, votes: Votes, raters: Sequence[bytes] | None, announced: list[str]) -> None:
@@ -55,39 +54,41 @@ class Capture:
         self._raters = raters
         self._announced = announced
         self._trace_id: str | None = None
-        self._why_blind = "The agent failed."
+        self._why_no_trace_id = "The agent failed."
         with votes.log.quietly("The agent failed: a message made here cannot be rated."):
             self._trace_id = votes.agent.trace_id()
             if self._trace_id is None:
                 try:
                     votes.agent.limits()
-                    self._why_blind = "A header of the client's names one that no event can carry."
+                    self._why_no_trace_id = (
+                        "A header of the client's names one that no event can carry."
+                    )
                 except AgentNotRecording as error:
-                    self._why_blind = str(error)
+                    self._why_no_trace_id = str(error)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave behind what another process does not have: the app, and the response."""
+        """Leave out what another process cannot have: the app, and the response."""
         return vars(self) | {"_votes": None, "_announced": []}
 
     @property
     def votes(self) -> Votes:
-        """What the app holds: the one of the request, or where this was unpickled the current."""
+        """What the app of the request holds; after unpickling, what the current app holds."""
         return votes_of(self._blueprint) if self._votes is None else self._votes
 
-    def prepare_to_leave(self, blueprint: str) -> None:
-        """Take along what another thread or process needs; the app knows the blueprint by name."""
+    def make_portable(self, blueprint: str) -> None:
+        """Add what another thread or process needs: headers, and the blueprint's name there."""
         self._blueprint = blueprint
-        with self.votes.log.quietly("What is captured here has no trace to go on with."):
+        with self.votes.log.quietly("What is captured here cannot go on in its trace."):
             self._headers = self.votes.agent.headers()
 
     @contextmanager
     def transaction(self, name: str) -> Generator[None, None, None]:
         """Run the work of a `with` block in a New Relic transaction of the captured trace.
 
-        LLM events of a thread, a task or another process so join the feedback. It is a background
-        transaction of this name, unless one runs already: that one joins the trace if it has none
-        yet. If they cannot join, the log says why, and the work is done all the same. It decorates
-        a function, too.
+        So the LLM events of a thread, a task or another process join the feedback. It is a
+        background transaction with this name. If a transaction runs already, that one joins the
+        trace, unless it has joined another. If the LLM events cannot join, the log says why, and
+        the work runs all the same. `transaction("name")` can also decorate a function.
         """
         text = "LLM events of %r do not join the feedback."
         agent, log = self.votes.agent, self.votes.log
@@ -96,7 +97,11 @@ class Capture:
             transaction = agent.resume(name, self._headers)
             transaction.__enter__()
             end = transaction.__exit__
-            why = self._why_blind if self._trace_id is None else agent.why_apart(self._trace_id)
+            why = (
+                self._why_no_trace_id
+                if self._trace_id is None
+                else agent.why_not_in_trace(self._trace_id)
+            )
             if why:
                 log.warn(why, f"{text} %s", name, why)
         try:
@@ -119,8 +124,8 @@ class Capture:
     ) -> str | None:
         """Keep a message for rating, as `FeedbackBlueprint.stash` does.
 
-        It belongs to the rater of the request that was captured. Where there was none, or it was
-        made for somebody else, `rater` says for whom.
+        It belongs to the rater of the captured request. `rater` says for whom it was made if that
+        is somebody else, or if there was no request.
         """
         log = self.votes.log
         with log.quietly("A message stashed by hand is not kept."):
@@ -140,14 +145,14 @@ class Capture:
         *,
         replace: bool = False,
     ) -> tuple[str, Message] | None:
-        """Keep a message, whose context is valid, and return its ID and what was kept.
+        """Keep a message, whose context must be valid, and return its ID and what was kept.
 
-        `None`, with a reason in the log, where nothing was.
+        `None`, with the reason in the log, if nothing was kept.
         """
         votes = self.votes
         if self._trace_id is None:
             text = "A message cannot be rated: it has no trace ID. %s"
-            votes.log.warn(self._why_blind, text, self._why_blind)
+            votes.log.warn(self._why_no_trace_id, text, self._why_no_trace_id)
         raters = self._raters if isinstance(rater, EllipsisType) else votes.raters.of(rater)
         if raters is None:
             text = (
@@ -164,15 +169,16 @@ class Capture:
         except ValueError as error:
             votes.log.warn("ID", "Message ID %r cannot be used. %s", Brief(message_id), error)
             return None
-        nonce = os.urandom(NONCE) if replace else b""
+        nonce = os.urandom(NONCE_BYTES) if replace else b""
         kept = self._content_to_keep(content)
         message = Message(self._trace_id, raters[0], context, kept, nonce)
         try:
-            if not votes.stash(key, message, raters if replace else ()):
+            owners, ttl = raters if replace else (), votes.settings.ttl
+            if not votes.breaker.stash(votes.keys.of(key), message, ttl, may_replace=owners):
                 text = REPLACED if replace else TAKEN
                 votes.log.warn(text, text, key)
                 return None
-        except StoreUnavailable:  # the store's guard has said so
+        except StoreUnavailable:  # the circuit breaker has logged it
             votes.agent.count("StashesMissed")
             return None
         if key not in self._announced:
@@ -180,21 +186,21 @@ class Capture:
         return key, message
 
     def amend(self, key: str, message: Message) -> None:
-        """Keep more of a message that was kept before."""
-        content = self._content_to_keep(message.content)
-        with suppress(StoreUnavailable):  # the store's guard has said so
-            self.votes.amend(key, message._replace(content=content))
+        """Replace the context and text of a message that was kept before."""
+        votes, content = self.votes, self._content_to_keep(message.content)
+        with suppress(StoreUnavailable):  # the circuit breaker has logged it
+            votes.breaker.amend(votes.keys.of(key), message._replace(content=content))
 
     def valid(self, context: Context) -> Context:
-        """Return the entries that an event can carry, and say in the log what is left out."""
-        valid, problems = valid_and_problems(context)
-        self.leave_out(problems)
+        """Return the entries that an event can carry, and log the others."""
+        valid, problems = validate_entries(context)
+        self.log_left_out(problems)
         return valid
 
-    def leave_out(self, problems: Mapping[str, str]) -> None:
-        """Say in the log what is left out of a context, and why."""
+    def log_left_out(self, problems: Mapping[str, str]) -> None:
+        """Log what is left out of a context, and why."""
         if problems:
-            self.votes.log.warn("context", "Of a context is left out: %s", problems)
+            self.votes.log.warn("context", "A context is kept without these entries: %s", problems)
 
     def _content_to_keep(self, content: object) -> str | None:
         if not self.votes.settings.store_message:
@@ -206,4 +212,4 @@ class Capture:
 
 
 def _nothing(*_: object) -> None:
-    """End nothing: the agent began nothing."""
+    """Do nothing: the agent began no transaction."""

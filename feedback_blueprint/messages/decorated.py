@@ -1,4 +1,4 @@
-"""What is known of a decorated function, and how a message is taken from what it returns."""
+"""What is known of a decorated function, and how its result becomes a message."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
-from ..attributes import RESERVED_NAME, new_message_id, valid_and_problems
+from ..attributes import RESERVED_NAME, new_message_id, validate_entries
 from ..errors import ConfigurationError
 from ..logs import Quietly, ThrottledLog
 from .capture import Capture, Context, MessageID
@@ -23,8 +23,8 @@ STATUSES = frozenset(HTTPStatus)
 class DecoratedFunction:
     """One decorated function: everything about it that is known before it is called.
 
-    What is done once the function has returned is done `with undisturbed`: nothing of it may reach
-    the caller.
+    All that is done after the function has returned runs `with errors_logged`: no error of ours may
+    reach the caller.
     """
 
     def __init__(
@@ -40,21 +40,21 @@ class DecoratedFunction:
         self.message_id = message_id
         self.context_of: Callable[[Any], Context] | None = context if callable(context) else None
         constant = {} if context is None or callable(context) else context
-        self._context, self._left_out = valid_and_problems(constant)
+        self._context, self._left_out = validate_entries(constant)
         self.content_of = content
         self.replace = replace
         self._name = getattr(function, "__qualname__", type(function).__qualname__)
         self._log = ThrottledLog()
-        self.undisturbed = self._quietly()
+        self.errors_logged = self._quietly()
         self._position = _position_of_message_id(function) if message_id is None else None
 
-    def mint(
+    def choose_message_id(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[MessageID | None, tuple[Any, ...]]:
-        """Choose the ID of a call and put it where the function takes it; return it and `args`.
+        """Choose the message ID of a call and pass it to the function; return it and `args`.
 
-        An ID that the caller passes stands. `None`: what keeps the message mints one, or the
-        result has it.
+        If the caller passes an ID, it stays. `None`: the function does not take an ID. Then the
+        result has one, or `Capture.keep` mints it.
         """
         position = self._position
         if position is None:
@@ -66,31 +66,31 @@ class DecoratedFunction:
         try:
             minted = new_message_id()
         except RecursionError:
-            minted = ""  # which keeps no message, and the function may need less of the stack
+            minted = ""  # keeps no message; but the function itself may need less of the stack
         if by_position:
             return minted, (*args[:position], minted, *args[position + 1 :])
         kwargs["message_id"] = minted
         return minted, args
 
     def id_of(self, result: Any) -> Any:
-        """Take the ID from the result, of a stream from its first item.
+        """Return the ID that the result, or the first item of a stream, has.
 
-        `None`: it is not a message, or the ID cannot be had, which the log says.
+        `None`: it is not a message, or it has no such ID and the log says so.
         """
         if callable(self.message_id):
-            return self.ask("message_id", self.message_id, result)
-        return self.ask("message_id", self._named, result)
+            return self.apply("message_id", self.message_id, result)
+        return self.apply("message_id", self._id_by_name, result)
 
-    def _named(self, result: Any) -> Any:
+    def _id_by_name(self, result: Any) -> Any:
         name, source = str(self.message_id), _body(result)
         try:
-            # A defaultdict would add what is not there.
+            # A defaultdict would add a key that it does not have.
             if not isinstance(source, Mapping) or name in source:
                 with suppress(TypeError, LookupError):
                     return source[name]
             return getattr(source, name)
         except AttributeError as error:
-            if error.obj is not source or error.name != name:  # of the app's own making
+            if error.obj is not source or error.name != name:  # the app's own code failed
                 raise
         text = (
             "A message of %s() is not kept: message_id= names %r, and a %s has no such key or "
@@ -100,8 +100,8 @@ class DecoratedFunction:
         self._log.warn("message_id", text, self._name, name, type(source).__name__)
         return None
 
-    def stash(self, minted: MessageID | None, result: Any) -> None:
-        """Stash what a plain function returned, if it is a message."""
+    def keep(self, minted: MessageID | None, result: Any) -> None:
+        """Keep what a function returned, if it is a message."""
         status = 400 if result is None else _status(result)
         if status >= 400:
             if status not in STATUSES:
@@ -115,23 +115,23 @@ class DecoratedFunction:
                 return
         capture, content = self.capture(), result
         if self.content_of and capture.votes.settings.store_message:
-            content = self.ask("content", self.content_of, result)
+            content = self.apply("content", self.content_of, result)
         context = self.context_for(capture, result)
         capture.keep(message_id, context, content, replace=self.replace)
 
     def context_for(self, capture: Capture, result: Any) -> Context:
-        """Return the valid context of a message; what fails costs the context alone."""
+        """Return the valid context of a message. If that fails, the message has no context."""
         context_of = self.context_of
         if context_of is None:
-            capture.leave_out(self._left_out)
+            capture.log_left_out(self._left_out)
             return self._context
-        valid: Context | None = self.ask(
+        valid: Context | None = self.apply(
             "context", lambda result: capture.valid(dict(context_of(result) or {})), result
         )
         return valid or {}
 
-    def ask(self, argument: str, function: Callable[[Any], Any], result: Any) -> Any:
-        """Ask an argument of the decorator; `None`, and a line in the log, if it fails."""
+    def apply(self, argument: str, function: Callable[[Any], Any], result: Any) -> Any:
+        """Call a function that the app gave the decorator; `None`, and a log line, if it fails."""
         with self._quietly(f" {argument}= failed."):
             return function(result)
         return None
@@ -142,7 +142,7 @@ class DecoratedFunction:
 
 
 def check_arguments(message_id: Any, context: Any, content: Any) -> None:
-    """Raise `ConfigurationError` for what a decorator can never work with."""
+    """Raise `ConfigurationError` for an argument that can never work."""
     if not (
         message_id is None or callable(message_id) or (isinstance(message_id, str) and message_id)
     ):
@@ -157,15 +157,15 @@ def check_arguments(message_id: Any, context: Any, content: Any) -> None:
         raise ConfigurationError(
             f"context cannot be {context!r}. Give a mapping, or a function of the result."
         )
-    _, problems = valid_and_problems(context)
+    _, problems = validate_entries(context)
     for name, problem in problems.items():
-        if problem != RESERVED_NAME:  # ours wins, as over a context from a function
+        if problem != RESERVED_NAME:  # our attribute wins, as over a context from a function
             raise ConfigurationError(f"context cannot hold {name!r}: {context[name]!r}. {problem}")
 
 
 def _body(result: Any) -> Any:
-    """Return what Flask would answer with, without status and headers; of a response, its JSON."""
-    if type(result) is tuple:  # a named one has names of its own
+    """Return the body of a result without status and headers; for a response, its JSON."""
+    if type(result) is tuple:  # a named tuple is the app's own object
         result = result[0]
     if isinstance(result, Response) and result.is_json and result.is_sequence:
         return result.get_json()
@@ -173,12 +173,12 @@ def _body(result: Any) -> Any:
 
 
 def _status(result: Any) -> int:
-    """Return the status that Flask would answer with, as far as the result says it."""
+    """Return the HTTP status that Flask would answer with, as far as the result says it."""
     if isinstance(result, tuple) and len(result) in (2, 3):
         status = result[1]
         if isinstance(status, str) and status[:3].isdecimal():
             status = int(status[:3])
-        # A reply with its tokens, or with its model, is no response.
+        # A reply beside its number of tokens, or its model, is not a response.
         if isinstance(status, int) and status <= 599:
             return status
         result = result[0]
@@ -190,7 +190,10 @@ def _status(result: Any) -> int:
 
 
 def _position_of_message_id(function: Callable[..., Any]) -> int | None:
-    """Return where a function takes `message_id`; past all arguments if by keyword alone."""
+    """Return the position of the parameter `message_id`; `sys.maxsize` if it is keyword-only.
+
+    `None`: the function does not take it.
+    """
     signature = _signature(function, follow_wrapped=False)
     if "message_id" not in signature.parameters:
         if hasattr(inspect.unwrap(function, stop=_drops_message_id), "__wrapped__"):
@@ -206,7 +209,7 @@ def _position_of_message_id(function: Callable[..., Any]) -> int | None:
 
 
 def _drops_message_id(function: Callable[..., Any]) -> bool:
-    """Ask of what may be another decorator's, and then shows the signature of what it wraps."""
+    """Whether a wrapper that another decorator made cannot pass `message_id` on."""
     parameters = _signature(function, follow_wrapped=False).parameters
     takes_any = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
     return not takes_any and "message_id" not in parameters
@@ -215,5 +218,5 @@ def _drops_message_id(function: Callable[..., Any]) -> bool:
 def _signature(function: Callable[..., Any], *, follow_wrapped: bool = True) -> inspect.Signature:
     try:
         return inspect.signature(function, follow_wrapped=follow_wrapped)
-    except ValueError:  # a builtin does not say
+    except ValueError:  # a builtin may have none
         return inspect.signature(lambda *_, **__: None)

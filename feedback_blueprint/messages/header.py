@@ -1,4 +1,4 @@
-"""The header that tells a frontend which messages a response brings."""
+"""The header that tells a frontend the IDs of the messages in a response."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from ..logs import ThrottledLog
 HEADER = "X-Message-ID"
 
 MAX_IDS = 64
-"""IDs in one response: many a client refuses over 100 headers."""
+"""IDs in one response: many clients refuse more than 100 headers."""
 
 MAX_BYTES = 4096
-"""Bytes of all these header lines: a proxy takes 4 to 8 KB of headers in all."""
+"""Bytes of all these header lines: a proxy takes 4 to 8 KB of headers."""
 
 
 def announce(response: Response, message_ids: Sequence[str], log: ThrottledLog) -> None:
-    """Put the IDs into headers, the last ones where they are too many for a client to take."""
+    """Put the IDs into headers, and only the last ones if they are too many for a client."""
     room = MAX_BYTES
     sent: list[str] = []
     for message_id in reversed(message_ids):
         if not (
             message_id.isascii()
             and message_id.isprintable()
-            and message_id == message_id.strip()  # HTTP trims it
-            and "," not in message_id  # it joins those of several headers
+            and message_id == message_id.strip()  # HTTP trims a header
+            and "," not in message_id  # HTTP joins several headers with commas
         ):
             continue
         room -= len(f"{HEADER}: {message_id}\r\n")

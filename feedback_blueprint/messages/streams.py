@@ -1,4 +1,4 @@
-"""Streams that carry a message: generators and async generators, followed as they are read."""
+"""Messages that are streams: generators and async generators, recorded as they are read."""
 
 from __future__ import annotations
 
@@ -42,23 +42,25 @@ class StreamFunction:
         return self if instance is None else MethodType(self, instance)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Stash, then return the stream."""
-        minted, args = self._decorated.mint(args, kwargs)
+        """Stash the message, then return the stream."""
+        minted, args = self._decorated.choose_message_id(args, kwargs)
         stream = self._function(*args, **kwargs)
-        with self._decorated.undisturbed:
+        with self._decorated.errors_logged:
             recorder = StreamRecorder(self._decorated, minted)
             if recorder.needed:
                 stream = self._follow(stream, recorder)
         return stream
 
 
-def follow(stream: Generator[Any, Any, Any], recorder: StreamRecorder) -> Generator[Any, Any, Any]:
-    """Hand a stream through: what `yield from` does, with an eye on each item."""
+def record_stream(
+    stream: Generator[Any, Any, Any], recorder: StreamRecorder
+) -> Generator[Any, Any, Any]:
+    """Hand a stream through as `yield from` does, and record each item."""
     try:
         item = next(stream)
         while True:
-            with recorder.undisturbed:
-                recorder.see(item)
+            with recorder.errors_logged:
+                recorder.record(item)
             try:
                 sent = yield item
             except BaseException as error:
@@ -68,19 +70,19 @@ def follow(stream: Generator[Any, Any, Any], recorder: StreamRecorder) -> Genera
     except StopIteration as stop:
         return stop.value
     finally:
-        with recorder.undisturbed:
+        with recorder.errors_logged:
             recorder.end()
 
 
-async def follow_async(
+async def record_async_stream(
     stream: AsyncGenerator[Any, Any], recorder: StreamRecorder
 ) -> AsyncGenerator[Any, Any]:
-    """Do the same for an async stream."""
+    """Hand an async stream through, and record each item."""
     try:
-        item = await _first_of(stream)
+        item = await _ask_for_first(stream)
         while True:
-            with recorder.undisturbed:
-                recorder.see(item)
+            with recorder.errors_logged:
+                recorder.record(item)
             try:
                 sent = yield item
             except BaseException as error:
@@ -90,14 +92,14 @@ async def follow_async(
     except StopAsyncIteration:
         return
     finally:
-        with recorder.undisturbed:
+        with recorder.errors_logged:
             recorder.end()
 
 
-def _first_of(stream: AsyncGenerator[Any, Any]) -> Awaitable[Any]:
-    """Ask for the first item of a stream that the event loop is not told of.
+def _ask_for_first(stream: AsyncGenerator[Any, Any]) -> Awaitable[Any]:
+    """Ask for the first item, without the event loop's hooks for async generators.
 
-    It would close this one at its end, too, while the stream that follows it is doing so.
+    With them, the loop would close this stream at its end while the stream around it does the same.
     """
     hooks = sys.get_asyncgen_hooks()
     sys.set_asyncgen_hooks(None, None)
@@ -108,10 +110,10 @@ def _first_of(stream: AsyncGenerator[Any, Any]) -> Awaitable[Any]:
 
 
 class StreamRecorder:
-    """Follows one stream: the first item may carry ID and context, all of it is the content."""
+    """Records a stream: the first item may give ID and context, and all items give the content."""
 
     def __init__(self, decorated: DecoratedFunction, minted: MessageID | None) -> None:
-        self.undisturbed = decorated.undisturbed
+        self.errors_logged = decorated.errors_logged
         self._decorated = decorated
         self._items: list[Any] | None = None
         self._kept: tuple[str, Message] | None = None
@@ -119,23 +121,23 @@ class StreamRecorder:
         if decorated.message_id is None:
             context = {} if decorated.context_of else decorated.context_for(self._capture, None)
             self._kept = self._capture.keep(minted, context, None, replace=decorated.replace)
-            self._fresh = self._kept is not None and decorated.context_of is not None
+            self._awaits_first = self._kept is not None and decorated.context_of is not None
         else:
-            self._fresh = True
-        if self._capture.votes.settings.store_message and (self._kept or self._fresh):
+            self._awaits_first = True
+        if self._capture.votes.settings.store_message and (self._kept or self._awaits_first):
             self._items = []
 
     @property
     def needed(self) -> bool:
-        """Whether there is anything to do after the call."""
-        return self._fresh or self._items is not None
+        """Whether the items have to be recorded."""
+        return self._awaits_first or self._items is not None
 
-    def see(self, item: Any) -> None:
-        """Look at an item before it is handed out."""
+    def record(self, item: Any) -> None:
+        """Record an item before the reader gets it."""
         if self._items is not None:
             self._items.append(item)
-        if self._fresh:
-            self._fresh = False
+        if self._awaits_first:
+            self._awaits_first = False
             self._first(item)
 
     def _first(self, item: Any) -> None:
@@ -151,11 +153,13 @@ class StreamRecorder:
             capture.amend(*self._kept)
 
     def end(self) -> None:
-        """Keep the content, also of a stream that its reader stopped."""
+        """Keep the content, even if the reader stopped before the end."""
         if self._items is None or self._kept is None:
             return
         key, message = self._kept
-        content = self._decorated.ask("content", self._decorated.content_of or _joined, self._items)
+        content = self._decorated.apply(
+            "content", self._decorated.content_of or _joined, self._items
+        )
         self._capture.amend(key, message._replace(content=content))
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import Protocol
 
-from ..checks import Finding
 from ..errors import StoreUnavailable
+from ..findings import Finding
 from ..model import (
     DEFAULT_VOTE_TTL,
     Backlog,

@@ -1,4 +1,4 @@
-"""The routes as an OpenAPI document, made from the schema that every vote is checked with."""
+"""The routes as an OpenAPI document, made from the schema that checks every vote."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from apispec.ext.marshmallow import MarshmallowPlugin
 from flask import Blueprint, Flask
 
 from .. import errors
-from ..attributes import MAX_ENTRIES, MAX_INT, MAX_TEXT, MIN_INT, NAME, RESERVED
+from ..attributes import MAX_ENTRIES, MAX_INT, MAX_VALUE_BYTES, MIN_INT, NAME, RESERVED
 from ..config import Settings
 from ..schemas import MessageIDField, MetadataField, RatingField, TextField, feedback_schema
 from .routes import names_of
 from .views import MAX_MESSAGES, FeedbackView
 
-# `\s` of a JSON Schema does not know the last five, and a text of nothing else is blank here.
+# `\s` of a JSON Schema does not match the last five, which Python takes for blanks.
 NOT_BLANK = {"pattern": r"[^\s\x1c-\x1f\x85]"}
-LABEL = {"maxLength": MAX_TEXT, **NOT_BLANK}
+LABEL = {"maxLength": MAX_VALUE_BYTES, **NOT_BLANK}
 IN_64_BITS = {"minimum": MIN_INT, "maximum": MAX_INT}
 ENTRY_NAME = {
-    "maxLength": MAX_TEXT,
+    "maxLength": MAX_VALUE_BYTES,
     "pattern": f"^({NAME.pattern})$",
     "not": {"pattern": f"^({RESERVED.pattern})$"},
 }
-ENTRY_VALUE = {"type": ["string", "number", "boolean"], "maxLength": MAX_TEXT, **IN_64_BITS}
+ENTRY_VALUE = {"type": ["string", "number", "boolean"], "maxLength": MAX_VALUE_BYTES, **IN_64_BITS}
 UNITS = "Text is limited in bytes of UTF-8. `maxLength`, in characters, is the most that can fit."
 
 TEXT, OR_NULL = {"type": "string"}, {"type": ["string", "null"]}
@@ -54,9 +54,9 @@ def document(app: Flask, blueprint: Blueprint, settings: Settings) -> dict[str, 
     converter.add_attribute_function(limits)
     feedback = feedback_schema(settings.ratings, settings.categories)
     spec.components.schema("Feedback", schema=feedback)
-    # The title is Python's phrase for the status, which changes from version to version.
+    # The title is a text: Python changes its phrase for a status from version to version.
     spec.components.schema("Problem", object_of(type=TEXT, title=TEXT, detail=TEXT))
-    # Of no operation, as it is what all other methods are answered with.
+    # No operation has it: it answers all other methods.
     spec.components.response("MethodNotAllowed", refused(405, [errors.MethodNotAllowed]))
     endpoints = [f"{name}.feedback" for name in names_of(app, blueprint)]
     for rule in itertools.chain(*map(app.url_map.iter_rules, endpoints)):
@@ -74,7 +74,7 @@ def limits(
     field: MessageIDField | RatingField | TextField | MetadataField,
     ret: dict[str, Any],
 ) -> dict[str, Any]:
-    """Say what a field takes; `ret` is what apispec says, an `enum` maybe, which says it all."""
+    """Describe what a field takes. `ret` is what apispec found; an `enum` in it is enough."""
     said: dict[str, Any]
     match field:
         case MessageIDField():
@@ -96,18 +96,19 @@ def limits(
 
 
 def operations() -> dict[str, Any]:
-    """Describe what can be done at `/feedback`."""
+    """Describe the methods of `/feedback`."""
     body = {"required": True, "content": {"application/json": {"schema": "Feedback"}}}
     one = {"in": "query", "name": "message_id", "required": True, "schema": TEXT}
     many = one | {"schema": TEXTS | {"minItems": 1, "maxItems": MAX_MESSAGES}}
-    # A vote can be from before the app declared its ratings.
+    # A vote may be older than the ratings that the app declares.
     rating, said = {"type": ["string", "integer"]}, {"category": OR_NULL, "message": OR_NULL}
     votes = {"type": "array", "items": object_of(**NAMED, rating=rating, **said)}
-    read = answered("The standing votes, and what can be rated.", feedback=votes, rateable=TEXTS)
+    current = "The caller's current votes, and the messages that the caller can rate."
+    read = answered(current, feedback=votes, rateable=TEXTS)
     unchanged, accepted, retracted = (
         answered(description, **NAMED, status={"const": status})
         for description, status in (
-            ("The same vote stood already.", "unchanged"),
+            ("The vote was the same before.", "unchanged"),
             ("The agent took the event.", "accepted"),
             ("The agent took the event.", "retracted"),
         )
@@ -131,13 +132,13 @@ def operation(
 
 
 def answered(description: str, **properties: Any) -> dict[str, Any]:
-    """Describe an answer that is no refusal."""
+    """Describe an answer that is not a refusal."""
     media = {"application/json": {"schema": object_of(**properties)}}
     return {"description": description, "content": media}
 
 
 def refused(status: int, refusals: Sequence[type[errors.Refusal]]) -> dict[str, Any]:
-    """Describe the problem document that some refusals share."""
+    """Describe the problem document of all refusals with one status."""
     own: dict[str, Any] = {"status": {"const": status}}
     own["code"] = {"enum": [refusal.code for refusal in refusals]}
     if errors.Invalid in refusals:
@@ -159,5 +160,5 @@ def object_of(**properties: Any) -> dict[str, Any]:
 
 
 def summary_of(documented: object) -> str:
-    """Return what a class or function says of itself, in its first line."""
+    """Return the first line of the docstring of a class or function."""
     return (inspect.getdoc(documented) or "").partition("\n")[0]

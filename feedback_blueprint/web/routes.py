@@ -1,4 +1,4 @@
-"""Whose route answers: those of the blueprint beside the app's own."""
+"""The paths of the routes, and what a route of the app on the same path does to them."""
 
 from __future__ import annotations
 
@@ -11,58 +11,58 @@ from flask.sansio.app import App
 from flask.sansio.blueprints import BlueprintSetupState
 from werkzeug.routing import Map, Rule
 
-from ..checks import Finding
 from ..errors import ConfigurationError
+from ..findings import Finding
 
-FEEDBACK = "/feedback"
+FEEDBACK_PATH = "/feedback"
 
-STATIC = "/feedback/static/<path:filename>"
+STATIC_PATH = "/feedback/static/<path:filename>"
 
 METHODS = {"GET", "HEAD", "POST", "DELETE"}
-"""Those of `FEEDBACK` that Flask does not answer by itself; `STATIC` has the first two."""
+"""Methods of `FEEDBACK_PATH` that Flask does not answer itself; `STATIC_PATH` has two of them."""
 
 REMEDY = "Register the blueprint with another url_prefix"
 
 NAME = re.compile(r"(?:(?<=<)(?:default|string):)?[^<>:]+>")
-"""The name of a variable in a rule, after its converter; with it where it is the default one."""
+"""The name of a variable in a rule, with its converter if that is the default one."""
 
 
 def refuse_taken(state: BlueprintSetupState) -> None:
-    """Raise `ConfigurationError` for a route of the app where the blueprint is about to have one.
+    """Raise `ConfigurationError` if the app already has a route where the blueprint needs its own.
 
-    Nothing is registered yet. Raises what Flask would raise for a `url_prefix` that cannot be.
+    The blueprint is not registered yet. Raises what Flask raises for a wrong `url_prefix`.
     """
     prefix, url_map = (state.url_prefix or "").rstrip("/"), state.app.url_map
-    ours = _apart(
+    ours = _map_of(
         url_map,
-        Rule(f"{prefix}{FEEDBACK}", methods=METHODS, subdomain=state.subdomain),
-        Rule(f"{prefix}{STATIC}", methods=["GET"], subdomain=state.subdomain),
+        Rule(f"{prefix}{FEEDBACK_PATH}", methods=METHODS, subdomain=state.subdomain),
+        Rule(f"{prefix}{STATIC_PATH}", methods=["GET"], subdomain=state.subdomain),
     )
     for theirs in url_map.iter_rules():
-        if _is_at_a_place_of(ours, theirs):
-            raise ConfigurationError(f"The app already answers {_told(theirs)}. {REMEDY}.")
+        if _has_a_place_of(ours, theirs):
+            raise ConfigurationError(f"The app already answers {_described(theirs)}. {REMEDY}.")
 
 
-def inspect(app: App, names: Iterable[str]) -> list[Finding]:
-    """Tell of each route, given to the app later, that gets no requests or takes our votes."""
+def check_routes(app: App, names: Iterable[str]) -> list[Finding]:
+    """Find each later route of the app that gets no requests, or takes our votes."""
     endpoints = [f"{name}.{endpoint}" for name in names for endpoint in ("feedback", "static")]
-    ours = _apart(app.url_map, *(r for each in endpoints for r in app.url_map.iter_rules(each)))
+    ours = _map_of(app.url_map, *(r for each in endpoints for r in app.url_map.iter_rules(each)))
     seen, remedy = "the app also answers %s: one of the two gets no requests", "%s, or remove it."
     return [
-        Finding("route", False, seen % _told(theirs), remedy % REMEDY)
+        Finding("route", False, seen % _described(theirs), remedy % REMEDY)
         for theirs in app.url_map.iter_rules()
         if theirs.endpoint not in endpoints
-        and (_is_at_a_place_of(ours, theirs) or _takes_votes_of(ours, theirs, app))
+        and (_has_a_place_of(ours, theirs) or _takes_votes_of(ours, theirs, app))
     ]
 
 
 def names_of(app: App, blueprint: Blueprint) -> list[str]:
-    """Return the names that a blueprint has in the app: one for each registration."""
+    """Return the names that a blueprint has in the app, one for each registration."""
     return [name for name, registered in app.blueprints.items() if registered is blueprint]
 
 
-def _apart(url_map: Map, *rules: Rule) -> Map:
-    """Return a map of some rules alone, which otherwise is like the app's."""
+def _map_of(url_map: Map, *rules: Rule) -> Map:
+    """Return a map like the app's that has only these rules."""
     return Map(
         [rule.empty() for rule in rules],
         default_subdomain=url_map.default_subdomain,
@@ -71,24 +71,24 @@ def _apart(url_map: Map, *rules: Rule) -> Map:
     )
 
 
-def _is_at_a_place_of(ours: Map, theirs: Rule) -> bool:
-    """Return whether a method has two rules, of which werkzeug takes the first without a word."""
+def _has_a_place_of(ours: Map, theirs: Rule) -> bool:
+    """Whether two rules match the same requests: werkzeug takes the first, and says nothing."""
     places = [_place(mine) for mine in ours.iter_rules() if _answers(theirs, mine.methods or ())]
     return _place(theirs) in places
 
 
 def _takes_votes_of(ours: Map, theirs: Rule, app: App) -> bool:
-    """Return whether a rule is more specific than ours, which has variables, and so wins.
+    """Whether a rule wins over ours because ours has variables and it has none.
 
-    Another blueprint of this package is meant to.
+    A rule of another blueprint of this package may: the app wants that.
     """
-    kin = (
+    is_a_feedback_blueprint = (
         app.blueprints.get(theirs.endpoint.rpartition(".")[0])
         in app.extensions["feedback_blueprint"]
     )
-    if kin or "<" in theirs.rule or not _answers(theirs, ["POST"]):
+    if is_a_feedback_blueprint or "<" in theirs.rule or not _answers(theirs, ["POST"]):
         return False
-    with suppress(Exception):  # it is none of ours; or what a converter of the app's raises
+    with suppress(Exception):  # no rule of ours matches, or a converter of the app's fails
         ours.bind("", subdomain=theirs.subdomain).match(theirs.rule.rstrip("/"), "POST")
         return True
     return False
@@ -101,9 +101,9 @@ def _answers(rule: Rule, methods: Iterable[str]) -> bool:
 
 
 def _place(rule: Rule) -> tuple[str, str | None, str | None]:
-    """Return where a rule matches, whatever its variables are called, with a slash or without."""
+    """Return where a rule matches, without the names of its variables and a slash at its end."""
     return NAME.sub(">", rule.rule.rstrip("/")), rule.subdomain, rule.host
 
 
-def _told(rule: Rule) -> str:
+def _described(rule: Rule) -> str:
     return f"{rule.rule} (endpoint {rule.endpoint!r})"

@@ -1,4 +1,4 @@
-"""The routes: JSON in and out, refusals as RFC 9457 problem documents."""
+"""The routes: they take and answer JSON, and refuse with RFC 9457 problem documents."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from ..errors import (
 from ..logs import logger
 from ..raters import Raters, tag
 from ..votes import Votes
-from .routes import FEEDBACK, inspect
+from .routes import FEEDBACK_PATH, check_routes
 
-MAX_BODY = 64 * 1024
+MAX_BODY_BYTES = 64 * 1024
 """Bytes of a request body."""
 
 MAX_MESSAGES = 100
-"""Messages that one GET may ask for."""
+"""Messages that one GET may name."""
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -48,8 +48,8 @@ TRANSACTION = f"{__name__}:feedback"
 
 
 def add_route(blueprint: Blueprint, votes: Callable[[], Votes]) -> None:
-    """Answer `/feedback`."""
-    blueprint.add_url_rule(FEEDBACK, view_func=FeedbackView.as_view("feedback", votes))
+    """Add the route `/feedback`, and a hook that refuses methods that it does not have."""
+    blueprint.add_url_rule(FEEDBACK_PATH, view_func=FeedbackView.as_view("feedback", votes))
 
     def add_hook(state: BlueprintSetupState) -> None:
         # before_app_request() would have the agent trace this in each request of the host app.
@@ -61,7 +61,7 @@ def add_route(blueprint: Blueprint, votes: Callable[[], Votes]) -> None:
 
 
 class FeedbackView(MethodView):
-    """The one resource, `/feedback`, of the app whose `votes` are asked for."""
+    """The one resource, `/feedback`. `votes` returns the `Votes` of the current app."""
 
     init_every_request = False
 
@@ -69,43 +69,43 @@ class FeedbackView(MethodView):
         self._votes = votes
 
     def dispatch_request(self, **_: Any) -> ResponseReturnValue:
-        """Answer the request; variables of the blueprint's `url_prefix` are the app's own."""
+        """Answer the request, and ignore the variables of the app's `url_prefix`."""
         try:
             return super().dispatch_request()
         except Refusal as refusal:
             if refusal.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
                 raise
-            return problem(refusal)  # raised, it would count in the app's error rate
+            return problem_response(refusal)  # if it were raised, the agent would count an error
 
-    # What each method says of itself is what `flask feedback openapi` publishes of it.
+    # `flask feedback openapi` publishes the first line of each method.
 
     def post(self) -> Response:
         """Vote."""
         fields = read_json()
         votes = self._votes()
         receipt = votes.submit(fields, caller(votes.raters))
-        return answer(receipt._asdict(), 200 if receipt.status == "unchanged" else 202)
+        return json_response(receipt._asdict(), 200 if receipt.status == "unchanged" else 202)
 
     def get(self) -> Response:
-        """Read the caller's standing votes back."""
-        message_ids = asked_for()
+        """Read the caller's current votes back."""
+        message_ids = message_ids_of_query()
         if not 0 < len(message_ids) <= MAX_MESSAGES:
             raise Invalid({"message_id": [f"Give one to {MAX_MESSAGES} of them."]})
         votes = self._votes()
         each_once = list(dict.fromkeys(message_ids))
-        return answer(votes.read(each_once, caller(votes.raters)), 200)
+        return json_response(votes.read(each_once, caller(votes.raters)), 200)
 
     def delete(self) -> Response:
         """Retract a vote."""
-        message_ids = asked_for()
+        message_ids = message_ids_of_query()
         if len(message_ids) != 1:
             raise Invalid({"message_id": ["Give exactly one."]})
         votes = self._votes()
-        return answer(votes.retract(message_ids[0], caller(votes.raters))._asdict(), 202)
+        return json_response(votes.retract(message_ids[0], caller(votes.raters))._asdict(), 202)
 
 
 def caller(raters: Raters) -> Sequence[bytes]:
-    """Return the caller's hashes, or raise the refusal of what comes from another rater's page."""
+    """Return the caller's hashes; raises `OtherRater` if the page was made for another rater."""
     hashes = raters.of_caller()
     page = request.headers.get("X-Feedback-Rater")
     if page is not None and page not in map(tag, hashes):
@@ -114,22 +114,22 @@ def caller(raters: Raters) -> Sequence[bytes]:
 
 
 def before_request(name: str, votes: Callable[[], Votes], first: Iterator[None]) -> Response | None:
-    """Answer a method that the route lacks, of which no view is told.
+    """Refuse a method that the route does not have, which no view gets to see.
 
-    Flask would answer with a page of HTML, by raising what the agent counts as an error of the app.
+    Flask would answer with a page of HTML, and raise what the agent counts as an error of the app.
 
-    With the `first` request of this process all routes are there: complain of those of the app that
-    are in the way of ours.
+    `first` has one item, for the first request of this process. All routes are known then, so the
+    log names those of the app that are in the way of ours.
     """
     for _ in first:
-        with votes().log.quietly("The app's routes cannot be looked through."):
-            for finding in inspect(current_app, [name]):
+        with votes().log.quietly("The app's routes could not be checked."):
+            for finding in check_routes(current_app, [name]):
                 logger.error("Blueprint %r: %s. %s", name, finding.seen, finding.remedy)
     error = request.routing_exception
     if not isinstance(error, exceptions.MethodNotAllowed) or not _asks_for(f"{name}.feedback"):
         return None
     votes().agent.name_transaction(TRANSACTION)
-    return problem(MethodNotAllowed(error.valid_methods or ()))
+    return problem_response(MethodNotAllowed(error.valid_methods or ()))
 
 
 def _asks_for(endpoint: str) -> bool:
@@ -140,8 +140,8 @@ def _asks_for(endpoint: str) -> bool:
         return False
 
 
-def asked_for() -> list[str]:
-    """Return the message IDs of the query, or raise the refusal that it earns."""
+def message_ids_of_query() -> list[str]:
+    """Return the message IDs of the query; raises `Invalid` if they are not UTF-8."""
     try:
         return request.args.getlist("message_id")
     except UnicodeDecodeError as error:  # some servers pass on bytes that no URL may hold
@@ -149,11 +149,11 @@ def asked_for() -> list[str]:
 
 
 def read_json() -> Any:
-    """Return the request's body, or raise the refusal that it earns."""
+    """Return the request's body; raises `NotJSON`, `TooLarge` or `MalformedJSON`."""
     if not request.is_json:
         raise NotJSON("Send the Content-Type application/json.")
     own = request.max_content_length
-    limit = MAX_BODY if own is None else min(own, MAX_BODY)
+    limit = MAX_BODY_BYTES if own is None else min(own, MAX_BODY_BYTES)
     if (request.content_length or 0) > limit or len(body := _read_body(limit)) > limit:
         raise TooLarge(f"The body is over {limit} bytes.")
     try:
@@ -163,24 +163,25 @@ def read_json() -> Any:
 
 
 def _read_body(limit: int) -> bytes:
-    """Return the body; of one that is longer than `limit`, a byte more than that, if unread yet."""
+    """Return the body. Of a longer one, at most one byte more than `limit` is read."""
+    # A server that ends the input itself allows a body without a Content-Length.
     ends_itself = "wsgi.input_terminated" in request.environ
     try:
-        if ends_itself:  # of any length; of others werkzeug reads the Content-Length
+        if ends_itself:  # else werkzeug reads what the Content-Length says
             stream = get_input_stream(request.environ, max_content_length=limit + 1)
             vars(request)["stream"] = stream  # as werkzeug does, once it has parsed a form
         body = request.get_data()
         if ends_itself and len(body) == limit:
-            body += request.input_stream.read(1)  # the app's limit cuts what its own hook reads
+            body += request.input_stream.read(1)  # the app's own limit may have cut it
         if len(body) < (request.content_length or 0):
             raise EOFError
-    except Exception as error:  # each server has its own for what ends early, or is chunked badly
+    except Exception as error:  # each server raises its own for a body that ends early
         raise MalformedJSON("The body cannot be read.") from error
     return body
 
 
-def problem(refusal: Refusal) -> Response:
-    """Answer with a problem document."""
+def problem_response(refusal: Refusal) -> Response:
+    """Return a problem document."""
     document: dict[str, Any] = {
         "type": "about:blank",
         "title": HTTPStatus(refusal.status).phrase,
@@ -190,7 +191,7 @@ def problem(refusal: Refusal) -> Response:
     }
     if isinstance(refusal, Invalid):
         document["errors"] = refusal.errors
-    response = answer(document, refusal.status)
+    response = json_response(document, refusal.status)
     response.mimetype = "application/problem+json"
     if isinstance(refusal, MethodNotAllowed):
         response.headers["Allow"] = refusal.allowed
@@ -200,9 +201,9 @@ def problem(refusal: Refusal) -> Response:
     return response
 
 
-def answer(document: Any, status: int) -> Response:
-    """Answer with JSON, kept out of caches: it is the caller's own."""
-    # Not with the app's own JSON, which may fail on half a surrogate pair, or rename what we say.
+def json_response(document: Any, status: int) -> Response:
+    """Return JSON that no cache may keep: it is the caller's own."""
+    # The app's own JSON encoder may fail on half a surrogate pair, or rename our keys.
     response = Response(json.dumps(document), status, mimetype="application/json")
     response.headers["Cache-Control"] = "no-store"
     return response

@@ -197,7 +197,7 @@ def test_an_agent_that_came_after_flask_is_told_to_come_first(collector: Collect
 import flask, newrelic.agent
 newrelic.agent.initialize()
 newrelic.agent.register_application(timeout=20)
-from feedback_blueprint.agent.agent import NewRelic
+from feedback_blueprint.agent.new_relic import NewRelic
 NewRelic().limits()
 """
     done = subprocess.run(

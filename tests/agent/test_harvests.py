@@ -163,7 +163,7 @@ def test_only_the_harvest_that_new_relic_wants_custom_events_in_has_them(
 
 def test_a_listener_that_fails_costs_the_agent_nothing(harvest_of, listener, caplog, monkeypatch):
     said = "A harvest of the agent was not followed."
-    monkeypatch.setattr(harvests, "QUIETLY", ThrottledLog().quietly(said))
+    monkeypatch.setattr(harvests, "ERRORS_LOGGED", ThrottledLog().quietly(said))
 
     def fail(*_):
         raise OSError("ours")
@@ -239,8 +239,8 @@ import contextlib, gc, weakref
 import newrelic.agent
 newrelic.agent.initialize()
 from newrelic.api.transaction import current_transaction
-from feedback_blueprint.agent import agent as telemetry
-agent = telemetry.NewRelic()
+from feedback_blueprint.agent import checks, new_relic
+agent = new_relic.NewRelic()
 assert type(agent.transaction("too early", "tests")) is contextlib.nullcontext
 application = newrelic.agent.register_application("tests", timeout=20)
 with agent.transaction("deliver", "tests"):
@@ -262,7 +262,7 @@ del transaction
 gc.collect()
 assert ended() is None, "it is not kept for us"
 assert has_ended()
-with contextlib.suppress(telemetry.AgentNotRecording):
+with contextlib.suppress(new_relic.AgentNotRecording):
     agent.record({"trace_id": "t", "rating": 1})
     raise AssertionError
 with newrelic.agent.BackgroundTask(application, "ignored"):
@@ -278,15 +278,15 @@ with agent.transaction("failing", "tests"):
 for milliseconds, seconds in (5_000, 40), (60_000, 95), (120_000, 95):
     application.settings.event_harvest_config.report_period_ms = milliseconds
     assert agent.limits("tests").next_harvest == seconds
-for missing, name in ((telemetry.HARVEST,), None), (("another",), "tests"):
-    telemetry.missing = lambda: missing
+for missing, name in ((new_relic.HARVEST,), None), (("another",), "tests"):
+    new_relic.missing_functions = checks.missing_functions = lambda: missing
     assert agent.limits("tests").application == name
-    found = telemetry._sending()[1]
+    found = checks._sending()[1]
     assert (found.ok, found.seen) == (False, f"not visible: {missing[0]}")
-telemetry.why_none_comes = lambda: "It has ended."
+new_relic.why_nothing_is_sent = lambda: "It has ended."
 try:
     agent.limits("tests")
-except telemetry.AgentNotRecording as error:
+except new_relic.AgentNotRecording as error:
     assert "It has ended." in str(error)
 else:
     raise AssertionError
@@ -313,7 +313,7 @@ for gone in sys.argv[1:]:
         continue
     exec(f"del newrelic.core.{gone}")
     from feedback_blueprint.agent import harvests
-    print(harvests.missing(), harvests.tells_what_arrived(), flush=True)
+    print(harvests.missing_functions(), harvests.sees_what_arrives(), flush=True)
     os._exit(0)
 """
 
@@ -337,7 +337,7 @@ def test_an_agent_of_the_future_without_a_function_is_named():
 
 
 def test_what_a_missing_function_means_is_said(monkeypatch, caplog):
-    monkeypatch.setattr(harvests, "missing", lambda: (harvests.SENDER,))
+    monkeypatch.setattr(harvests, "missing_functions", lambda: (harvests.SENDER,))
     harvests.listen(Listener())
     assert "This version of the agent has no newrelic.core.data_collector:Session" in caplog.text
     assert "use another version of newrelic" in caplog.text
@@ -366,13 +366,15 @@ def agent_like(*, pid=None, has_ended=False, is_alive=True):
 )
 def test_an_agent_that_sends_nothing_is_told_from_one_that_hides_it(monkeypatch, agent, why):
     monkeypatch.setattr(harvests, "_agent", lambda: agent)
-    said = harvests.why_none_comes()
+    said = harvests.why_nothing_is_sent()
     assert said is None if why is None else why in said
     settings = SimpleNamespace(serverless_mode=SimpleNamespace(enabled=True))
     monkeypatch.setattr(newrelic.agent, "global_settings", lambda: settings)
-    assert harvests.why_none_comes() is None, "without a server it has no thread, and sends at once"
+    assert harvests.why_nothing_is_sent() is None, (
+        "without a server it has no thread, and sends at once"
+    )
 
 
 def test_an_agent_of_the_future_that_is_elsewhere_may_record(monkeypatch):
     monkeypatch.delattr("newrelic.core.agent.agent_instance")
-    assert harvests.why_none_comes() is None
+    assert harvests.why_nothing_is_sent() is None

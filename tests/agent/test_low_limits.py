@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from feedback_blueprint.agent.agent import Limits
+from feedback_blueprint.agent.base import AgentLimits
 
 NAMES = [f"name{number}" for number in range(16)]
 
@@ -30,7 +30,7 @@ def test_an_agent_that_would_cut_a_vote_is_named(
     app, post, events, monkeypatch, caplog, limit, fields, status
 ):
     [votes] = app.extensions["feedback_blueprint"].values()
-    monkeypatch.setattr(votes.agent, "limits", lambda: Limits(limit))
+    monkeypatch.setattr(votes.agent, "limits", lambda: AgentLimits(limit))
     response = post(**fields)
     assert response.status_code == status
     if status == 503:
@@ -52,11 +52,11 @@ def test_an_agent_that_would_cut_what_is_kept_of_a_message_is_named(
     monkeypatch.setattr(votes.agent, "trace_id", lambda: trace_id)
     with app.test_request_context():
         message_id = feedback.stash(kept.get("message_id"), context=kept.get("context"))
-    monkeypatch.setattr(votes.agent, "limits", lambda: Limits(100))
+    monkeypatch.setattr(votes.agent, "limits", lambda: AgentLimits(100))
     body = {"message_id": message_id, "rating": "good"}
     assert client.post("/feedback", json=body).status_code == 503
     assert client.delete("/feedback", query_string=body).status_code == 503
     unknown = body | {"message_id": "never made"}
     assert client.post("/feedback", json=unknown).status_code == 404
-    monkeypatch.setattr(votes.agent, "limits", lambda: Limits(101))
+    monkeypatch.setattr(votes.agent, "limits", lambda: AgentLimits(101))
     assert client.post("/feedback", json=body).json["revision"] == 1

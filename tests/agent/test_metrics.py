@@ -12,11 +12,11 @@ from gunicorn_server import StartServer
 from newrelic.core.stats_engine import CustomMetrics
 from processes import wait_until
 
-from feedback_blueprint.agent import agent as telemetry
 from feedback_blueprint.agent import metrics as module
-from feedback_blueprint.agent.agent import NewRelic
+from feedback_blueprint.agent import new_relic
 from feedback_blueprint.agent.harvests import HARVEST
 from feedback_blueprint.agent.metrics import Metrics
+from feedback_blueprint.agent.new_relic import NewRelic
 
 
 def test_what_was_missed_before_the_agent_had_a_session_arrives(
@@ -85,9 +85,9 @@ def test_an_agent_whose_harvests_cannot_be_seen_is_told_at_once(monkeypatch):
     told = []
     application = SimpleNamespace(active=True, record_custom_metric=lambda *each: told.append(each))
     monkeypatch.setattr(newrelic.agent, "application", lambda **_: application)
-    monkeypatch.setattr(telemetry, "METRICS", Metrics())
+    monkeypatch.setattr(new_relic, "METRICS", Metrics())
     NewRelic().count("Votes")
     assert told == []
-    monkeypatch.setattr(telemetry, "missing", lambda: (HARVEST,))
+    monkeypatch.setattr(new_relic, "missing_functions", lambda: (HARVEST,))
     NewRelic().measure("Seconds", 2.0)
     assert [name for name, _ in told] == ["Custom/Feedback/Votes", "Custom/Feedback/Seconds"]

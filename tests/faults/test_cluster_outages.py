@@ -18,6 +18,7 @@ from redis.sentinel import Sentinel
 from redis_cluster import RedisCluster
 from redis_sentinel import RedisSentinel
 
+from feedback_blueprint.checks import check
 from feedback_blueprint.errors import StoreUnavailable
 from feedback_blueprint.model import ANYONE, Message, VoteRequest
 from feedback_blueprint.stores import RedisStore
@@ -99,7 +100,7 @@ def test_a_check_finds_that_a_cluster_of_one_node_is_taken_for_a_server(tmp_path
     with needed(), RedisCluster(tmp_path, size=1) as cluster:
         app = Chat(f"redis://{cluster.nodes[0].address}").app
         [votes] = app.extensions["feedback_blueprint"].values()
-        [store] = [finding for finding in votes.inspect() if finding.what == "store"]
+        [store] = [finding for finding in check(votes) if finding.what == "store"]
         assert not store.ok
         assert store.remedy == ONE_NODE
 

@@ -147,7 +147,7 @@ def test_nothing_secret_is_pickled(new_site):
         assert secret.encode() not in pickled
 
 
-@pytest.mark.parametrize("fails", ["headers", "resume", "why_apart"])
+@pytest.mark.parametrize("fails", ["headers", "resume", "why_not_in_trace"])
 def test_an_agent_that_fails_does_not_disturb_the_work(new_site, monkeypatch, caplog, fails):
     feedback = new_blueprint()
     with new_site(feedback) as app:

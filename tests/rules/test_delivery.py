@@ -19,10 +19,11 @@ from runbook import is_quoted
 from store_kinds import ON_ALL_STORES
 
 from feedback_blueprint import FeedbackBlueprint, cli
-from feedback_blueprint.agent.agent import Limits
+from feedback_blueprint.agent.base import AgentLimits
 from feedback_blueprint.agent.harvests import Harvest
+from feedback_blueprint.checks import check
 from feedback_blueprint.errors import AgentNotRecording, StoreUnavailable
-from feedback_blueprint.raters import Raters
+from feedback_blueprint.personal_data import forget
 from feedback_blueprint.testing import capture_feedback
 
 APPLICATION = "the app's name; another"
@@ -34,7 +35,7 @@ class StandIn:
     def __init__(self, events=300, size=1_000_000):
         self.recorded, self.counts, self.transactions = [], {}, []
         self.listener = None
-        self.now = Limits(255, APPLICATION, events, size, 60)
+        self.now = AgentLimits(255, APPLICATION, events, size, 60)
         self.refusal = self.ignored = self.failure = None
         self.is_in_transaction = False
 
@@ -75,7 +76,7 @@ class StandIn:
     def application(self):
         return APPLICATION
 
-    def inspect(self):
+    def check(self):
         return []
 
     # What the real one does in its own thread
@@ -114,7 +115,7 @@ class Process:
 
     @property
     def undelivered(self):
-        return self.votes.backlog().votes
+        return self.votes.delivery.backlog(APPLICATION).votes
 
 
 @pytest.fixture
@@ -215,7 +216,7 @@ def test_a_vote_whose_number_was_given_before_is_not_delivered_with_the_older_on
     for rating in "bad", "good":
         assert process.stash(message_id="m") == "m"
         assert process.rate("m", rating).status_code == 202
-        process.votes._store.remove("fb:m")
+        process.votes.store.remove("fb:m")
         wait_until(lambda: time.time() * 1000 > events[-1]["timestamp"] + 1, "a later time")
     assert events[0]["feedback_id"] == events[1]["feedback_id"]
     assert events[0]["revision"] == events[1]["revision"]
@@ -360,7 +361,7 @@ def test_a_store_that_is_down_is_told_beside_an_agent_that_cannot_send(start, mo
     def fail(*_, **__):
         raise StoreUnavailable("Gone", "Start it.")
 
-    monkeypatch.setattr(process.votes._store, "take", fail)
+    monkeypatch.setattr(process.votes.store, "take", fail)
     process.agent.harvest()
     assert [
         text.removeprefix("Votes that were not delivered wait. ") for text in caplog.messages
@@ -375,7 +376,7 @@ def test_a_process_whose_harvest_is_full_leaves_votes_to_others(start):
     full, other = start(), start()
     for _ in range(4):
         full.rate(full.stash())
-    full.agent.now = full.agent.now._replace(events=1, next_harvest=0)
+    full.agent.now = full.agent.now._replace(harvest_events=1, next_harvest=0)
     full.rate(full.stash())
     full.agent.now = full.agent.now._replace(next_harvest=60)
     full.agent.harvest(has_events=False)
@@ -481,7 +482,8 @@ def test_a_vote_on_a_message_that_expired_is_named_and_counted(start, caplog):
     for message_id in message_ids:
         assert process.rate(message_id).status_code == 202
     process.agent.failure = None
-    wait_until(lambda: not any(map(process.votes.show, message_ids)), "expired", timeout=20)
+    show = process.votes.store.show
+    wait_until(lambda: not any(show(f"fb:{each}") for each in message_ids), "expired", timeout=20)
     process.agent.harvest()
     assert process.counts["VotesExpired"] == 2
     assert any("2 votes were never delivered" in text for text in caplog.messages)
@@ -538,7 +540,7 @@ def test_a_vote_that_cannot_be_recorded_stops_no_other(start, monkeypatch, caplo
             raise KeyError
         return event_again(undelivered, message, limit)
 
-    monkeypatch.setattr(process.votes._delivery, "_event_of", event_of)
+    monkeypatch.setattr(process.votes.delivery, "_event_of", event_of)
     for _ in range(2):
         process.agent.harvest()
     assert {event["message_id"] for event in process.recorded} == {"good"}
@@ -553,8 +555,8 @@ def test_a_store_that_is_down_when_a_mark_should_go_is_told_later(start, monkeyp
         raise StoreUnavailable("Gone", "Start it.")
 
     with monkeypatch.context() as patch:
-        patch.setattr(process.votes._store, "unmark", fail)
-        patch.setattr(process.votes._store, "take", fail)
+        patch.setattr(process.votes.store, "unmark", fail)
+        patch.setattr(process.votes.store, "take", fail)
         process.agent.harvest(*process.recorded)
         process.rate(process.stash())
         process.agent.harvest(process.recorded[1])
@@ -576,13 +578,13 @@ def test_marks_of_delivered_and_of_expired_votes_go_once_the_store_is_back(start
     process.agent.failure = OSError("the agent's")
     message_id = process.stash()
     process.rate(message_id)
-    wait_until(lambda: not process.votes.show(message_id), "expired")
+    wait_until(lambda: not process.votes.store.show(f"fb:{message_id}"), "expired")
 
     def fail(*_, **__):
         raise StoreUnavailable("Gone", "Start it.")
 
     with monkeypatch.context() as patch:
-        patch.setattr(process.votes._store, "unmark", fail)
+        patch.setattr(process.votes.store, "unmark", fail)
         process.agent.harvest(*process.recorded)
     assert process.counts["VotesExpired"] == 1
     assert process.undelivered == 2
@@ -595,7 +597,7 @@ def test_a_part_of_the_store_that_is_down_keeps_back_only_its_own_marks(start, m
     process = start()
     for _ in range(3):
         process.rate(process.stash())
-    store = process.votes._store
+    store = process.votes.store
     out = process.recorded[0]["message_id"]
 
     def unmark(marks):
@@ -608,7 +610,7 @@ def test_a_part_of_the_store_that_is_down_keeps_back_only_its_own_marks(start, m
         patch.setattr(store, "unmark", unmark)
         process.agent.harvest(*process.recorded)
         assert process.undelivered == 1
-        assert [mark.key for mark in process.votes._delivery.outbox(APPLICATION).delivered] == [
+        assert [mark.key for mark in process.votes.delivery.outbox(APPLICATION).delivered] == [
             f"fb:{out}"
         ]
     process.agent.harvest()
@@ -623,7 +625,7 @@ def test_what_was_let_go_while_the_store_is_down_is_let_go_later(start, monkeypa
         raise StoreUnavailable("Gone", "Start it.")
 
     with monkeypatch.context() as patch:
-        patch.setattr(process.votes._store, "take", fail)
+        patch.setattr(process.votes.store, "take", fail)
         for _ in range(2):
             process.agent.harvest()
         process.rate(process.stash())
@@ -635,7 +637,7 @@ def test_what_was_let_go_while_the_store_is_down_is_let_go_later(start, monkeypa
 
 
 def test_an_agent_that_does_not_say_what_arrived_is_trusted_after_two_harvests(start, monkeypatch):
-    monkeypatch.setattr("feedback_blueprint.delivery.tells_what_arrived", lambda: False)
+    monkeypatch.setattr("feedback_blueprint.delivery.sees_what_arrives", lambda: False)
     process = start()
     process.rate(process.stash())
     process.agent.harvest()
@@ -661,7 +663,7 @@ def test_what_is_refused_for_the_agent_or_the_store_is_counted(start, monkeypatc
         raise StoreUnavailable("Gone", "Start it.")
 
     with monkeypatch.context() as patch:
-        patch.setattr(process.votes._store, "vote", fail)
+        patch.setattr(process.votes.store, "vote", fail)
         assert process.rate(message_id).status_code == 503
     assert caplog.messages == ["Feedback cannot be kept. Gone. Start it."]
     process.agent.refusal = "Custom events are off."
@@ -727,7 +729,7 @@ def deliver(monkeypatch):
 
         clock = SimpleNamespace(sleep=sleep, monotonic=lambda: now[0], time=time.time)
         monkeypatch.setattr(cli, "time", clock)
-        monkeypatch.setattr(cli, "PATIENCE", 3)
+        monkeypatch.setattr(cli, "NO_PROGRESS_SECONDS", 3)
         done = process.app.test_cli_runner().invoke(args=["feedback", "deliver"])
         return done.exit_code, done.output
 
@@ -774,38 +776,36 @@ def test_processes_whose_secret_keys_differ_are_named(start, caplog):
     """As of an app that makes a key at import: a message of one is nobody's to the other."""
     for secret_key in "one", "another":
         process = start(rater=str, app={"SECRET_KEY": secret_key})
-        process.votes.harvested(Harvest(APPLICATION))
-        process.votes.harvested(Harvest(APPLICATION))
+        process.votes.upkeep.harvested(Harvest(APPLICATION))
+        process.votes.upkeep.harvested(Harvest(APPLICATION))
     [warning] = [text for text in caplog.messages if "SECRET_KEY" in text]
     assert "1 other keys within an hour. Give all processes the same SECRET_KEY" in warning
     assert is_quoted(warning)
-    finding = next(each for each in process.votes.inspect() if each.what == "SECRET_KEY")
+    finding = next(each for each in check(process.votes) if each.what == "SECRET_KEY")
     assert not finding.ok
 
 
 def test_processes_whose_secret_keys_are_the_same_or_were_are_not(start, caplog):
-    start(rater=str, app={"SECRET_KEY": "old"}).votes.harvested(Harvest(APPLICATION))
-    process = start(rater=str, app={"SECRET_KEY": "new"})
-    process.app.config["SECRET_KEY_FALLBACKS"] = ["old"]
-    process.votes.raters = Raters(str, process.app.config)
-    process.votes.harvested(Harvest(APPLICATION))
+    start(rater=str, app={"SECRET_KEY": "old"}).votes.upkeep.harvested(Harvest(APPLICATION))
+    process = start(rater=str, app={"SECRET_KEY": "new", "SECRET_KEY_FALLBACKS": ["old"]})
+    process.votes.upkeep.harvested(Harvest(APPLICATION))
     assert not [text for text in caplog.messages if "SECRET_KEY" in text]
 
 
 def test_without_a_rater_no_key_is_announced(start):
     process = start()
-    process.votes.harvested(Harvest(APPLICATION))
-    assert process.votes._store.announce("fb:!keys:", b"seen") == [b"seen"]
+    process.votes.upkeep.harvested(Harvest(APPLICATION))
+    assert process.votes.store.announce("fb:!keys:", b"seen") == [b"seen"]
 
 
 def test_what_has_expired_goes_with_a_harvest(start, monkeypatch):
     process = start(app={"FEEDBACK_TTL": 0.3, "FEEDBACK_VOTE_TTL": 0.3})
     message_id = process.stash()
-    store = process.votes._store
+    store = process.votes.store
     wait_until(lambda: store.show(f"fb:{message_id}") is None, "expired")
     a_day_later = time.time() + 90_000
     monkeypatch.setattr(time, "time", lambda: a_day_later)
-    process.votes.harvested(Harvest(APPLICATION))
+    process.votes.upkeep.harvested(Harvest(APPLICATION))
     assert sum(number for number, _ in store.export("fb:", str.isprintable, [b"a" * 16])) == 0
 
 
@@ -816,7 +816,7 @@ def test_a_vote_that_is_forgotten_is_not_delivered_again_and_not_missed(start):
     message_id = process.stash()
     process.rate(message_id)
     [event] = process.recorded
-    [removed] = process.votes.forget(None, message_id, print)
+    [removed] = forget(process.votes, None, message_id, print)
     assert removed["feedback_ids"] == [event["feedback_id"]]
     for _ in range(4):
         process.agent.harvest()
@@ -834,10 +834,10 @@ def test_a_store_that_is_down_is_told_the_key_later(start, monkeypatch):
         raise StoreUnavailable("Gone")
 
     with monkeypatch.context() as patch:
-        patch.setattr(process.votes._store, "announce", fail)
-        process.votes.harvested(Harvest(APPLICATION))
-    process.votes.harvested(Harvest(APPLICATION))
-    assert len(process.votes._store.announce("fb:!keys:", b"seen")) == 2
+        patch.setattr(process.votes.store, "announce", fail)
+        process.votes.upkeep.harvested(Harvest(APPLICATION))
+    process.votes.upkeep.harvested(Harvest(APPLICATION))
+    assert len(process.votes.store.announce("fb:!keys:", b"seen")) == 2
 
 
 @pytest.mark.parametrize(
@@ -852,7 +852,7 @@ def test_apps_that_share_a_store_deliver_their_own_votes_only(start, application
     process, other = start(), start(**others)
     process.agent.now = process.agent.now._replace(application=application, next_harvest=0)
     process.rate(process.stash())
-    assert process.votes._delivery.backlog(application).votes == 1
+    assert process.votes.delivery.backlog(application).votes == 1
     assert other.undelivered == 0
     other.agent.harvest()
     assert other.recorded == []
@@ -868,7 +868,7 @@ def test_no_message_is_kept_under_the_name_of_an_outbox(start, name):
 
 def test_a_mark_is_taken_off_once(start, monkeypatch):
     process = start()
-    store, taken_off = process.votes._store, []
+    store, taken_off = process.votes.store, []
     unmark = store.unmark
 
     def counted(marks):
@@ -890,8 +890,8 @@ def test_a_vote_that_waits_for_long_is_a_finding(start, monkeypatch):
             time=lambda: process.recorded[0]["timestamp"] / 1000 + age,
             perf_counter=time.perf_counter,
         )
-        monkeypatch.setattr("feedback_blueprint.votes.time", clock)
-        return next(each for each in process.votes.inspect() if each.what == "undelivered votes")
+        monkeypatch.setattr("feedback_blueprint.checks.time", clock)
+        return next(each for each in check(process.votes) if each.what == "undelivered votes")
 
     assert found(0)[:3] == ("undelivered votes", True, "none")
     process.rate(process.stash())
@@ -910,5 +910,5 @@ def test_the_command_says_what_keeps_it_from_delivering(start, deliver, monkeypa
     def fail(*_):
         raise StoreUnavailable("Gone", "Start it.")
 
-    monkeypatch.setattr(process.votes._store, "backlog", fail)
+    monkeypatch.setattr(process.votes.store, "backlog", fail)
     assert deliver(process, None) == (1, "Error: Gone. Start it.\n")

@@ -67,11 +67,11 @@ def test_outside_of_a_request_a_message_is_not_kept_for_anybody(
     monkeypatch.setattr(votes.agent, "count", counted.append)
     with site.app_context():
         assert_not_kept(feedback.stash("m"), caplog)
-        assert votes.show("m") is None
+        assert votes.store.show("fb:m") is None
         assert counted == ["StashesMissed"]
         votes.log._kinds.clear()
         assert_not_kept(feedback.capture().stash("m"), caplog)
-        assert votes.show("m") is None
+        assert votes.store.show("fb:m") is None
 
 
 @pytest.mark.parametrize("message_id", [None, lambda _: "m"])
@@ -83,7 +83,7 @@ def test_a_decorated_function_outside_of_a_request_keeps_nothing(
     with site.app_context():
         given = run(traced, message_id="m")
         assert given == "m"
-        assert votes.show("m") is None
+        assert votes.store.show("fb:m") is None
     assert_not_kept(None, caplog)
 
 

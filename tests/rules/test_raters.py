@@ -97,9 +97,9 @@ def test_the_store_does_the_same_work_for_another_raters_message(app, visitor, m
     """One call, with the same arguments but the key: what takes time is the same."""
     [votes] = app.extensions["feedback_blueprint"].values()
     calls = []
-    vote = votes._guard.vote
+    vote = votes.breaker.vote
     monkeypatch.setattr(
-        votes._guard, "vote", lambda *args, **kwargs: calls.append(args) or vote(*args, **kwargs)
+        votes.breaker, "vote", lambda *args, **kwargs: calls.append(args) or vote(*args, **kwargs)
     )
     message_id = visitor("ann").get("/chat").text
     for asked in message_id, "x" * 22:
@@ -128,7 +128,7 @@ def test_only_a_hash_of_the_rater_is_stored_or_sent(app, visitor, events):
     ann.post("/feedback", json={"message_id": message_id, "rating": "good"})
     [votes] = app.extensions["feedback_blueprint"].values()
     [owner] = votes.raters.hashes("ann@example.com")
-    [standing] = votes._store.read([f"fb:{message_id}"], [owner])
+    [standing] = votes.store.read([f"fb:{message_id}"], [owner])
     assert standing.message.owner == owner
     assert len(owner) == 16
     assert b"ann" not in owner
@@ -318,9 +318,9 @@ def test_a_rater_needs_a_secret_key_at_registration(secret):
 
 def test_an_operator_is_told_how_many_keys_there_are():
     raters = Raters(lambda: "ann", {"SECRET_KEY": "c", "SECRET_KEY_FALLBACKS": ["b", "a"]})
-    [finding] = raters.inspect(raters.fingerprints)
+    [finding] = raters.check(raters.fingerprints)
     assert finding[:3] == ("SECRET_KEY", True, "set, with 2 fallbacks, for the rater")
-    assert Raters(None, {}).inspect([]) == []
+    assert Raters(None, {}).check([]) == []
 
 
 @pytest.mark.parametrize(

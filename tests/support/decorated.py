@@ -28,7 +28,8 @@ def kept(app, feedback):
     """Ask for what the store holds of a message, of this blueprint or another one."""
 
     def kept(message_id, blueprint=feedback):
-        shown = app.extensions["feedback_blueprint"][blueprint].show(message_id)
+        votes = app.extensions["feedback_blueprint"][blueprint]
+        shown = votes.store.show(votes.keys.of(message_id))
         return shown and shown.message
 
     return kept

@@ -9,7 +9,7 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from ...checks import Finding
+from ...findings import Finding
 from ..base import of_newer_version
 from .layout import is_newer
 

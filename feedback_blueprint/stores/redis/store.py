@@ -20,8 +20,8 @@ from typing import Any, TypeVar, cast
 import redis
 from redis.exceptions import NoScriptError
 
-from ...checks import Finding
 from ...errors import ConfigurationError, StoreUnavailable
+from ...findings import Finding
 from ...model import (
     DEFAULT_VOTE_TTL,
     Backlog,

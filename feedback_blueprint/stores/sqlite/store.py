@@ -13,8 +13,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from ...checks import Finding
 from ...errors import StoreUnavailable
+from ...findings import Finding
 from ...model import (
     DEFAULT_VOTE_TTL,
     RETRACTED,

@@ -1,0 +1,180 @@
+"""What an operator is told of the agent: what a check finds, and why an event would be dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import newrelic.agent
+from newrelic.api.transaction import current_transaction
+
+from ..attributes import MAX_VALUE_BYTES
+from ..findings import Finding
+from .harvests import explain_missing, missing_functions, why_nothing_is_sent
+
+LICENCE = "NEW_RELIC_LICENSE_KEY (or NEW_RELIC_CONFIG_FILE, or NEW_RELIC_DEVELOPER_MODE=true) set"
+
+ROOM_BYTES = 2000
+"""Bytes of a compressed LLM event for which a harvest should have room: about 6,000 of text."""
+
+
+def findings(register: Callable[[], str | None]) -> list[Finding]:
+    """Check how the agent is set up, and what New Relic answers when this process registers.
+
+    `register` returns the application's name, or `None` without an answer.
+    """
+    local = newrelic.agent.global_settings()
+    present = Finding(
+        "agent",
+        runs(local),
+        f"version {newrelic.version}",
+        f"Run this under newrelic-admin run-program, with {LICENCE}, and monitor_mode on.",
+    )
+    if not present.ok:
+        return [present]
+    name = register()
+    if name is None:
+        remedy = "Check the licence key, the network to New Relic and the agent's log."
+        return [present, Finding("registered with New Relic", False, "no", remedy)]
+    developing = local.developer_mode
+    registered = Finding(
+        "registered with New Relic",
+        not developing,
+        f"{name}, in developer mode: nothing is sent" if developing else name,
+        "Set NEW_RELIC_LICENSE_KEY, and developer_mode = false, unless this is a trial.",
+    )
+    settings = newrelic.agent.application(name=name).settings
+    return [present, registered, *_findings(settings, local.startup_timeout), *_sending()]
+
+
+def _sending() -> list[Finding]:
+    """Check whether this process sends anything, and whether we can see what arrives."""
+    not_there, why = missing_functions(), why_nothing_is_sent()
+    seen = f"not visible: {', '.join(not_there)}" if not_there else "visible"
+    return [
+        Finding("this process sends", why is None, "no" if why else "yes", why or ""),
+        Finding("harvests", not not_there, seen, explain_missing(not_there)),
+    ]
+
+
+def _size(settings: Any) -> Finding:
+    """Check whether LLM events fit in a harvest: the agent does not cut their texts."""
+    limit, most = settings.max_payload_size_in_bytes, settings.event_harvest_config.harvest_limits
+    has_texts = settings.ai_monitoring.enabled and settings.ai_monitoring.record_content.enabled
+    share = limit // max(most.custom_event_data, 1)
+    return Finding(
+        "size of a harvest",
+        not has_texts or share >= ROOM_BYTES,
+        f"{limit:,} bytes, {share:,} an event" + (", with prompts and replies" * bool(has_texts)),
+        "Set ai_monitoring.record_content.enabled = false, or lower "
+        "event_harvest_config.harvest_limits.custom_event_data: New Relic refuses what is larger, "
+        "and its LLM events are lost. Votes are then sent alone.",
+        minor=True,
+    )
+
+
+def _findings(settings: Any, startup_timeout: float) -> list[Finding]:
+    """Check the settings on which the agent and New Relic agreed."""
+    events, limit = settings.custom_insights_events, settings.event_harvest_config
+    off = why_custom_events_are_off(settings)
+    capacity, period = limit.harvest_limits.custom_event_data, limit.report_period_ms / 1000
+    return [
+        Finding(
+            "high security", not settings.high_security, _on(settings.high_security), off or ""
+        ),
+        Finding("custom events", off is None, _on(off is None), off or ""),
+        Finding(
+            "bytes of one value",
+            events.max_attribute_value >= MAX_VALUE_BYTES,
+            str(events.max_attribute_value),
+            f"Set custom_insights_events.max_attribute_value to {MAX_VALUE_BYTES} or more.",
+        ),
+        Finding(
+            "reservoir",
+            capacity > 0,
+            f"{capacity} custom events a process each {period:g} s",
+            "Set event_harvest_config.harvest_limits.custom_event_data above 0.",
+        ),
+        _size(settings),
+        Finding(
+            "AI monitoring",
+            # High security switches it off.
+            bool(settings.ai_monitoring.enabled or settings.high_security),
+            _on(settings.ai_monitoring.enabled),
+            "Set ai_monitoring.enabled = true, to see feedback next to the LLM's own events.",
+            minor=True,
+        ),
+        Finding(
+            "startup_timeout",
+            startup_timeout > 0,
+            f"{startup_timeout:g} s",
+            "Set startup_timeout = 10: otherwise a process's first messages have no trace ID.",
+            minor=True,
+        ),
+    ]
+
+
+def runs(settings: Any) -> bool:
+    """Whether the agent is to send anything."""
+    return bool(settings.enabled and settings.monitor_mode)
+
+
+def _on(value: object) -> str:
+    return "on" if value else "off"
+
+
+def why_custom_events_are_off(settings: Any) -> str | None:
+    """Say why the agent sends no custom events, and the remedy; `None` if it sends them."""
+    if settings.high_security:
+        return (
+            "High security mode drops custom events: "
+            "feedback needs an account and an agent with high_security = false."
+        )
+    if not settings.custom_insights_events.enabled:
+        return (
+            "The agent's custom events are switched off: set custom_insights_events.enabled = true."
+        )
+    if not settings.collect_custom_events:
+        return (
+            "New Relic told the agent to collect no custom events: "
+            "check the account's data limits and the application's server-side settings."
+        )
+    if not settings.event_harvest_config.harvest_limits.custom_event_data:
+        return (
+            "The agent keeps no custom events: set "
+            "event_harvest_config.harvest_limits.custom_event_data above 0, "
+            "and check the account's data limits."
+        )
+    return None
+
+
+def why_no_transaction() -> str:
+    """Say why no transaction runs that takes events, and the remedy."""
+    if current_transaction(active_only=False) is not None:
+        return (
+            "This transaction is ignored or has ended, so its events are dropped: "
+            "do not let the agent ignore this route."
+        )
+    application = newrelic.agent.application(activate=False)
+    if application is None or not runs(newrelic.agent.global_settings()):
+        return (
+            "The New Relic agent is not running in this process: "
+            "start the app with newrelic-admin run-program, or call newrelic.agent.initialize() "
+            f"before importing flask, with {LICENCE}, "
+            "and leave monitor_mode (NEW_RELIC_MONITOR_MODE) on. In a command or a job, also call "
+            "newrelic.agent.register_application(timeout=10), or set startup_timeout, and use "
+            "@newrelic.agent.background_task()."
+        )
+    if not application.active:
+        why = "The New Relic agent is still connecting, or New Relic refused it: "
+        if newrelic.agent.global_settings().startup_timeout:
+            return f"{why}check its log, its licence key and the network to New Relic."
+        return (
+            f"{why}set startup_timeout so that a process waits for it, "
+            "and check its log and licence key."
+        )
+    return (
+        "No New Relic transaction is running here: initialize the agent before flask is imported, "
+        "and outside of a request use @newrelic.agent.background_task(), "
+        "in a socket's handler below @socketio.on()."
+    )
