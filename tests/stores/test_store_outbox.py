@@ -67,7 +67,7 @@ def test_a_lease_that_is_renewed_does_not_end(store, message):
 
 
 def test_many_leases_and_marks_are_renewed_ended_and_taken_off_at_once(store, monkeypatch):
-    for size in "sqlite.store.MARKS_PER_STATEMENT", "redis.store.MESSAGES_PER_SCRIPT":
+    for size in "sqlite.layout.MARKS_PER_STATEMENT", "redis.store.MESSAGES_PER_SCRIPT":
         monkeypatch.setattr(f"feedback_blueprint.stores.{size}", 2)
     marks = []
     for number in range(5):

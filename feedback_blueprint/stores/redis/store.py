@@ -341,7 +341,8 @@ class RedisStore:
                 stale.append(mark)
                 if self._is_cluster:
                     self._index_newer(mark, marked, is_replaced, lease)
-        self.unmark(stale)
+        if stale:
+            self.unmark(stale)
         if is_any_newer and not taken:  # else the caller has something to deliver first
             raise of_newer_version("Redis: a message")
         return taken
