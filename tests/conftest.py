@@ -197,9 +197,19 @@ def post(client: FlaskClient, message_id: str) -> Callable[..., TestResponse]:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Most tests wait for servers, so two cores have time for four; a file alone starts faster."""
+    """Most tests wait for servers, so two cores have time for six; a file alone starts faster."""
     first, *others = config.args
-    return 4 if others or Path(first).is_dir() else 0
+    return 6 if others or Path(first).is_dir() else 0
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let each worker begin with a test that waits for long: it is given neighbours of the list."""
+    long = [item for item in items if item.get_closest_marker("long")]
+    others = [item for item in items if item not in long]
+    workers = getattr(config, "workerinput", {}).get("workercount", 1)
+    for number, item in enumerate(long):
+        others.insert(number % workers * len(items) // workers, item)
+    items[:] = others
 
 
 @pytest.hookimpl(wrapper=True)

@@ -151,7 +151,7 @@ def test_two_instances_at_one_place_are_refused():
         make_app(FeedbackBlueprint(), FeedbackBlueprint("other"))
 
 
-def test_routes_that_do_not_answer_there_are_no_conflict():
+def test_routes_that_do_not_answer_there_do_not_conflict():
     app = Flask(__name__)
     app.put("/feedback")(lambda: "put")
     app.get("/<path:page>", endpoint="page")(lambda page: page)
@@ -222,7 +222,7 @@ def test_a_client_that_decodes_is_refused():
 
 
 @pytest.mark.parametrize("client", ["redis://localhost", None])
-def test_what_is_no_client_is_refused(client):
+def test_what_is_not_a_client_is_refused(client):
     with pytest.raises(ConfigurationError, match="Give it"):
         RedisStore(client)
 

@@ -98,9 +98,7 @@ def redis_store(url: str) -> RedisStore:
     return RedisStore.from_url(url, timeout=5)
 
 
-def test_where_all_is_well_the_exit_status_is_0(
-    collector: Collector, good_redis: RedisServer
-) -> None:
+def test_the_exit_status_is_0_if_all_is_well(collector: Collector, good_redis: RedisServer) -> None:
     status, found = check(collector, good_redis.url)
     assert {finding["severity"] for finding in found.values()} == {"well"}
     assert status == 0
@@ -148,7 +146,7 @@ def test_what_is_wrong_is_named_with_its_remedy(redis_server: RedisServer, tmp_p
     assert found["custom events"]["remedy"].startswith("High security mode drops custom events")
 
 
-def test_what_is_only_worth_changing_is_no_failure(collector: Collector, tmp_path: Path) -> None:
+def test_what_is_only_worth_changing_is_not_a_failure(collector: Collector, tmp_path: Path) -> None:
     """With prompts and replies, 3,600 events in one harvest can be larger than New Relic takes."""
     status, found = check(
         collector,
@@ -377,7 +375,7 @@ def test_what_linux_says_is_mounted_is_understood() -> None:
     assert mounts.file_system(Path("/proc/self")) == "proc"
 
 
-def test_where_nothing_tells_the_file_system_nothing_is_said(
+def test_nothing_is_said_if_nothing_tells_the_file_system(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mounts.file_system, "__defaults__", (tmp_path / "no table",))

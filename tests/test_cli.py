@@ -111,7 +111,7 @@ def test_check_finds_a_store_well(run, events):
 
 
 @pytest.mark.parametrize("command", [["check"], ["show", "m"]])
-def test_a_store_that_is_out_is_named_without_its_password(command):
+def test_a_store_that_is_down_is_named_without_its_password(command):
     app = Flask(__name__)
     app.config["FEEDBACK_STORE_URL"] = "redis://ann:hunter2@127.0.0.1:1/0"
     app.register_blueprint(FeedbackBlueprint())

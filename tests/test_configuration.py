@@ -142,7 +142,7 @@ def test_a_bad_value_is_told_with_its_key_and_a_remedy(key, value):
         {"store": FeedbackBlueprint()},
     ],
 )
-def test_what_is_no_rater_and_no_store_is_refused(arguments):
+def test_what_is_not_a_rater_or_not_a_store_is_refused(arguments):
     with pytest.raises(ConfigurationError, match="Give "):
         FeedbackBlueprint(**arguments)
 

@@ -346,7 +346,7 @@ def test_the_commands_for_tests_name_what_there_is():
     [everything, some] = block("tests", "sh", "-k revision").splitlines()
     assert everything in text_of("README")
     found = run(f"{some} --collect-only -qq --numprocesses=0", ROOT, **{".venv/bin/": ""})
-    assert "tests/test_votes.py: " in found
+    assert "tests/rules/test_votes.py: " in found
     fewer = block("tests", "sh", "--ignore-glob")
     assert fewer.startswith(everything)
     ignored = re.findall(r"--ignore(?:-glob)?='?([^' ]+)", fewer.strip())

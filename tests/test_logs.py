@@ -87,12 +87,12 @@ def test_what_tells_the_process_to_end_is_obeyed_while_a_line_is_logged(monkeypa
 
     with pytest.raises(KeyboardInterrupt):
         ThrottledLog().warn("ID", "%r", Impatient())
-    monkeypatch.setattr(logs.log, "warning", raising(SystemExit))
+    monkeypatch.setattr(logs.logger, "warning", raising(SystemExit))
     with pytest.raises(SystemExit):
         ThrottledLog().warn("ID", "%r", 1)
 
 
-def test_where_no_room_is_left_to_say_so_nothing_is_said(caplog, monkeypatch):
+def test_nothing_is_said_if_no_room_is_left_to_say_it(caplog, monkeypatch):
     """At the end of the stack; which function finds none there depends on the Python."""
     monkeypatch.setattr(logs, "orders", raising(RecursionError))
     with ThrottledLog().quietly("Not kept."):

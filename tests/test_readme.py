@@ -125,7 +125,8 @@ def test_each_of_the_two_commands_is_one_line() -> None:
     os.environ.get("TEST_INSTALLATION") != "true",
     reason="installs from the network: set TEST_INSTALLATION=true",
 )
-def test_the_demos_command_where_there_is_only_python(tmp_path: Path) -> None:
+def test_the_demos_command_runs_if_there_is_only_python(tmp_path: Path) -> None:
+    """The tests' command cannot run itself: `.ci/run` takes it from here and runs it."""
     checkout, tools = tmp_path / "checkout", tmp_path / "tools"
     shutil.copytree(ROOT, checkout, ignore=shutil.ignore_patterns(".*", "__pycache__"))
     tools.mkdir()

@@ -24,8 +24,8 @@ from redis_server import DURABLE, RedisServer
 from runbook import LINES, RUNBOOK, pattern_of
 from traffic import WORKERS, Traffic
 
-from feedback_blueprint.stores.redis.store import errors as redis_errors
-from feedback_blueprint.stores.sqlite.store import client as sqlite_client
+from feedback_blueprint.stores.redis import errors as redis_errors
+from feedback_blueprint.stores.sqlite import client as sqlite_client
 
 # Commands that look, and deliver
 

@@ -65,7 +65,7 @@ def reconnect(collector: Collector, server: Gunicorn, connect: Mapping[str, Any]
     ],
     ids=["collect-nothing", "harvest-limit-0", "switched-off", "ignoring-rule"],
 )
-def test_where_new_relic_wants_no_events_a_vote_waits(
+def test_a_vote_waits_if_new_relic_wants_no_events(
     server: Gunicorn, collector: Collector, connect: dict[str, Any], cause: str
 ) -> None:
     message_id = made(server)
@@ -99,7 +99,7 @@ def test_a_longer_limit_keeps_the_comment_in_one_piece(
     assert "message_2" not in event
 
 
-def test_ai_monitoring_has_no_say(server: Gunicorn, collector: Collector) -> None:
+def test_ai_monitoring_may_be_on_or_off(server: Gunicorn, collector: Collector) -> None:
     quiet = {"ai_monitoring.enabled": True, "ai_monitoring.record_content.enabled": False}
     with told(collector, server, {"agent_config": quiet}):
         event = assert_recorded(server, collector, made(server), message="A comment")
@@ -150,7 +150,7 @@ def test_without_an_agent_a_vote_waits(
     ],
     ids=["high-security", "switched-off", "monitor-mode"],
 )
-def test_where_the_configuration_wants_no_events_a_vote_waits(
+def test_a_vote_waits_if_the_configuration_wants_no_events(
     server: Gunicorn,
     collector: Collector,
     chat_server: StartServer,
@@ -210,7 +210,7 @@ NewRelic().limits()
     assert "initialize the agent before flask" in done.stderr
 
 
-def test_with_a_startup_timeout_the_very_first_request_counts(
+def test_the_very_first_request_counts_with_a_startup_timeout(
     collector: Collector, chat_server: StartServer
 ) -> None:
     env = {"NEW_RELIC_STARTUP_TIMEOUT": "20"}
@@ -219,7 +219,7 @@ def test_with_a_startup_timeout_the_very_first_request_counts(
         assert_recorded(fresh, collector, made(fresh))
 
 
-def test_where_new_relic_turned_the_agent_away_a_vote_waits(
+def test_a_vote_waits_if_new_relic_turned_the_agent_away(
     server: Gunicorn, collector: Collector, chat_server: StartServer, shared_store_url: str
 ) -> None:
     message_id = made(server)

@@ -68,7 +68,7 @@ def test_every_way_to_name_a_message_leads_to_its_trace(
     assert event["trace_id"] == message.headers["X-Trace-ID"] != ""
 
 
-def test_a_changed_vote_is_a_revision_and_the_same_vote_is_no_event(
+def test_a_changed_vote_is_a_revision_and_the_same_vote_makes_no_event(
     server: Gunicorn, collector: Collector
 ) -> None:
     message_id = made(server)
@@ -109,7 +109,7 @@ def traced(trace_id: object) -> dict[str, str]:
     return {"newrelic": base64.b64encode(payload.encode()).decode()}
 
 
-def test_a_trace_id_that_is_no_hexadecimal_number_is_kept(
+def test_a_trace_id_that_is_not_a_hexadecimal_number_is_kept(
     server: Gunicorn, collector: Collector
 ) -> None:
     message_id = chat(server, headers=traced("Not hex: é")).headers["X-Message-ID"]

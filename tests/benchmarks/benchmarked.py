@@ -85,6 +85,7 @@ def with_blueprint(
         return {"message_id": message_id, "reply": llm(prompt)}
 
     app = Flask(name)
+    app.config.from_prefixed_env()
     app.config["FEEDBACK_STORE_URL"] = store_url
     app.secret_key = "secret" if rater else None
     app.register_blueprint(feedback)
@@ -95,6 +96,14 @@ def with_blueprint(
     return app
 
 
-ours = with_blueprint("ours", URL)
-owned = with_blueprint("owned", URL, lambda: request.headers.get("X-User"))
-embedded = with_blueprint("embedded", f"sqlite:///{os.environ['BENCHMARK_FILE']}")
+def __getattr__(name: str) -> Flask:
+    """Make one of ours when it is asked for: each that is there follows the agent's harvests."""
+    made = {
+        "ours": lambda: with_blueprint(name, URL),
+        "owned": lambda: with_blueprint(name, URL, lambda: request.headers.get("X-User")),
+        "embedded": lambda: with_blueprint(name, f"sqlite:///{os.environ['BENCHMARK_FILE']}"),
+    }
+    if name not in made:
+        raise AttributeError(name)
+    app = globals()[name] = made[name]()
+    return app

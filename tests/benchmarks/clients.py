@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from filling import TIMEOUT
 from ratio import Effort
 from redis_server import RedisServer
 from sockets import HAND, alternate, apps, summary
@@ -20,10 +21,11 @@ def measure(directory: Path, effort: Effort) -> dict[str, Any]:
     each = effort.of(1 / len(KINDS) / len(CLIENTS))
     with RedisServer(directory / "redis") as redis:
         for kind, clients in itertools.product(KINDS, CLIENTS[: 1 if effort.is_quick else 3]):
-            many = {"threads": clients} if kind == "gthread" else {}
-            with apps(directory, redis, (HAND, "ours"), worker_class=kind, **many) as servers:
+            many: dict[str, Any] = {"threads": clients} if kind == "gthread" else {}
+            options = {"timeout": TIMEOUT, "worker_class": kind, **many}
+            with apps(directory, redis, (HAND, "ours"), **options) as servers:
                 requests = clients if effort.is_quick else max(2 * clients, 100)
-                slices = alternate(servers, each, requests, clients)
+                slices = alternate(servers, each, requests, clients, may_refuse=True)
             of = {name: summary(some, slices[HAND]) for name, some in slices.items()}
             found[kind][str(clients)] = of | {"rounds": len(slices[HAND])}
     return found

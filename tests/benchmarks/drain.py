@@ -11,6 +11,7 @@ from collector import Collector
 from filling import (
     HARVEST,
     OUTBOX,
+    PATIENCE,
     WEEK,
     cast,
     new_key,
@@ -44,7 +45,7 @@ def costs(
     server: RedisServer, votes: int, times: int, *, by_another: bool
 ) -> tuple[Ratio, Ratio, Ratio]:
     """Microseconds of Redis's CPU for a vote, for its delivery, and the part that this is."""
-    store, spent = RedisStore.from_url(server.url, 1), []
+    store, spent = RedisStore.from_url(server.url, PATIENCE), []
     for _ in range(times):
         keys = [new_key() for _ in range(votes)]
         for key in keys:
@@ -105,6 +106,7 @@ def drained(
         Arrivals(directory, {"event_harvest_config": limits}) as collector,
     ):
         env = collector.environ() | {"BENCHMARK_REDIS_URL": url, "BENCHMARK_FILE": "unused"}
+        env["FLASK_FEEDBACK_STORE_TIMEOUT"] = str(PATIENCE)
         options = [f"--pythonpath={HERE}"]
         app = Gunicorn("benchmarked:ours", directory, env=env, workers=workers, options=options)
         meanwhile: list[Slice] = []

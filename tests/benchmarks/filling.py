@@ -11,16 +11,17 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from feedback_blueprint.stores.redis.store.scripts import VOTE as VOTE_SCRIPT
 from redis_server import RedisServer
 
 from feedback_blueprint.model import ANYONE, Mark, Message, VoteRequest
 from feedback_blueprint.stores import RedisStore, SQLiteStore, Store
 from feedback_blueprint.stores.redis.layout import encode
+from feedback_blueprint.stores.redis.scripts import VOTE as VOTE_SCRIPT
 from feedback_blueprint.stores.sqlite.layout import STASH, row_of
 
 WEEK, DEFAULT_VOTE_TTL = timedelta(days=7), timedelta(days=30)
 TIMEOUT = 0.25  # the default, in seconds
+PATIENCE = 5.0  # seconds where refusals are not counted, as a busy machine is no outage
 OUTBOX = "fb:!outbox:tests"  # of the application that the tests' collector makes of an app
 HARVEST = 225  # votes of a process in five seconds
 VOTE = b'["good","informative","Just what I needed"]'

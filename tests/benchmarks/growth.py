@@ -19,7 +19,7 @@ from typing import Any
 from filling import (
     HARVEST,
     OUTBOX,
-    TIMEOUT,
+    PATIENCE,
     WEEK,
     cast,
     fill_redis,
@@ -100,7 +100,7 @@ def redis_gives_back(server: RedisServer, messages: int) -> float:
 
 def stash_for_a_while(path: Path, stashes: int, slowest: multiprocessing.Queue[float]) -> None:
     """One of the processes that share the file, and clean it up."""
-    store, worst = SQLiteStore(path, TIMEOUT), 0.0
+    store, worst = SQLiteStore(path, PATIENCE), 0.0
     for _ in range(stashes):
         start = time.perf_counter()
         store.stash(new_key(), new_message(), WEEK)
@@ -111,7 +111,7 @@ def stash_for_a_while(path: Path, stashes: int, slowest: multiprocessing.Queue[f
 def sqlite_gives_back(path: Path, messages: int) -> dict[str, float]:
     """Expired messages left, the file before and after; the slowest stash."""
     # What has expired is removed a day later, as a clock may be ahead.
-    fill_sqlite(SQLiteStore(path, TIMEOUT), path, messages, timedelta(days=-2))
+    fill_sqlite(SQLiteStore(path, PATIENCE), path, messages, timedelta(days=-2))
     size = path.stat().st_size
     processes: list[multiprocessing.Process] = []
     slowest: multiprocessing.Queue[float] = multiprocessing.Queue()
@@ -148,7 +148,7 @@ def costs(directory: Path, calls: int, times: int) -> dict[str, dict[str, Ratio]
     options = {"append_only": True, "auto_aof_rewrite_percentage": 0}
     spent: dict[str, list[list[float]]] = {"stash": [], "vote": []}
     with RedisServer(directory, **options) as server:
-        store = RedisStore.from_url(server.url, TIMEOUT)
+        store = RedisStore.from_url(server.url, PATIENCE)
         time_calls(store)
         for _ in range(times):
             keys = [new_key() for _ in range(calls)]
@@ -185,7 +185,7 @@ def measure(directory: Path, effort: Effort) -> dict[str, Any]:
             for (name, url), size in zip(urls.items(), sizes, strict=True)
         }
         stores: dict[str, Store] = {
-            name: RedisStore.from_url(url, TIMEOUT) for name, url in urls.items()
+            name: RedisStore.from_url(url, PATIENCE) for name, url in urls.items()
         }
         found["Redis"] = compare(stores, effort.of(0.5))
         for name, weight in weights.items():
@@ -199,7 +199,7 @@ def measure(directory: Path, effort: Effort) -> dict[str, Any]:
     stores, weights = {}, {}
     for size in sizes:
         path, name = directory / f"{size}.sqlite3", f"{size:,}"
-        stores[name] = store = SQLiteStore(path, TIMEOUT)
+        stores[name] = store = SQLiteStore(path, PATIENCE)
         weights[name] = fill_sqlite(store, path, size, WEEK)
     found["SQLite"] = compare(stores, effort.of(0.5))
     for name, weight in weights.items():

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from filling import TIMEOUT, WEEK, cast, new_key, new_message
+from filling import PATIENCE, TIMEOUT, WEEK, cast, new_key, new_message
 from growth import CALLS, WHAT, compare
 from ratio import Effort, Ratio, percentile
 from redis_cluster import RedisCluster
@@ -80,8 +80,8 @@ def measure(directory: Path, effort: Effort) -> dict[str, Any]:
         RedisCluster(directory / "cluster", cluster_node_timeout=30_000) as cluster,
     ):
         stores = {
-            "one server": RedisStore.from_url(server.url, TIMEOUT),
-            "a cluster of three": RedisStore.from_url(cluster.url, TIMEOUT),
+            "one server": RedisStore.from_url(server.url, PATIENCE),
+            "a cluster of three": RedisStore.from_url(cluster.url, PATIENCE),
         }
         nodes = compare(stores, effort.of(0.3))
         cluster.fresh_url()

@@ -18,6 +18,7 @@ from typing import Any
 from uuid import uuid4
 
 from collector import Collector
+from filling import PATIENCE
 from gunicorn_server import Gunicorn
 from processes import environment
 from ratio import Effort, Ratio, percentile, ratio_of
@@ -107,9 +108,16 @@ def slice_of_work(
 
 @contextmanager
 def apps(
-    directory: Path, redis: RedisServer, names: Iterable[str] = NAMES, **options: Any
+    directory: Path,
+    redis: RedisServer,
+    names: Iterable[str] = NAMES,
+    timeout: float = PATIENCE,
+    **options: Any,
 ) -> Iterator[dict[str, Gunicorn]]:
-    """The apps of `benchmarked.py`, each in a gunicorn of its own, under the agent."""
+    """The apps of `benchmarked.py`, each in a gunicorn of its own, under the agent.
+
+    `timeout` is that of ours for its store.
+    """
     options["options"] = [f"--pythonpath={HERE}", *options.get("options", ())]
     with ExitStack() as stack:
         collector = stack.enter_context(Collector(directory, HARVEST))
@@ -119,6 +127,7 @@ def apps(
             env = collector.environ() | {
                 "BENCHMARK_REDIS_URL": redis.fresh_url(),
                 "BENCHMARK_FILE": str(directory / name / "feedback.sqlite3"),
+                "FLASK_FEEDBACK_STORE_TIMEOUT": str(timeout),
             }
             app = Gunicorn(f"benchmarked:{name}", directory / name, env=env, **options)
             servers[name] = stack.enter_context(app)
@@ -126,7 +135,12 @@ def apps(
 
 
 def alternate(
-    servers: dict[str, Gunicorn], effort: Effort, requests: int = REQUESTS, clients: int = 8
+    servers: dict[str, Gunicorn],
+    effort: Effort,
+    requests: int = REQUESTS,
+    clients: int = 8,
+    *,
+    may_refuse: bool = False,
 ) -> dict[str, list[Slice]]:
     """The slices of each app, round by round."""
     slices: dict[str, list[Slice]] = {name: [] for name in servers}
@@ -135,8 +149,8 @@ def alternate(
             slice_of_work(load, server.port, requests, clients, may_refuse=True)  # to warm up
         for number in effort.rounds():
             for name in list(servers) if number % 2 else reversed(servers):
-                port, is_hand = servers[name].port, name == HAND
-                each = slice_of_work(load, port, requests, clients, may_refuse=is_hand)
+                port = servers[name].port
+                each = slice_of_work(load, port, requests, clients, may_refuse=may_refuse)
                 slices[name].append(each)
     return slices
 
@@ -176,12 +190,13 @@ def start_up(times: int) -> Ratio:
 
 
 def measure(directory: Path, effort: Effort) -> dict[str, Any]:
+    requests = 20 if effort.is_quick else REQUESTS
     with RedisServer(directory / "redis") as redis, apps(directory, redis) as servers:
-        slices = alternate(servers, effort)
+        slices = alternate(servers, effort, requests)
     found = {name: summary(each, slices[HAND]) for name, each in slices.items()}
     return {
         "rounds": len(slices[HAND]),
-        "requests": REQUESTS,
+        "requests": requests,
         "apps": found,
         "start-up": start_up(2 if effort.is_quick else 11),
     }

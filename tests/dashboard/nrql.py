@@ -1,7 +1,9 @@
 """NRQL, as far as its reference documents it and the dashboard uses it.
 
 No New Relic account is at hand. `Nrql` reads that part of the language, refuses everything else,
-and turns it into SQLite, so that every query runs over votes whose standing result is known.
+and turns it into SQLite, so that every query runs over votes whose standing result is known. This
+proves that a query is well formed and asks for the right thing, if New Relic does what its
+reference says; that New Relic answers so, only an account can prove.
 """
 
 import json

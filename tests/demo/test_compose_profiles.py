@@ -163,6 +163,7 @@ class Watched:
         wait_until(lambda: self.primary() == primary, f"a failover to {primary}", 90)
 
 
+@pytest.mark.long
 def test_two_failovers_lose_no_vote_and_all_can_start_where_they_were(start: Start) -> None:
     """Between them the Sentinels alone, then all of it: `stop` and `start`, `down` and `up`."""
     profile = start("demo-sentinel")
@@ -193,6 +194,7 @@ def test_two_failovers_lose_no_vote_and_all_can_start_where_they_were(start: Sta
     assert profile.lost() == []
 
 
+@pytest.mark.long
 def test_servers_that_follow_each_other_get_a_primary(start: Start) -> None:
     """As after a start with roles that were not kept: with 2,000 ms neither was ever promoted."""
     profile = start("demo-sentinel")

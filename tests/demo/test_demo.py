@@ -45,7 +45,7 @@ def test_one_command_one_chat_one_vote_one_event(tmp_path: Path) -> None:
     assert event["feedback_id"] in harvested
 
 
-def test_where_python_cannot_be_replaced_it_waits_for_the_demo(tmp_path: Path) -> None:
+def test_python_waits_for_the_demo_if_it_cannot_be_replaced(tmp_path: Path) -> None:
     """As on Windows: Ctrl+C reaches both, and the one that was started is the last to go."""
     start = "from feedback_blueprint.demo.__main__ import main; main(replaces_itself=False)"
     command = [sys.executable, "-c", start]
@@ -85,7 +85,7 @@ def test_the_reply_is_streamed(running: Demo) -> None:
         {"messages": [{"role": "user", "content": 1}]},
     ],
 )
-def test_what_is_no_conversation_is_refused(running: Demo, body: object) -> None:
+def test_what_is_not_a_conversation_is_refused(running: Demo, body: object) -> None:
     assert running.post("/chat", body).status == 400
 
 

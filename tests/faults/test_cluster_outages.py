@@ -22,13 +22,13 @@ from feedback_blueprint.checks import check
 from feedback_blueprint.errors import StoreUnavailable
 from feedback_blueprint.model import ANYONE, Message, VoteRequest
 from feedback_blueprint.stores import RedisStore
+from feedback_blueprint.stores.redis import client as redis_client
 from feedback_blueprint.stores.redis.errors import ONE_NODE
-from feedback_blueprint.stores.redis.store import client as redis_client
 from feedback_blueprint.testing import capture_feedback
 
 
 @pytest.mark.parametrize("fault", ["frozen", "down"])
-def test_a_node_of_a_cluster(
+def test_a_node_of_a_cluster_fails_and_comes_back(
     cluster: RedisCluster, complaints: Callable[[], list[str]], fault: str
 ) -> None:
     """What it does not keep goes on as if nothing were."""
@@ -71,7 +71,7 @@ def test_a_frozen_node_costs_a_read_of_many_messages_no_more_than_one(
 
 
 @pytest.mark.parametrize("fault", ["frozen", "down"])
-def test_votes_on_the_other_nodes_are_taken_over_and_unmarked_while_one_is_out(
+def test_votes_on_the_other_nodes_are_taken_over_and_unmarked_while_one_is_down(
     cluster: RedisCluster, fault: str
 ) -> None:
     store = RedisStore.from_url(with_password(cluster.fresh_url()), TIMEOUT)
@@ -111,7 +111,9 @@ def _left(store: RedisStore) -> set[str]:
 
 
 @pytest.mark.parametrize("fault", ["frozen", "down"])
-def test_a_cluster(cluster: RedisCluster, complaints: Callable[[], list[str]], fault: str) -> None:
+def test_a_cluster_fails_and_comes_back(
+    cluster: RedisCluster, complaints: Callable[[], list[str]], fault: str
+) -> None:
     @contextmanager
     def struck() -> Iterator[None]:
         with ExitStack() as stack:
@@ -123,14 +125,16 @@ def test_a_cluster(cluster: RedisCluster, complaints: Callable[[], list[str]], f
     suffer(Chat(with_password(cluster.url)), struck(), complaints, "Check that")
 
 
-def test_a_cluster_without_a_node_is_out_as_a_whole() -> None:
+def test_a_cluster_without_a_node_is_down_as_a_whole() -> None:
     store = RedisStore.from_url("redis+cluster://127.0.0.1:1", TIMEOUT)
     with pytest.raises(StoreUnavailable, match=r"^Redis: ") as refused:
         store.read(["m"], [b""])
     assert refused.value.unreachable == "store"
 
 
-def test_a_slot_that_moves(cluster: RedisCluster, complaints: Callable[[], list[str]]) -> None:
+def test_a_slot_that_moves_costs_nothing(
+    cluster: RedisCluster, complaints: Callable[[], list[str]]
+) -> None:
     """Nothing is refused while it does: redis-py follows."""
     chat = Chat(with_password(cluster.url))
     with capture_feedback(chat.app) as events:
@@ -168,7 +172,9 @@ def test_each_node_of_a_cluster_is_looked_at_by_itself(cluster: RedisCluster) ->
 # Sentinel
 
 
-def test_a_primary(users: Path, complaints: Callable[[], list[str]], tmp_path: Path) -> None:
+def test_a_primary_fails_and_comes_back(
+    users: Path, complaints: Callable[[], list[str]], tmp_path: Path
+) -> None:
     """For less time than a failover takes."""
     with needed(), RedisSentinel(tmp_path, down_after_ms=30_000, aclfile=users) as sentinel:
         chat = Chat(with_password(sentinel.url))
@@ -176,7 +182,9 @@ def test_a_primary(users: Path, complaints: Callable[[], list[str]], tmp_path: P
 
 
 @pytest.mark.parametrize("fault", ["frozen", "down"])
-def test_all_sentinels(complaints: Callable[[], list[str]], tmp_path: Path, fault: str) -> None:
+def test_all_sentinels_fail_and_come_back(
+    complaints: Callable[[], list[str]], tmp_path: Path, fault: str
+) -> None:
     with needed(), RedisSentinel(tmp_path, down_after_ms=30_000) as sentinel:
 
         @contextmanager

@@ -82,7 +82,7 @@ DRIPPING, LATE = {"drip": 0.1}, {"delay": 0.2}
     ],
     indirect=["slow"],
 )
-def test_to_connect_and_log_in_takes_no_more(slow: Slow, pace: dict[str, float]) -> None:
+def test_connecting_and_logging_in_takes_no_longer(slow: Slow, pace: dict[str, float]) -> None:
     chat = Chat(slow.url)
     with capture_feedback(chat.app), slow.proxy.slow(**pace):
         with in_time():
@@ -92,7 +92,7 @@ def test_to_connect_and_log_in_takes_no_more(slow: Slow, pace: dict[str, float])
 
 
 @pytest.mark.parametrize("slow", SERVERS, indirect=True)
-def test_an_answer_that_comes_byte_by_byte_takes_no_more(slow: Slow) -> None:
+def test_an_answer_that_comes_byte_by_byte_takes_no_longer(slow: Slow) -> None:
     chat = Chat(slow.url)
     with capture_feedback(chat.app):
         message_id = chat.chat()
@@ -102,7 +102,7 @@ def test_an_answer_that_comes_byte_by_byte_takes_no_more(slow: Slow) -> None:
         assert chat.rate(message_id) in (200, 202)
 
 
-def test_a_name_with_many_addresses_takes_no_more(
+def test_a_name_with_many_addresses_takes_no_longer(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The resolver is not real: nobody else's would be asked."""
@@ -113,7 +113,7 @@ def test_a_name_with_many_addresses_takes_no_more(
         assert chat.chat() is None
 
 
-def test_all_nodes_of_a_cluster_take_no_more(cluster: RedisCluster) -> None:
+def test_all_nodes_of_a_cluster_take_no_longer(cluster: RedisCluster) -> None:
     chat = Chat(with_password(cluster.url))
     with capture_feedback(chat.app):
         assert chat.chat()
@@ -128,7 +128,7 @@ def test_all_nodes_of_a_cluster_take_no_more(cluster: RedisCluster) -> None:
     cluster.wait_ok()
 
 
-def test_an_answer_that_nobody_waits_for_takes_no_longer_for_ever(site: Site) -> None:
+def test_an_answer_that_nobody_waits_for_ends_too(site: Site) -> None:
     """A delivery is no call of the app's; it runs in the agent's thread."""
     store, outbox = RedisStore.from_url(site.url, 0.25), "!outbox:slow"
     for number in range(20):
@@ -183,7 +183,7 @@ except StoreUnavailable:
 
 
 @pytest.mark.parametrize("slow", ["rediss"], indirect=True)
-def test_a_handshake_under_gevent_takes_no_more(slow: Slow) -> None:
+def test_a_handshake_under_gevent_takes_no_longer(slow: Slow) -> None:
     with slow.proxy.slow(drip=0.1):
         assert float(run(UNDER_GEVENT, slow.url)) < 5, "four attempts, as no call runs"
 

@@ -125,7 +125,7 @@ def test_what_was_missed_and_refused_can_be_alerted_on(
 # A failover, a node killed, slots moved
 
 
-def test_a_failover(
+def test_a_failover_loses_no_vote(
     chat_server: StartServer,
     collector: Collector,
     own_sentinel: RedisSentinel,
@@ -145,7 +145,7 @@ def test_a_failover(
         traffic.assert_nothing_lost()
 
 
-def test_a_node_killed_and_slots_moved(
+def test_a_killed_node_and_moved_slots_lose_no_vote(
     chat_server: StartServer,
     collector: Collector,
     tmp_path: Path,

@@ -144,12 +144,16 @@ FAULTS: dict[str, tuple[Fault, str]] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_server(site: Site, complaints: Callable[[], list[str]], fault: str) -> None:
+def test_a_server_fails_and_comes_back(
+    site: Site, complaints: Callable[[], list[str]], fault: str
+) -> None:
     strike, remedy = FAULTS[fault]
     suffer(Chat(site.url), strike(site), complaints, remedy)
 
 
-def test_a_database_that_there_is_not(site: Site, complaints: Callable[[], list[str]]) -> None:
+def test_a_database_that_does_not_exist_is_named(
+    site: Site, complaints: Callable[[], list[str]]
+) -> None:
     chat = Chat(site.url.replace("/0", f"/{site.server.databases}"))
     with capture_feedback(chat.app):
         assert [chat.chat() for _ in range(3)] == [None] * 3
@@ -167,7 +171,7 @@ def test_a_database_of_a_clusters_node(
     assert "redis+cluster://" in complaints()[0]
 
 
-def test_a_server_that_is_out_from_the_start(
+def test_a_server_that_is_down_from_the_start(
     site: Site, complaints: Callable[[], list[str]]
 ) -> None:
     fault = site.proxy.refusing()

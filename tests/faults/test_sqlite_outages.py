@@ -59,7 +59,7 @@ def sqlite_url(path: Path) -> str:
 @pytest.mark.parametrize(
     ("fault", "remedy"), [(locked, "locked"), (no_bytes_left, "disk")], ids=["locked", "no-bytes"]
 )
-def test_a_file(
+def test_a_file_fails_and_comes_back(
     tmp_path: Path,
     complaints: Callable[[], list[str]],
     fault: Callable[[Path], AbstractContextManager[None]],

@@ -95,7 +95,7 @@ def test_a_message_may_have_no_context(feedback, call, kept, caplog):
     assert not caplog.records
 
 
-def test_content_is_not_asked_for_where_it_is_not_kept(feedback, call, caplog):
+def test_content_is_not_asked_for_if_it_is_not_kept(feedback, call, caplog):
     response = call(feedback.trace_message(content=lambda _: 1 / 0)(plain))
     assert ids(response) == [response.json["message_id"]]
     assert not caplog.records
@@ -119,7 +119,7 @@ def keeping(app, store_url):
         (lambda: "half \ud800", None, "half ?"),
     ],
 )
-def test_content_is_kept_where_configured(app, keeping, events, kept, function, content, expected):
+def test_content_is_kept_if_configured(app, keeping, events, kept, function, content, expected):
     with app.test_request_context():
         keeping.trace_message(content=content)(function)()
         message = kept(keeping.message_id, keeping)
@@ -193,7 +193,7 @@ def test_content_of_a_stream_whose_first_item_has_its_id_is_kept(app, keeping, e
     assert kept("m", keeping).content == "mno"
 
 
-def test_content_of_what_is_no_message_is_not_kept(app, keeping, events, caplog):
+def test_content_of_what_is_not_a_message_is_not_kept(app, keeping, events, caplog):
     stream = keeping.trace_message(message_id=lambda _: None)(generator)
     with app.test_request_context():
         assert list(stream("one")) == ["one", "!"]

@@ -152,7 +152,7 @@ def test_an_id_that_a_header_cannot_carry_is_kept_without_it(
     assert "leaves out 1 of the 1" in caplog.text
 
 
-def test_where_nothing_was_stashed_there_is_no_id(app, feedback):
+def test_there_is_no_id_if_nothing_was_stashed(app, feedback):
     with app.test_request_context():
         assert feedback.message_id is None
         feedback.capture()

@@ -68,7 +68,7 @@ def test_an_id_that_another_decorator_takes_none_of_is_announced_alone(
 
 
 @pytest.mark.parametrize("bot", OBJECTS)
-def test_an_object_that_a_class_holds_is_no_method(feedback, call, bot):
+def test_an_object_that_a_class_holds_is_not_a_method(feedback, call, bot):
     class Page:
         ask = feedback.trace_message(bot)
 

@@ -129,7 +129,7 @@ def test_send_and_throw_go_through_a_followed_async_stream(feedback, call):
     assert call(view).json == {"said": ["first", "sent", "caught"]}
 
 
-def test_an_error_in_a_followed_stream_is_the_readers(feedback, call):
+def test_an_error_in_a_recorded_stream_reaches_its_reader(feedback, call):
     @feedback.trace_message(message_id=lambda item: item)
     def stream():
         yield "first"

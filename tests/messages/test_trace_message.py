@@ -96,13 +96,13 @@ def test_a_message_id_that_names_nothing_is_refused_when_decorating(feedback, me
 
 
 @pytest.mark.parametrize("decorate", ["trace_message", "with arguments"])
-def test_what_is_no_function_is_refused_when_decorating(feedback, decorate):
+def test_what_is_not_a_function_is_refused_when_decorating(feedback, decorate):
     trace = feedback.trace_message if decorate == "trace_message" else feedback.trace_message()
     with pytest.raises(ConfigurationError, match="message_id="):
         trace("id")
 
 
-def test_content_that_is_no_function_is_refused_when_decorating(feedback):
+def test_content_that_is_not_a_function_is_refused_when_decorating(feedback):
     with pytest.raises(ConfigurationError, match="content"):
         feedback.trace_message(content="text")
 
@@ -155,7 +155,7 @@ def test_what_a_view_returns_is_a_message(feedback, call, result):
 
 
 @pytest.mark.parametrize("result", [("reply",), ("reply", 503, 12, 512)])
-def test_a_tuple_of_another_length_is_no_response(feedback, call, result):
+def test_a_tuple_of_another_length_is_not_a_response(feedback, call, result):
     traced = feedback.trace_message(lambda: result)
     assert len(ids(call(lambda: traced()[0]))) == 1
 
@@ -163,13 +163,15 @@ def test_a_tuple_of_another_length_is_no_response(feedback, call, result):
 @pytest.mark.parametrize(
     "beside", ["gpt-4o", "", "12 tokens", 12, 600, 2048, 0.5, None, True, ["a"]]
 )
-def test_a_second_result_that_is_no_status_does_not_matter(feedback, call, beside):
+def test_a_second_result_that_is_not_a_status_does_not_matter(feedback, call, beside):
     traced = feedback.trace_message(lambda: ("reply", beside))
     assert len(ids(call(lambda: traced()[0]))) == 1
 
 
 @pytest.mark.parametrize("beside", [512, 599])  # tokens, or what Flask would answer with
-def test_a_second_result_that_may_be_no_status_is_named_in_the_log(feedback, call, caplog, beside):
+def test_a_second_result_that_may_not_be_a_status_is_named_in_the_log(
+    feedback, call, caplog, beside
+):
     def answer():
         return "reply", beside
 

@@ -593,7 +593,7 @@ def test_marks_of_delivered_and_of_expired_votes_go_once_the_store_is_back(start
 
 
 @ON_ALL_STORES
-def test_a_part_of_the_store_that_is_out_keeps_back_its_own_marks_only(start, monkeypatch):
+def test_a_part_of_the_store_that_is_down_keeps_back_only_its_own_marks(start, monkeypatch):
     process = start()
     for _ in range(3):
         process.rate(process.stash())

@@ -87,7 +87,7 @@ def test_a_decorated_function_outside_of_a_request_keeps_nothing(
     assert_not_kept(None, caplog)
 
 
-def test_a_command_and_a_thread_keep_nothing_without_a_word_for_whom(site, feedback, caplog):
+def test_a_command_and_a_thread_keep_nothing_if_they_do_not_say_for_whom(site, feedback, caplog):
     @site.cli.command()
     def digest():
         print(feedback.stash())
@@ -137,13 +137,13 @@ def test_what_was_captured_in_a_request_is_its_raters_unless_it_is_told_otherwis
 
 
 @pytest.mark.parametrize("rater", [5, b"ann", True, object()])
-def test_a_rater_that_is_no_text_keeps_nothing(site, feedback, caplog, rater):
+def test_a_rater_that_is_not_a_string_keeps_nothing(site, feedback, caplog, rater):
     with site.app_context():
         assert feedback.stash(rater=rater) is None
     assert "Use str() on it" in caplog.text
 
 
-def test_a_message_cannot_be_somebodys_where_there_are_no_raters(new_store_url, caplog):
+def test_a_message_cannot_be_somebodys_if_there_are_no_raters(new_store_url, caplog):
     feedback = FeedbackBlueprint()
     app = make_app(feedback, FEEDBACK_STORE_URL=new_store_url("sqlite"))
     with capture_feedback(app), app.app_context():

@@ -208,7 +208,7 @@ def test_any_text_is_a_rater(store_url, name):
         assert app.test_client().post("/feedback", json=body).status_code == 202
 
 
-def test_a_rater_that_is_no_text_is_told_what_to_return_and_not_named(store_url):
+def test_a_rater_that_is_not_a_string_is_told_what_to_return_and_not_named(store_url):
     app = make_app(store_url, lambda: ["ann"])
     [feedback] = app.extensions["feedback_blueprint"]
     with app.test_request_context(), pytest.raises(TypeError, match="Use str") as raised:
@@ -332,7 +332,7 @@ def test_an_operator_is_told_how_many_keys_there_are():
         ("SECRET_KEY_FALLBACKS", [12345]),
     ],
 )
-def test_a_secret_key_that_is_no_text_is_named_and_not_told(key, value):
+def test_a_secret_key_that_is_not_a_string_is_named_and_not_shown(key, value):
     with pytest.raises(ConfigurationError) as raised:
         Raters(lambda: "ann", {"SECRET_KEY": "k", key: value})
     assert str(raised.value).startswith(f"{key} cannot")

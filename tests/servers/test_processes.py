@@ -21,7 +21,7 @@ from store_kinds import SCALED_OUT, STORES
 
 from feedback_blueprint.errors import StoreUnavailable
 from feedback_blueprint.stores import RedisStore
-from feedback_blueprint.stores.redis.store import client as redis_client
+from feedback_blueprint.stores.redis import client as redis_client
 
 EVERYWHERE = STORES + SCALED_OUT
 

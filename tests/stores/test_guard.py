@@ -82,7 +82,7 @@ def stash(guard):
 @pytest.mark.parametrize(
     ("unreachable", "asked"), [(None, 3), ("turn", 3), ("node", 2), ("store", 1)]
 )
-def test_what_cannot_be_reached_is_asked_no_more(store, stash, unreachable, asked):
+def test_what_cannot_be_reached_is_not_asked_again(store, stash, unreachable, asked):
     store.error = StoreUnavailable("Gone.", unreachable=unreachable)
     assert [stash("a1"), stash("a2"), stash("b1")] == [False] * 3
     assert store.asked == asked
@@ -143,7 +143,7 @@ CALLS = {
 
 
 @pytest.mark.parametrize(("call", "asked"), [("stash", 1), ("amend", 1), ("vote", 2), ("read", 2)])
-def test_who_votes_or_reads_tries_a_store_that_is_out_at_once(store, guard, call, asked):
+def test_who_votes_or_reads_tries_a_store_that_is_down_at_once(store, guard, call, asked):
     store.error = StoreUnavailable("Gone.", unreachable="store")
     for each in (call, call):
         with pytest.raises(StoreUnavailable):
@@ -208,7 +208,7 @@ def test_an_outage_keeps_nothing_of_the_request_that_found_it(store, guard, capl
     assert found[0]() is None
 
 
-def test_a_store_that_has_no_parts_is_out_as_a_whole(store, stash):
+def test_a_store_that_has_no_parts_is_down_as_a_whole(store, stash):
     store.error = StoreUnavailable("Gone.", unreachable="node")
     assert [stash(" 1"), stash("b1")] == [False] * 2
     assert store.asked == 1

@@ -15,7 +15,7 @@ import pytest
 from feedback_blueprint.errors import StoreUnavailable
 from feedback_blueprint.model import Message
 from feedback_blueprint.stores import SQLiteStore
-from feedback_blueprint.stores.sqlite.store import client as sqlite_client
+from feedback_blueprint.stores.sqlite import client as sqlite_client
 
 MESSAGE = Message("a" * 32, content="what nobody else may read")
 
@@ -80,7 +80,7 @@ def test_a_file_that_is_not_ours_keeps_its_mode(tmp_path: Path) -> None:
     ("version", "whose", "remedy"),
     [(99, "a newer", "Install that version again"), (1, "an older", "flask feedback deliver")],
 )
-def test_a_file_of_another_version_of_ours_is_no_damage(
+def test_a_file_of_another_version_of_ours_is_not_called_damaged(
     tmp_path: Path, version: int, whose: str, remedy: str
 ) -> None:
     """To move a file away that a newer version wrote would lose all that is in it."""

@@ -21,7 +21,7 @@ from runbook import is_quoted
 from feedback_blueprint.errors import StoreUnavailable
 from feedback_blueprint.model import Message, VoteRequest
 from feedback_blueprint.stores import SQLiteStore
-from feedback_blueprint.stores.sqlite.store import client as sqlite_client
+from feedback_blueprint.stores.sqlite import client as sqlite_client
 
 FORK = multiprocessing.get_context("fork")
 

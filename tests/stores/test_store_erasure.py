@@ -26,11 +26,11 @@ from feedback_blueprint.model import (
 from feedback_blueprint.stores import (
     RedisStore,
     SQLiteStore,
-    redis,
-    sqlite,
-    sqlite_client,
     store_from_url,
 )
+from feedback_blueprint.stores.redis import store as redis
+from feedback_blueprint.stores.sqlite import client as sqlite_client
+from feedback_blueprint.stores.sqlite import store as sqlite
 
 EVE = b"e" * 16
 OURS = Message(TRACE_ID, ANN, {"model": "m"}, "text")
@@ -205,6 +205,7 @@ def test_a_vote_that_comes_after_is_the_first(store):
     store.stash("m", ANYONES, WEEK)
     before = vote(store, "m", ANN, b"[1]")
     forget(store, "m")
+    wait_until(lambda: time.time() * 1000 > before.cast_at + 1, "the next millisecond")
     after = vote(store, "m", ANN, b"[2]")
     assert after.revision == 1
     store.unmark([before.mark])  # by a process whose agent still held its event
@@ -322,7 +323,7 @@ def test_forgetting_waits_for_who_reads_and_says_if_it_takes_too_long(tmp_path, 
     reader = sqlite3.connect(tmp_path / "f.db", isolation_level=None)
     reader.execute("BEGIN")
     reader.execute("SELECT count(*) FROM messages").fetchall()
-    monkeypatch.setattr(sqlite, "PATIENCE", 0.1)
+    monkeypatch.setattr(sqlite, "MAX_CHECKPOINT", 0.1)
     with pytest.raises(StoreUnavailable, match="can still be read in its WAL"):
         forget(store, *(f"m{n}" for n in range(300)))
     assert SECRET in files_of(tmp_path / "f.db")

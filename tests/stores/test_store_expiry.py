@@ -160,7 +160,7 @@ def test_what_has_expired_goes_without_traffic(new_store_url, monkeypatch):
     assert count() == 2
 
 
-def test_to_clean_up_is_no_harm_to_what_lives(store):
+def test_cleaning_up_does_not_harm_what_lives(store):
     store.stash("m", Message(TRACE_ID), WEEK)
     store.clean_up()
     assert store.read(["m"], [ANN]) == [StoredVote(Message(TRACE_ID))]

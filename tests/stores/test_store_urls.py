@@ -181,7 +181,7 @@ def test_no_password_is_in_an_error(url: str) -> None:
         ("", "''"),
     ],
 )
-def test_what_is_no_secret_of_a_url_is_in_its_error(url: str, told: str) -> None:
+def test_what_is_not_a_secret_of_a_url_is_in_its_error(url: str, told: str) -> None:
     with pytest.raises(ConfigurationError) as raised:
         settings(url)
     assert str(raised.value).startswith(f"FEEDBACK_STORE_URL cannot be {told}. Give redis://")

@@ -34,7 +34,7 @@ def test_no_tls_to_a_port_that_wants_it(
     suffer(Chat(site.url), site.proxy.to(secure.port), complaints, "TLS")
 
 
-def test_a_certificate_of_nobody_known(
+def test_a_certificate_that_nobody_known_issued(
     secure: RedisServer, complaints: Callable[[], list[str]]
 ) -> None:
     chat = Chat(secure.url.partition("?")[0].replace("//", f"//app:{PASSWORD}@"))
@@ -47,7 +47,9 @@ def test_a_certificate_of_nobody_known(
 
 
 @pytest.mark.parametrize("kind", ["server", "cluster", "sentinel"])
-def test_tls(kind: str, certificate: Certificate, tmp_path: Path) -> None:
+def test_each_kind_of_redis_works_over_tls(
+    kind: str, certificate: Certificate, tmp_path: Path
+) -> None:
     with ExitStack() as stack, needed():
         if kind == "server":
             url = stack.enter_context(RedisServer(tmp_path, tls=certificate)).url

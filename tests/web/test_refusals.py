@@ -25,12 +25,12 @@ RESERVED = [
     "raw",
     ["", "{", "nul", "{'a': 1}", b"\xff", '{"": NaN}', '{"": -Infinity}', "[" * 60000, "1" * 5000],
 )
-def test_malformed_json(post, raw):
+def test_malformed_json_is_refused(post, raw):
     assert refused(post(raw), 400, "malformed-json")
 
 
 @pytest.mark.parametrize("content_type", [None, "text/plain", "application/x-www-form-urlencoded"])
-def test_not_json(client, content_type):
+def test_what_is_not_json_is_refused(client, content_type):
     response = client.post("/feedback", data="{}", content_type=content_type)
     assert refused(response, 415, "not-json")
 
@@ -89,7 +89,7 @@ def test_a_body_that_ends_early(client):
 
 
 @pytest.mark.parametrize("raw", ["[]", "null", "5", '"text"'])
-def test_not_an_object(post, raw):
+def test_what_is_not_an_object_is_refused(post, raw):
     response = post(raw)
     assert refused(response, 422, "invalid")
     assert response.json["errors"] == {"_schema": ["Send an object."]}
@@ -100,7 +100,7 @@ def test_a_field_that_the_apps_own_json_cannot_write(app, post):
     assert refused(post('{"\\ud800": 1}'), 422, "invalid")
 
 
-def test_an_empty_object(post):
+def test_an_empty_object_is_refused(post):
     response = post("{}")
     assert refused(response, 422, "invalid")
     assert response.json["errors"].keys() == {"message_id", "rating"}
@@ -173,7 +173,7 @@ def test_numbers_too_large_for_a_float_are_refused(post):
 
 
 @pytest.mark.parametrize("name", ["message_id", "rating"])
-def test_what_is_needed_is_named_where_it_is_missing(client, events, message_id, name):
+def test_what_is_needed_is_named_if_it_is_missing(client, events, message_id, name):
     body = {"message_id": message_id, "rating": 1}
     del body[name]
     response = client.post("/feedback", json=body)
@@ -181,7 +181,7 @@ def test_what_is_needed_is_named_where_it_is_missing(client, events, message_id,
     assert list(response.json["errors"]) == [name]
 
 
-def test_an_unknown_message(post, events):
+def test_a_vote_on_an_unknown_message_is_refused(post, events):
     assert refused(post(message_id="nowhere"), 404, "unknown-message")
     assert events == []
 
@@ -228,7 +228,7 @@ def test_agent_not_recording_keeps_nothing(app, client, caplog):
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "TRACE", "ODD"])
-def test_a_method_that_there_is_not(app, client, feedback, method):
+def test_a_method_that_does_not_exist_is_refused(app, client, feedback, method):
     app.register_blueprint(feedback, name="again", url_prefix="/<int:tenant>")
     app.get("/")(lambda: feedback.stash() and "")
     for path in "/feedback", "/7/feedback":

@@ -27,13 +27,12 @@ class QuickPool(Pool):
             raise errors.ConnectionError("No connection available.") from None
 
     def release(self, connection: Any) -> None:
-        """Take a connection back, unless a fork left it to the parent."""
+        """Take a connection back; a parent's closes, and has no place in the child's pool."""
         self._checkpid()
         if self.owns_connection(connection):
             self.pool.put_nowait(connection)
         else:
             connection.disconnect()
-            self.pool.put_nowait(None)
 
 
 class QuickClient(redis.Redis):

@@ -67,7 +67,7 @@ def decode(value: bytes, content: bytes | None = None) -> Message | None:
     if end is None or len(value) < end:
         return None
     try:
-        rest = json.loads(value[end:] or b"{}")
+        rest = json.loads(value[end:]) if len(value) > end else {}
     except ValueError:
         return None
     if not isinstance(rest, dict):
@@ -94,6 +94,16 @@ def unpack_vote(held: bytes) -> tuple[int, bytes]:
     """Return the revision and the vote of what is held, after its time."""
     revision, vote = held.split(b" ", 1)
     return int(revision), vote
+
+
+def unpack_vote_result(reply: bytes) -> tuple[str, int, int, bytes, Message | None]:
+    """Return what became of a vote: status, revision, when it was cast, under which hash, on what.
+
+    A time of 0 is none. Raises `ValueError` for what `VOTE` did not return.
+    """
+    status, revision, cast_at, size, rest = reply.split(b" ", 4)
+    voter, message = rest[: int(size)], rest[int(size) :]
+    return status.decode(), int(revision), int(cast_at), voter, decode(message)
 
 
 def unpack_older(kept: bytes) -> tuple[Message | None, int, bytes]:

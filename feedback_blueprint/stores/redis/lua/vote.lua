@@ -1,8 +1,8 @@
 -- Casts a vote. KEYS: the message and, if one server keeps both, the outbox.
 --
 -- ARGV: the vote, the most revisions, the lease in milliseconds ('' for a vote without a mark), for
--- how many it can be read and changed, and the hashes of the rater. Returns the status, the revision,
--- when it was cast, the message, and under which of the hashes the vote is kept.
+-- how many it can be read and changed, and the hashes of the rater. Returns what
+-- `unpack_vote_result` takes: one value, as redis-py takes its time for each.
 
 local first, life = 5, tonumber(ARGV[4])
 -- include clock
@@ -11,6 +11,9 @@ local first, life = 5, tonumber(ARGV[4])
 -- include whole
 -- include keep
 local vote, limit, lease = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local function reply(status, revision, at)
+  return table.concat({status, revision, at, #voter, voter .. message}, ' ')
+end
 
 local revision, standing, mark, after = 0, nil, nil, 0
 if held then
@@ -24,9 +27,9 @@ if kind == 'hash' then
 end
 
 if standing == vote or (not standing and vote == 'null') then
-  return {'unchanged', revision, mark or '0', message, voter}
+  return reply('unchanged', revision, mark or '0')
 end
-if revision >= limit and vote ~= 'null' then return {'too-many', revision, '0', message, voter} end
+if revision >= limit and vote ~= 'null' then return reply('too-many', revision, '0') end
 
 local cast = math.max(now, after + 1)
 local fields = {'v' .. voter, packed(cast) .. (revision + 1) .. ' ' .. vote}
@@ -39,4 +42,4 @@ if KEYS[2] then
   if mark then redis.call('ZREM', KEYS[2], mark .. member) end
   redis.call('ZADD', KEYS[2], cast + lease, at .. member)
 end
-return {'accepted', revision + 1, at, message, voter}
+return reply('accepted', revision + 1, at)

@@ -1,0 +1,58 @@
+"""Which command a connection's answer is for."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any
+
+import pytest
+from redis_server import RedisServer
+
+from feedback_blueprint.stores.redis.client import client_from_url
+
+
+class Interrupted(BaseException):
+    """What a signal's handler raises in the middle of whatever runs."""
+
+
+def test_a_call_that_was_interrupted_leaves_its_answer_to_no_other(
+    redis_server: RedisServer, monkeypatch
+) -> None:
+    client: Any = client_from_url(redis_server.fresh_url(), 5)()
+    client.execute_command("SET", "a", "the answer to the call that was interrupted")
+    connection = client.connection_pool.get_connection()
+    client.connection_pool.release(connection)
+
+    def interrupt(*_: object) -> None:
+        raise Interrupted
+
+    def send(command: Any) -> None:
+        type(connection).send_packed_command(connection, command)
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(connection, "send_packed_command", send)
+            with pytest.raises(Interrupted):
+                client.execute_command("GET", "a")
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert client.execute_command("GET", "b") is None
+
+
+def test_a_child_that_is_forked_during_a_call_leaves_the_connection_to_its_parent(
+    redis_server: RedisServer,
+) -> None:
+    client: Any = client_from_url(redis_server.fresh_url(), 5)()
+    client.execute_command("SET", "a", "b")
+    pool = client.connection_pool
+    connection = pool.get_connection()
+    if (child := os.fork()) == 0:
+        pool.release(connection)
+        is_another = pool.get_connection() is not connection
+        os._exit(0 if is_another and client.execute_command("GET", "a") == b"b" else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    pool.release(connection)
+    assert client.execute_command("GET", "a") == b"b"
