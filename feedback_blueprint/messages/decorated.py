@@ -165,8 +165,8 @@ class StreamRecorder:
         """Whether the items have to be recorded."""
         return self._awaits_first or self._items is not None
 
-    def record(self, item: Any) -> None:
-        """Record an item before the reader gets it."""
+    def add(self, item: Any) -> None:
+        """Add an item, before the reader gets it."""
         if self._items is not None:
             self._items.append(item)
         if self._awaits_first:

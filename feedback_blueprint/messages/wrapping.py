@@ -137,7 +137,7 @@ def record_stream(
         item = next(stream)
         while True:
             with recorder.errors_logged:
-                recorder.record(item)
+                recorder.add(item)
             try:
                 sent = yield item
             except BaseException as error:
@@ -159,7 +159,7 @@ async def record_async_stream(
         item = await _ask_for_first(stream)
         while True:
             with recorder.errors_logged:
-                recorder.record(item)
+                recorder.add(item)
             try:
                 sent = yield item
             except BaseException as error:
