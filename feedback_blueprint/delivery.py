@@ -203,9 +203,9 @@ class Delivery(Listener):
             return
         with self._log.quietly("A vote cannot be recorded: it waits."):
             event = self._event_of(undelivered, message, limits.value_bytes)
-            self.record(outbox, event, undelivered.mark, is_repeat=True)
+            self.record_and_hold(outbox, event, undelivered.mark, is_repeat=True)
 
-    def record(
+    def record_and_hold(
         self, outbox: Outbox, event: dict[str, Any], mark: Mark, *, is_repeat: bool = False
     ) -> None:
         """Hand an event to the agent, and note that: a lost event is recorded again."""

@@ -183,7 +183,7 @@ class Votes:
         if outbox is None or result.mark is None:
             self.agent.record(event)
         elif records_now:
-            self.delivery.record(outbox, event, result.mark)
+            self.delivery.record_and_hold(outbox, event, result.mark)
         self.agent.count("VotesAccepted")
         feedback_recorded.send(
             current_app._get_current_object(),  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]  # Flask documents it, but its types do not have it

@@ -10,7 +10,12 @@ from newrelic.api.transaction import current_transaction
 
 from ..attributes import MAX_VALUE_BYTES
 from ..findings import Finding
-from .harvests import explain_missing, missing_functions, why_nothing_is_sent
+from .harvests import (
+    explain_missing,
+    missing_functions,
+    why_custom_events_are_off,
+    why_nothing_is_sent,
+)
 
 LICENCE = "NEW_RELIC_LICENSE_KEY (or NEW_RELIC_CONFIG_FILE, or NEW_RELIC_DEVELOPER_MODE=true) set"
 
@@ -121,31 +126,6 @@ def runs(settings: Any) -> bool:
 
 def _on(value: object) -> str:
     return "on" if value else "off"
-
-
-def why_custom_events_are_off(settings: Any) -> str | None:
-    """Say why the agent sends no custom events, and the remedy; `None` if it sends them."""
-    if settings.high_security:
-        return (
-            "High security mode drops custom events: "
-            "feedback needs an account and an agent with high_security = false."
-        )
-    if not settings.custom_insights_events.enabled:
-        return (
-            "The agent's custom events are switched off: set custom_insights_events.enabled = true."
-        )
-    if not settings.collect_custom_events:
-        return (
-            "New Relic told the agent to collect no custom events: "
-            "check the account's data limits and the application's server-side settings."
-        )
-    if not settings.event_harvest_config.harvest_limits.custom_event_data:
-        return (
-            "The agent keeps no custom events: set "
-            "event_harvest_config.harvest_limits.custom_event_data above 0, "
-            "and check the account's data limits."
-        )
-    return None
 
 
 def why_no_transaction() -> str:

@@ -113,6 +113,31 @@ def why_nothing_is_sent() -> str | None:
     return None
 
 
+def why_custom_events_are_off(settings: Any) -> str | None:
+    """Say why the agent sends no custom events, and the remedy; `None` if it sends them."""
+    if settings.high_security:
+        return (
+            "High security mode drops custom events: "
+            "feedback needs an account and an agent with high_security = false."
+        )
+    if not settings.custom_insights_events.enabled:
+        return (
+            "The agent's custom events are switched off: set custom_insights_events.enabled = true."
+        )
+    if not settings.collect_custom_events:
+        return (
+            "New Relic told the agent to collect no custom events: "
+            "check the account's data limits and the application's server-side settings."
+        )
+    if not settings.event_harvest_config.harvest_limits.custom_event_data:
+        return (
+            "The agent keeps no custom events: set "
+            "event_harvest_config.harvest_limits.custom_event_data above 0, "
+            "and check the account's data limits."
+        )
+    return None
+
+
 def _agent() -> Any:
     try:
         from newrelic.core.agent import agent_instance

@@ -14,8 +14,15 @@ from ..attributes import MAX_VALUE_BYTES, text_problem
 from ..errors import AgentNotRecording
 from ..findings import Finding
 from .base import AgentLimits, Ended, Headers
-from .checks import findings, runs, why_custom_events_are_off, why_no_transaction
-from .harvests import HARVEST, Listener, listen, missing_functions, why_nothing_is_sent
+from .checks import findings, runs, why_no_transaction
+from .harvests import (
+    HARVEST,
+    Listener,
+    listen,
+    missing_functions,
+    why_custom_events_are_off,
+    why_nothing_is_sent,
+)
 from .metrics import METRICS
 
 ARGUMENTS = ("trace_id", "rating", "category", "message")

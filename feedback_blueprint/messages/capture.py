@@ -61,7 +61,7 @@ class Capture:
                 try:
                     votes.agent.limits()
                     self._why_no_trace_id = (
-                        "A header of the client's names one that no event can carry."
+                        "A header of the client gives a trace ID that no event can carry."
                     )
                 except AgentNotRecording as error:
                     self._why_no_trace_id = str(error)

@@ -1,4 +1,4 @@
-"""What is known of a decorated function, and how its result becomes a message."""
+"""What is known of a decorated function, and how its result, or its stream, becomes a message."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from werkzeug.wrappers import Response
 from ..attributes import RESERVED_NAME, new_message_id, validate_entries
 from ..errors import ConfigurationError
 from ..logs import Quietly, ThrottledLog
+from ..model import Message
 from .capture import Capture, Context, MessageID
 
 STATUSES = frozenset(HTTPStatus)
@@ -139,6 +140,65 @@ class DecoratedFunction:
     def _quietly(self, why: str = "") -> Quietly:
         text = f"A message of %s() is not kept, or not whole.{why}"
         return self._log.quietly(text, self._name)
+
+
+class StreamRecorder:
+    """Records a stream: the first item may give ID and context, and all items give the content."""
+
+    def __init__(self, decorated: DecoratedFunction, minted: MessageID | None) -> None:
+        self.errors_logged = decorated.errors_logged
+        self._decorated = decorated
+        self._items: list[Any] | None = None
+        self._kept: tuple[str, Message] | None = None
+        self._capture = decorated.capture()
+        if decorated.message_id is None:
+            context = {} if decorated.context_of else decorated.context_for(self._capture, None)
+            self._kept = self._capture.keep(minted, context, None, replace=decorated.replace)
+            self._awaits_first = self._kept is not None and decorated.context_of is not None
+        else:
+            self._awaits_first = True
+        if self._capture.votes.settings.store_message and (self._kept or self._awaits_first):
+            self._items = []
+
+    @property
+    def needed(self) -> bool:
+        """Whether the items have to be recorded."""
+        return self._awaits_first or self._items is not None
+
+    def add(self, item: Any) -> None:
+        """Add an item, before the reader gets it."""
+        if self._items is not None:
+            self._items.append(item)
+        if self._awaits_first:
+            self._awaits_first = False
+            self._first(item)
+
+    def _first(self, item: Any) -> None:
+        decorated, capture = self._decorated, self._capture
+        if self._kept is None:
+            message_id = decorated.id_of(item)
+            if message_id is not None:
+                context = decorated.context_for(capture, item)
+                self._kept = capture.keep(message_id, context, None, replace=decorated.replace)
+        else:
+            key, message = self._kept
+            self._kept = key, message._replace(context=decorated.context_for(capture, item))
+            capture.amend(*self._kept)
+
+    def end(self) -> None:
+        """Keep the content, even if the reader stopped before the end."""
+        if self._items is None or self._kept is None:
+            return
+        key, message = self._kept
+        content = self._decorated.apply(
+            "content", self._decorated.content_of or _joined, self._items
+        )
+        self._capture.amend(key, message._replace(content=content))
+
+
+def _joined(items: list[Any]) -> str | None:
+    texts = [item for item in items if isinstance(item, str)]
+    return "".join(texts) if texts else None
 
 
 def check_arguments(message_id: Any, context: Any, content: Any) -> None:

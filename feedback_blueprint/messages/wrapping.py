@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 import types
-from collections.abc import Callable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from types import MethodType
 from typing import Any
 
 from ..errors import ConfigurationError
-from .decorated import DecoratedFunction
-from .streams import StreamFunction, record_async_stream, record_stream
+from .decorated import DecoratedFunction, StreamRecorder
 
 
 def trace(decorated_of: Callable[[Callable[..., Any]], DecoratedFunction], function: Any) -> Any:
@@ -85,3 +85,102 @@ def _is_iterable_coroutine(function: Any) -> bool:
     """Whether `types.coroutine` made it. `inspect` calls it a generator, but callers await it."""
     code = getattr(function, "__code__", None)
     return code is not None and bool(code.co_flags & inspect.CO_ITERABLE_COROUTINE)
+
+
+class StreamFunction:
+    """A generator function that stashes its message when it is called, not when it is first read.
+
+    A real generator function cannot do that. So this is an object that `inspect` takes for the
+    generator function that it wraps. The agent asks `inspect`: its `function_trace()` above our
+    decorator then times the whole stream (63 ms), and not only the call (1.8 ms).
+    """
+
+    def __init__(
+        self,
+        decorated: DecoratedFunction,
+        function: Callable[..., Any],
+        record: Callable[[Any, StreamRecorder], Any],
+    ) -> None:
+        functools.update_wrapper(self, function)
+        self._decorated = decorated
+        self._function = function
+        self._record = record
+
+    # For inspect.isfunction(). The flags of generator functions are in __code__, see below.
+    __class__ = property(lambda self: self._function.__class__)  # pyright: ignore[reportIncompatibleMethodOverride]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["_function"], name)
+
+    def __reduce__(self) -> str:
+        return str(self.__qualname__)  # a function is copied as itself and pickled by its name
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        return self if instance is None else MethodType(self, instance)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Stash the message, then return the stream."""
+        minted, args = self._decorated.choose_message_id(args, kwargs)
+        stream = self._function(*args, **kwargs)
+        with self._decorated.errors_logged:
+            recorder = StreamRecorder(self._decorated, minted)
+            if recorder.needed:
+                stream = self._record(stream, recorder)
+        return stream
+
+
+def record_stream(
+    stream: Generator[Any, Any, Any], recorder: StreamRecorder
+) -> Generator[Any, Any, Any]:
+    """Hand a stream through as `yield from` does, and record each item."""
+    try:
+        item = next(stream)
+        while True:
+            with recorder.errors_logged:
+                recorder.add(item)
+            try:
+                sent = yield item
+            except BaseException as error:
+                item = stream.throw(error)
+            else:
+                item = stream.send(sent)
+    except StopIteration as stop:
+        return stop.value
+    finally:
+        with recorder.errors_logged:
+            recorder.end()
+
+
+async def record_async_stream(
+    stream: AsyncGenerator[Any, Any], recorder: StreamRecorder
+) -> AsyncGenerator[Any, Any]:
+    """Hand an async stream through, and record each item."""
+    try:
+        item = await _ask_for_first(stream)
+        while True:
+            with recorder.errors_logged:
+                recorder.add(item)
+            try:
+                sent = yield item
+            except BaseException as error:
+                item = await stream.athrow(error)
+            else:
+                item = await stream.asend(sent)
+    except StopAsyncIteration:
+        return
+    finally:
+        with recorder.errors_logged:
+            recorder.end()
+
+
+def _ask_for_first(stream: AsyncGenerator[Any, Any]) -> Awaitable[Any]:
+    """Ask for the first item, without the event loop's hooks for async generators.
+
+    With them, the loop would close this stream at its end while the stream around it does the same.
+    """
+    hooks = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(None, None)
+    try:
+        return anext(stream)
+    finally:
+        sys.set_asyncgen_hooks(*hooks)

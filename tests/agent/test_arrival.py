@@ -119,7 +119,7 @@ def test_a_trace_id_that_is_not_a_hexadecimal_number_is_kept(
 @pytest.mark.parametrize("trace_id", [5, {"not": "text"}, "x" * 256])
 def test_a_trace_id_that_no_event_can_carry_is_none(server: Gunicorn, trace_id: object) -> None:
     assert_untouched(chat(server, headers=traced(trace_id)))
-    assert "header of the client's names one that no event can carry" in server.log.read_text()
+    assert "header of the client gives a trace ID that no event can carry" in server.log.read_text()
 
 
 def test_the_largest_vote_arrives_whole(server: Gunicorn, collector: Collector) -> None:

@@ -146,12 +146,15 @@ def test_work_joins_the_trace_in_its_own_transaction_or_in_the_one_that_runs(
         (
             {},
             {
-                "of_another_trace": "The transaction that runs here is of another trace: hand",
+                "of_another_trace": "The transaction that runs here has another trace: hand",
                 "ignored": "This transaction is ignored or has ended",
                 "blind": "No New Relic transaction is running here: initialize",
             },
         ),
-        ({"distributed_tracing.enabled": False}, {"plain": "The transaction that runs here is of"}),
+        (
+            {"distributed_tracing.enabled": False},
+            {"plain": "The transaction that runs here has another"},
+        ),
         ({"custom_insights_events.enabled": False}, {"plain": "The agent's custom events are sw"}),
         ({"monitor_mode": False}, {"plain": "The New Relic agent is not running in this process"}),
     ],

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 
 import pytest
 from decorated import generator, ids
 from flask import Response, stream_with_context
+from processes import environment
 from runbook import is_quoted
 
 
@@ -224,3 +227,53 @@ def test_who_closes_a_followed_async_stream_closes_the_apps_own(feedback, call):
         return [*closed, "view"]
 
     assert call(view).json == ["own", "view"]
+
+
+TIMED = """
+import asyncio, sys, time
+import newrelic.agent
+newrelic.agent.initialize()
+from flask import Flask
+from newrelic.core.agent import agent_instance
+from feedback_blueprint import FeedbackBlueprint
+
+@newrelic.agent.function_trace()
+@(feedback := FeedbackBlueprint()).trace_message
+def stream(seconds):
+    time.sleep(seconds)
+    yield "a"
+
+@newrelic.agent.function_trace()
+@feedback.trace_message
+async def stream_async(seconds):
+    await asyncio.sleep(seconds)
+    yield "a"
+
+async def read(seconds):
+    return [item async for item in stream_async(seconds)]
+
+app = Flask("app", instance_path=sys.argv[1])
+app.register_blueprint(feedback)
+application = newrelic.agent.register_application("tests", timeout=20)
+with app.app_context():
+    list(stream(0))  # opens the store, which takes time as well
+    with newrelic.agent.BackgroundTask(application, "chat"):
+        list(stream(0.5))
+        asyncio.run(read(0.5))
+table = agent_instance().application("tests")._stats_engine.stats_table
+for name in "stream", "stream_async":
+    seconds = table[f"Function/__main__:{name}", ""].total_call_time
+    assert 0.5 <= seconds < 5, (name, seconds)
+"""
+
+
+def test_the_agents_function_trace_above_the_decorator_times_the_whole_stream(tmp_path):
+    """As it does with the function itself: it asks `inspect` for the kind of function."""
+    done = subprocess.run(
+        [sys.executable, "-c", TIMED, str(tmp_path)],
+        env=environment({"NEW_RELIC_DEVELOPER_MODE": "true", "NEW_RELIC_APP_NAME": "tests"}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
