@@ -106,6 +106,10 @@ class Capture:
                 log.warn(why, f"{text} %s", name, why)
         try:
             yield
+        except GeneratorExit:  # who reads a stream may stop: that is not an error of the app's
+            with log.quietly(text, name):
+                end(None, None, None)
+            raise
         except BaseException as error:
             with log.quietly(text, name):
                 end(type(error), error, error.__traceback__)

@@ -179,6 +179,7 @@ def test_a_function_and_a_stream_leave_no_transaction_behind_in_any_thread(
     }
     assert resumed(collector, env, *cases) == [line for lines in cases.values() for line in lines]
     assert collector.metrics()["OtherTransaction/Function/work"] == 3
+    assert not [name for name in collector.metrics() if name.startswith("Errors/")]
 
 
 def test_what_the_work_raises_is_raised_and_noticed(
