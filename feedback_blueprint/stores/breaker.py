@@ -27,6 +27,9 @@ MAX_TRIAL = 10.0
 PAUSE = 1.0
 """Seconds between two messages that try to reach a store that is out, if a try takes no longer."""
 
+FORGOTTEN = 60.0
+"""Seconds after which what nobody has asked since has nothing to do with how often others are."""
+
 TRIES = 2
 """Timeouts that a call may take in all, whatever it does."""
 
@@ -166,7 +169,9 @@ class CircuitBreaker:
         with self._lock():
             now = self._now()
             out = {node: self._out[node] for node in nodes if node in self._out}
-            pauses = len(self._out)  # where many are out, each is tried less often
+            # Where many are out, each is tried less often. One that a cluster has replaced is never
+            # tried again.
+            pauses = sum(now < outage.since + FORGOTTEN for outage in self._out.values())
             for node, outage in out.items():
                 if now < outage.asked_until or (
                     not eager and now < outage.since + pauses * outage.pause
