@@ -55,6 +55,9 @@ SCHEMES = (
 CLUSTER_OPTIONS = ("dynamic_startup_nodes", "read_from_replicas", "reinitialize_steps")
 """Options of a URL that are for a cluster's client, not for its connections."""
 
+TRIED_AGAIN = errors.ReadOnlyError, errors.ConnectionError, errors.TimeoutError
+"""Errors after which what was sent is sent again. redis-py 5 has pipelines need all to be named."""
+
 
 class BadURL(ValueError):
     """Says what is wrong with a URL, and nothing that is secret."""
@@ -131,7 +134,7 @@ def _server(url: str, limits: dict[str, Any], timeout: float) -> Callable[[], Cl
             connection_class=timed(options.get("connection_class", redis.Connection)),
             max_connections=MAX_CONNECTIONS,
             timeout=timeout,
-            retry_on_error=[errors.ReadOnlyError],
+            retry_on_error=list(TRIED_AGAIN),
             **limits,
         )
     if parts.query:  # without options there is nothing to refuse, and this takes 4 ms
@@ -189,7 +192,7 @@ def _sentinel(
         service,
         connection_class=timed(kind),
         max_connections=MAX_CONNECTIONS,
-        retry_on_error=[errors.ReadOnlyError],
+        retry_on_error=list(TRIED_AGAIN),
     )
 
 
