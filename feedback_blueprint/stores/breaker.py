@@ -31,6 +31,9 @@ MAX_TRIAL = 10.0
 MIN_PAUSE = 1.0
 """Seconds between two messages that try a store that is down; more if a try takes longer."""
 
+FORGOTTEN = 60.0
+"""Seconds after which a node that nobody asks again does not count: a cluster may replace it."""
+
 TIMEOUTS_PER_CALL = 2
 """Timeouts that a call may take in all, whatever it does."""
 
@@ -159,7 +162,8 @@ class CircuitBreaker:
         with self._lock():
             now = self._now()
             circuits = {node: self._open[node] for node in nodes if node in self._open}
-            turns = len(self._open)  # if many nodes are down, messages try each less often
+            # If many nodes are down, messages try each less often.
+            turns = sum(now < circuit.opened_at + FORGOTTEN for circuit in self._open.values())
             for node, circuit in circuits.items():
                 next_try = circuit.opened_at + turns * circuit.pause if pauses else now
                 if now < max(circuit.trial_ends, next_try):

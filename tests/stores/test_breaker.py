@@ -134,6 +134,18 @@ def test_the_parts_of_a_store_that_is_out_are_tried_in_turn(store, stash, clock)
     assert store.asked == 3
 
 
+def test_parts_that_are_no_more_do_not_keep_messages_from_another(store, stash, clock):
+    """As the nodes of a cluster that were replaced, of which it never says that they are back."""
+    store.error = StoreUnavailable("Gone.", unreachable="node")
+    for part in "abcdefgh":
+        stash(part)
+        clock[0] += 3600
+    stash("z")
+    store.error = None
+    clock[0] += 1
+    assert stash("z")
+
+
 CALLS = {
     "stash": lambda breaker: breaker.stash("a", Message("a"), timedelta(1)),
     "amend": lambda breaker: breaker.amend("a", Message("a")),

@@ -28,8 +28,11 @@ With 50, three hundred greenlets at once lost one message in five: a greenlet ho
 until it is scheduled again, and that takes longer than Redis does.
 """
 
-RETRIED = [errors.ReadOnlyError]
-"""After a failover the second attempt may find the new primary."""
+RETRIED = [errors.ReadOnlyError, errors.ConnectionError, errors.TimeoutError]
+"""After a failover the second attempt may find the new primary.
+
+The others are redis-py's own choice, but redis-py 5 forgets them for a pipeline if one is named.
+"""
 
 
 class BadURL(ValueError):

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import redis
 from redis import exceptions as errors
+from redis.client import Pipeline
 from redis.connection import parse_url
 
 from .connections import BoundedPool, bounded
@@ -94,3 +95,21 @@ class QuickClient(redis.Redis):
             raise
         finally:
             pool.release(connection)
+
+    def pipeline(self, transaction: Any = True, shard_hint: Any = None) -> QuickPipeline:
+        """Return what sends several commands at once."""
+        callbacks = self.response_callbacks
+        return QuickPipeline(self.connection_pool, callbacks, transaction, shard_hint)
+
+
+class QuickPipeline(Pipeline):
+    """Several commands, whose answers are for nobody else, not even after an interrupt."""
+
+    def _execute_pipeline(self, connection: Any, commands: Any, raise_on_error: Any) -> Any:
+        try:
+            return super()._execute_pipeline(connection, commands, raise_on_error)  # type: ignore[no-untyped-call]  # redis-py's own
+        except errors.ResponseError:  # raised once all is read
+            raise
+        except BaseException:
+            connection.disconnect()
+            raise
