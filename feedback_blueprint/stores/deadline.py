@@ -42,17 +42,20 @@ class Deadline:
     def begin(self) -> float:
         """Begin a step and return the seconds that are left for it.
 
-        A step before that did not end has failed, and counts in full. Raises `TimeoutError` if no
-        seconds are left.
+        A step before that did not end has failed. Raises `TimeoutError` if no seconds are left.
         """
-        now = time.monotonic()
-        self.spend(max(0, now - self._begun))
-        self._begun = now
+        self.fail()
+        self._begun = time.monotonic()
         return self.left()
 
     def end(self) -> None:
         """End a step that went well."""
         self.spend(max(0, min(time.monotonic() - self._begun, self.step)))
+        self._begun = math.inf
+
+    def fail(self) -> None:
+        """End a step that failed, which counts in full; if none runs, do nothing."""
+        self.spend(max(0, time.monotonic() - self._begun))
         self._begun = math.inf
 
 

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import redis
 from outage import TIMEOUT, Chat, Site, with_password
-from processes import environment
+from processes import environment, free_port
 from proxy import Proxy
 from redis_cluster import RedisCluster
 from redis_sentinel import RedisSentinel
@@ -27,7 +28,7 @@ from feedback_blueprint.model import ANYONE, Message, VoteRequest
 from feedback_blueprint.stores import RedisStore
 from feedback_blueprint.stores.deadline import DEADLINE, Deadline
 from feedback_blueprint.stores.redis.cached import Cached
-from feedback_blueprint.stores.redis.connections import BoundedSocket
+from feedback_blueprint.stores.redis.connections import BoundedSocket, bounded
 from feedback_blueprint.testing import capture_feedback
 
 SERVERS = ["redis", "rediss", "unix"]
@@ -243,6 +244,14 @@ def test_a_call_waits_for_others_to_connect_as_long_as_it_has_time(soon_over: No
     go_on.set()
     other.join()
     assert cached.get() == "client"
+
+
+def test_what_passes_after_a_connection_failed_is_not_counted(soon_over: None) -> None:
+    connection = bounded(redis.Connection)(port=free_port(), socket_connect_timeout=1)
+    with pytest.raises(redis.ConnectionError):
+        connection.connect()
+    time.sleep(0.3)
+    assert DEADLINE.get().begin() > 0.3
 
 
 @pytest.mark.parametrize(

@@ -118,3 +118,15 @@ def test_a_child_that_is_forked_during_a_call_leaves_the_connection_to_its_paren
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     pool.release(connection)
     assert client.execute_command("GET", "a") == b"b"
+
+
+def test_a_connection_of_a_pool_that_was_made_anew_is_closed(redis_server: RedisServer) -> None:
+    """After a fork that gevent patches, each of the first greenlets makes the pool anew."""
+    client: Any = client_from_url(redis_server.fresh_url(), 5)()
+    pool = client.connection_pool
+    connection = pool.get_connection()
+    connection.connect()
+    pool.reset()
+    pool.release(connection)
+    assert connection._sock is None
+    assert client.execute_command("PING")

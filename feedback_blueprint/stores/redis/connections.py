@@ -122,12 +122,14 @@ class BoundedConnection:
     """redis-py 8 asks for it when it counts a timeout, and a Unix socket has none."""
 
     def _connect(self) -> Any:
+        deadline = DEADLINE.get()
         self.is_connecting = True
         try:
             connected = BoundedSocket(super()._connect())  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]  # see above
+            deadline.end()
         finally:
+            deadline.fail()
             self.is_connecting = False
-        DEADLINE.get().end()
         return connected
 
     def _wrap_socket_with_ssl(self, sock: Any) -> Any:

@@ -7,7 +7,8 @@ OpenTelemetry. Both together take as long as the command itself, a tenth of a ch
 from __future__ import annotations
 
 from collections.abc import Callable
-from queue import Empty
+from contextlib import suppress
+from queue import Empty, Full
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -63,12 +64,16 @@ class QuickPool(BoundedPool):
             raise errors.ConnectionError("No connection available.") from None
 
     def release(self, connection: Any) -> None:
-        """Take a connection back; a parent's closes, and has no place in the child's pool."""
+        """Take a connection back, unless it is a parent's, or of a pool that was made anew.
+
+        After a fork that gevent patches, each of the first greenlets makes the pool anew.
+        """
         self._checkpid()
         if self.owns_connection(connection):
-            self.pool.put_nowait(connection)
-        else:
-            connection.disconnect()
+            with suppress(Full):
+                self.pool.put_nowait(connection)
+                return
+        connection.disconnect()
 
 
 class QuickClient(redis.Redis):
