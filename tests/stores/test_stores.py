@@ -18,7 +18,10 @@ from processes import wait_until
 from feedback_blueprint.errors import StoreUnavailable
 from feedback_blueprint.model import ANYONE, Message, StoredVote
 from feedback_blueprint.stores import SQLiteStore, store_from_url
-from feedback_blueprint.stores.redis.layout import encode
+from feedback_blueprint.stores.redis.layout import decode, encode
+
+#: How a message with this trace ID begins, whose rater is nobody.
+HEAD = b"\1" + bytes.fromhex("ab" * 16)
 
 MESSAGES = [
     Message(TRACE_ID),
@@ -276,3 +279,13 @@ def test_each_server_of_a_cluster_is_looked_at(redis_cluster):
     store = store_from_url(redis_cluster.fresh_url(), timeout=2, instance_path="", key="KEY")
     looked_at = [found.what for found in store.check() if found.what.startswith("Redis")]
     assert looked_at == [f"Redis {node.address}" for node in redis_cluster.nodes]
+
+
+NOT_FACTS = [b"{", b"[]", b'{"trace_id": 1}', b'{"context": 1}', b'{"context": {"a": "\xff"}}']
+
+
+@pytest.mark.parametrize("value", [b"", HEAD[:-1], *(HEAD + each for each in NOT_FACTS)])
+def test_bytes_that_are_not_a_message_are_decoded_as_none(value):
+    """The scripts of Redis let some of them through, such as text that is not UTF-8."""
+    assert decode(value) is None
+    assert decode(HEAD) == Message("ab" * 16)

@@ -93,7 +93,7 @@ class Server:
 
 def environment(extra: Mapping[str, str]) -> dict[str, str]:
     """This process's environment without settings that would leak into a server, plus `extra`."""
-    foreign = ("NEW_RELIC_", "FLASK_", "GUNICORN_", "OPENAI_")
+    foreign = ("NEW_RELIC_", "FLASK_", "GUNICORN_", "OPENAI_", "PYTEST_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     return kept | {"PYTHONUNBUFFERED": "1"} | dict(extra)
 
