@@ -304,11 +304,14 @@ def test_a_replica_takes_no_votes_and_one_that_is_behind_would_lose_them(
 
         wait_until(lambda: of_primary().seen == "a primary, 1 replicas", "the replica")
         wait_until(lambda: of_primary().ok, "its link")
-        at_replica = found_by(redis_store(replica.url))["replication"]
-        assert (at_replica.severity, at_replica.seen) == (
-            "wrong",
-            "a replica, whose link to its primary is up",
-        )
+        at_replica = redis_store(replica.url)
+
+        def of_replica() -> Finding:
+            return found_by(at_replica)["replication"]
+
+        up = "a replica, whose link to its primary is up"
+        wait_until(lambda: of_replica().seen == up, "the link, as the replica sees it")
+        assert of_replica().severity == "wrong"
         monkeypatch.setattr(redis_checks, "MAX_LAG", 1)
         with replica.frozen():
             wait_until(lambda: not of_primary().ok, "the replica's lag")

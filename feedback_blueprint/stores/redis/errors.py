@@ -43,7 +43,11 @@ REMEDIES_BY_TEXT: tuple[tuple[str, str], ...] = (
     ("DENIED", PROTECTED),
     ("can't run this command", GRANT),  # Redis, if a script lacks a right
     ("no permissions to run", GRANT),  # Valkey, for the same
-    ("DB index is out of range", "Name a database in its URL that it has, or raise its databases."),
+    (
+        "DB index is out of range",  # Valkey also says so if it is a node of a cluster
+        "Name a database in its URL that it has, or raise its databases. "
+        "For a cluster, use redis+cluster:// in it.",
+    ),
     ("SELECT is not allowed", ONE_NODE),
     ("MOVED ", ONE_NODE),  # redis-py 5 hands on the words of a cluster
     ("CROSSSLOT ", ONE_NODE),
