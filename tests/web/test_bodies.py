@@ -99,7 +99,8 @@ class Plain(Server, Client):
             with suppress(OSError):  # it has ended meanwhile
                 if os.getpgid(int(process.name)) == self._process.pid:
                     status = (process / "status").read_text()
-                    peaks += int(status.partition("VmHWM:")[2].split()[0]) * 1024
+                    peak, *_ = status.partition("VmHWM:")[2].split() or ["0"]  # of a zombie
+                    peaks += int(peak) * 1024
         return peaks
 
 
