@@ -180,6 +180,7 @@ def test_one_redis_takes_the_place_of_another_while_the_app_writes(
         with traffic.going_on():
             votes_go_on(traffic)
             kept = Kept(traffic)
+            votes_go_on(traffic)
             run(block("stores", "sh", "REPLICAOF"), tmp_path, **said)
             assert rate(server, kept.unrated).status == 503, "the old one takes no more"
     assert len(traffic.accepted) > len(kept.votes)
