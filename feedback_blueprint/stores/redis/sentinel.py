@@ -54,7 +54,7 @@ def sentinel_from_url(url: str, timeout: float) -> Callable[[], redis.Redis]:
 
 
 class Sentinels(Sentinel):
-    """Asks for the primary once a second at most; else each of many new connections would."""
+    """Asks for the primary once a second at most, and not for each new connection."""
 
     def __init__(self, hosts: list[tuple[str, int]], own: dict[str, Any], **options: Any) -> None:
         super().__init__([], **options)  # type: ignore[no-untyped-call]  # redis-py's own

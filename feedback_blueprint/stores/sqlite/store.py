@@ -144,7 +144,7 @@ class SQLiteStore:
                     f"SQLite, {self._path}: all is removed, and can still be read in its WAL",
                     "End what has been reading the file for so long, such as a backup, and repeat.",
                 )
-            time.sleep(0.05)
+            time.sleep(0.05)  # SQLite does not say when a reader ends
 
     def clean_up(self) -> None:
         """Remove at most a hundred messages that have expired; do not make a file for that."""
