@@ -1,7 +1,8 @@
 """One Redis server: its client, which sends a command, reads the answer, and does no more.
 
 Around each command redis-py looks whether the connection is still open, and counts for
-OpenTelemetry. Both together take as long as the command itself, a tenth of a chat request.
+OpenTelemetry. Both together take as long as the command itself, a tenth of a chat request. To pack
+a command takes redis-py twice as long as `pack`.
 """
 
 from __future__ import annotations
@@ -76,6 +77,14 @@ class QuickPool(BoundedPool):
         connection.disconnect()
 
 
+def pack(command: str, *arguments: object, encoding: str) -> bytes:
+    """Pack a command, such as `CONFIG GET`, and its arguments: bytes, text or numbers."""
+    whole = *command.split(" "), *arguments
+    parts = [each if isinstance(each, bytes) else str(each).encode(encoding) for each in whole]
+    packed = b"".join([b"$%d\r\n%b\r\n" % (len(part), part) for part in parts])
+    return b"*%d\r\n%b" % (len(parts), packed)
+
+
 class QuickClient(redis.Redis):
     """A client of a `QuickPool`."""
 
@@ -84,8 +93,10 @@ class QuickClient(redis.Redis):
         pool: Any = self.connection_pool
         connection = pool.get_connection()
 
+        packed = [pack(*args, encoding=connection.encoder.encoding)]
+
         def exchange() -> Any:
-            connection.send_packed_command(connection.pack_command(*args))
+            connection.send_packed_command(packed)
             return self.parse_response(connection, args[0], **options)  # type: ignore[no-untyped-call]  # redis-py's own
 
         def fail(_: Exception) -> None:
