@@ -18,10 +18,11 @@ from redis import exceptions as errors
 from redis.client import Pipeline
 from redis.connection import parse_url
 
-from .connections import BoundedPool, bounded
-from .options import (
+from .connections import (
     RETRIED,
     BadURL,
+    BoundedTimeout,
+    bounded,
     database_of,
     limits_of,
     refuse_decoding,
@@ -53,8 +54,14 @@ def server_from_url(url: str, timeout: float) -> Callable[[], redis.Redis]:
     return lambda: QuickClient(connection_pool=pool)
 
 
-class QuickPool(BoundedPool):
-    """Hands out a connection unchecked: if its server closed it, the command is sent again."""
+class QuickPool(redis.BlockingConnectionPool):
+    """Hands out a connection unchecked: if its server closed it, the command is sent again.
+
+    A call waits for a connection as long as the call has time.
+    """
+
+    timeout = BoundedTimeout()
+    is_connecting = False
 
     def get_connection(self, *_: Any, **__: Any) -> Any:
         """Wait for a connection; raises `ConnectionError` if there is none in time."""

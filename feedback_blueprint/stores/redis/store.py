@@ -35,12 +35,14 @@ from ...model import (
     VoteResult,
 )
 from ..base import of_newer_version
-from .cached import Cached
 from .checks import check_server
 from .cluster import group_by_node, node_name, outbox_key_beside, outbox_keys
+from .connections import Cached
 from .errors import FAILURES, translating_errors, unavailable
 from .layout import (
+    HASHES,
     NEWER,
+    SCRIPTS,
     TIME,
     decode,
     is_newer,
@@ -54,7 +56,6 @@ from .layout import (
     unpack_vote,
     unpack_vote_result,
 )
-from .scripts import HASHES, SCRIPTS
 from .urls import Client, client_from_url, is_cluster, location_of_client, location_of_url
 
 T = TypeVar("T")
