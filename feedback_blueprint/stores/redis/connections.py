@@ -77,7 +77,6 @@ def hosts_and_options(url: str, port: int) -> tuple[list[tuple[str, int]], dict[
     options = parse_url(f"redis://{credentials}@/?{parts.query}")
     if parts.scheme.startswith("rediss"):
         options["ssl"] = True
-    refuse_decoding(bool(options.get("decode_responses")))
     return addresses, options
 
 
@@ -87,12 +86,6 @@ def database_of(text: str) -> int:
     if not number.isdecimal():
         raise BadURL("a database is one number, from 0")
     return int(number)
-
-
-def refuse_decoding(decodes: bool) -> None:
-    """Raise `BadURL` for a client that would turn bytes into text."""
-    if decodes:
-        raise BadURL("what is kept is bytes, which decode_responses would spoil")
 
 
 def refuse_unusable(options: Mapping[str, Any], others: Collection[str] = ()) -> None:
@@ -110,7 +103,10 @@ def try_options(connection: Callable[..., Any], options: Mapping[str, Any]) -> N
         if not 0 < options[name] < math.inf:
             raise BadURL(f"{name} is a number of seconds, over 0 and finite")
     with refusing_options():
-        connection(**options).encoder.encode("a")
+        encoder = connection(**options).encoder
+        encoder.encode("a")
+    if encoder.decode_responses:
+        raise BadURL("what is kept is bytes, which decode_responses would spoil")
 
 
 @contextmanager

@@ -25,7 +25,6 @@ from .connections import (
     bounded,
     database_of,
     limits_of,
-    refuse_decoding,
     refusing_options,
     try_options,
 )
@@ -50,7 +49,6 @@ def server_from_url(url: str, timeout: float) -> Callable[[], redis.Redis]:
         )
     if parts.query:  # without options there is nothing to refuse, and this takes 4 ms
         try_options(pool.connection_class, pool.connection_kwargs)
-    refuse_decoding(pool.get_encoder().decode_responses)
     return lambda: QuickClient(connection_pool=pool)
 
 
@@ -106,11 +104,8 @@ class QuickClient(redis.Redis):
             connection.send_packed_command(packed)
             return self.parse_response(connection, args[0], **options)  # type: ignore[no-untyped-call]  # redis-py's own
 
-        def fail(_: Exception) -> None:
-            connection.disconnect()
-
         try:
-            return connection.retry.call_with_retry(exchange, fail)
+            return connection.retry.call_with_retry(exchange, connection.disconnect)
         except errors.ResponseError:
             raise
         except BaseException:  # the answer may still come, and must not answer another command

@@ -141,26 +141,15 @@ class RedisStore:
         self, prefix: str, is_ours: Callable[[str], bool], raters: Sequence[bytes]
     ) -> Iterator[tuple[int, Sequence[StoredMessage]]]:
         """Scan the keys of each server, and ask a script for what is the rater's."""
-        replies: dict[str, Any] = {}
         exported: set[str] = set()
         is_any_newer = False
-
-        def ask(keys: Sequence[str]) -> None:
-            pipeline: Any = self._client.pipeline(transaction=False)
-            at = self._at(keys[0])
-            for number, key in enumerate(keys):  # the first call tells the server the script
-                script = ("EVALSHA", HASHES["export"]) if number else ("EVAL", SCRIPTS["export"])
-                pipeline.execute_command(*script, 1, key, *raters, **at)
-            replies.update(zip(keys, pipeline.execute(), strict=True))
-
         for some in self._scan(prefix):
             keys = list(dict.fromkeys(key for key in some if is_ours(key) and key not in exported))
-            self._on_each_node(keys, str, ask)
+            replies = self._run_for_each("export", keys, *raters)
             is_any_newer = is_any_newer or NEWER in replies.values()
             known = [key for key in keys if replies[key] != NEWER]
             found = [each for key in known for each in _stored_messages(key, replies[key])]
             exported.update(each.key for each in found)  # a scan may find a key twice
-            replies.clear()
             yield len(keys), found
         if is_any_newer:  # at the end, so that the caller has all that we can read
             raise of_newer_version("Redis: a message")
@@ -394,17 +383,7 @@ class RedisStore:
         self, keys: Sequence[str], raters: Sequence[bytes], ttl: timedelta = DEFAULT_VOTE_TTL
     ) -> list[StoredVote | None]:
         """Ask for all in one round trip to each server; a stranger's message is as good as none."""
-        replies: dict[str, Any] = {}
-
-        def read_from(some: Sequence[str]) -> None:
-            pipeline: Any = self._client.pipeline(transaction=False)
-            for key in some:
-                what = SCRIPTS["read"], 1, key, _milliseconds(ttl), *raters
-                pipeline.execute_command("EVAL", *what, **self._at(key))
-            for key, reply in zip(some, pipeline.execute(), strict=True):
-                replies[key] = None if reply == NEWER else reply
-
-        self._on_each_node(keys, str, read_from)
+        replies = self._run_for_each("read", keys, _milliseconds(ttl), *raters)
         return [_stored_vote(replies[key]) for key in keys]
 
     def show(self, key: str) -> StoredMessage | None:
@@ -426,6 +405,25 @@ class RedisStore:
                 return self._client.execute_command("EVALSHA", HASHES[name], *both)
             except NoScriptError:
                 return self._client.eval(SCRIPTS[name], *both)
+
+    def _run_for_each(self, name: str, keys: Sequence[str], *arguments: Any) -> dict[str, Any]:
+        """Run a script for each key, in one round trip to each server; return the replies by key.
+
+        The first call tells the server the script. In a cluster each call does, because redis-py
+        may send it again, to another node.
+        """
+        replies: dict[str, Any] = {}
+
+        def run(some: Sequence[str]) -> None:
+            pipeline: Any = self._client.pipeline(transaction=False)
+            script = "EVAL", SCRIPTS[name]
+            for key in some:
+                pipeline.execute_command(*script, 1, key, *arguments, **self._at(key))
+                script = script if self._is_cluster else ("EVALSHA", HASHES[name])
+            replies.update(zip(some, pipeline.execute(), strict=True))
+
+        self._on_each_node(keys, str, run)
+        return replies
 
 
 def _undelivered(
@@ -449,14 +447,15 @@ def _stored_messages(key: str, reply: Any) -> list[StoredMessage]:
     return unpack_export(key, reply, time.time()) if reply else []
 
 
-def _stored_vote(reply: tuple[bytes, bytes | None, bytes] | None) -> StoredVote | None:
+def _stored_vote(reply: Any) -> StoredVote | None:
     """Return a message as one rater sees it, with the rater's vote."""
-    message = decode(reply[0]) if reply else None
-    if reply is None or message is None:
+    if reply is None or reply == NEWER:
         return None
-    if reply[1] is None:
-        return StoredVote(message)
-    return StoredVote(message, *unpack_vote(reply[1]), voter=reply[2])
+    head_and_rest, vote, voter = reply
+    message = decode(head_and_rest)
+    if message is None or vote is None:
+        return message and StoredVote(message)
+    return StoredVote(message, *unpack_vote(vote), voter=voter)
 
 
 def _milliseconds(ttl: timedelta) -> int:
