@@ -392,7 +392,7 @@ def test_in_a_cluster_a_vote_that_could_not_be_put_in_an_outbox_is_put_there_by_
     store = store_from_url(redis_cluster.fresh_url(), timeout=2, instance_path="", key="KEY")
     store.stash("m", Message(TRACE_ID), WEEK)
     with monkeypatch.context() as patch:
-        patch.setattr(store, "_index", lambda *_: 1 / 0)  # as if the process ended here
+        patch.setattr(store, "_add_to_outbox", lambda *_: 1 / 0)  # as if the process ended here
         with pytest.raises(ZeroDivisionError):
             cast(store, lease=0)
     assert take(store) == []
@@ -422,7 +422,7 @@ def test_in_a_cluster_an_older_vote_leads_to_a_newer_one_that_is_in_no_outbox(
     store.stash("m", Message(TRACE_ID), WEEK)
     cast(store, b"[1]", lease=0)
     with monkeypatch.context() as patch:
-        patch.setattr(store, "_index", lambda *_: 1 / 0)  # as if the process ended here
+        patch.setattr(store, "_add_to_outbox", lambda *_: 1 / 0)  # as if the process ended here
         with pytest.raises(ZeroDivisionError):
             cast(store, b"[2]", lease=0)
     [taken] = wait_until(lambda: take(store, lease=0), "the newer vote")

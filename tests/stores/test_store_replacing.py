@@ -256,7 +256,7 @@ def test_in_a_cluster_a_vote_on_the_one_before_leads_to_newer_ones_that_are_in_n
     cast(store, b"[1]", raters=(BOB,), lease=0)
     for vote in b"[2]", b"[3]":
         with monkeypatch.context() as patch:
-            patch.setattr(store, "_index", lambda *_: 1 / 0)  # as if the process ended here
+            patch.setattr(store, "_add_to_outbox", lambda *_: 1 / 0)  # as if the process ended here
             with pytest.raises(ZeroDivisionError):
                 cast(store, vote, raters=(ANN,), lease=0)
         replace(store, new(owner=ANYONE))

@@ -1,8 +1,8 @@
 """One Redis server: its client, which sends a command, reads the answer, and does no more.
 
 Around each command redis-py looks whether the connection is still open, and counts for
-OpenTelemetry. Both together take as long as the command itself, a tenth of a chat request. To pack
-a command takes redis-py twice as long as `pack`.
+OpenTelemetry. To pack a command takes it twice as long as `pack`. Without the classes here a chat
+takes a twentieth longer, and a vote a fourteenth.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Messages and votes in Redis or Valkey, on one server or several.
 
 The hot paths call `execute_command`, which for a URL is `QuickClient`'s. With redis-py's own, and
-its methods for each command, which the agent traces, a chat takes a sixth longer.
+its methods for each command, which the agent traces, a chat takes a seventh longer.
 """
 
 from __future__ import annotations
@@ -225,10 +225,10 @@ class RedisStore:
             if self._is_cluster:
                 with translating_errors:
                     mark = mark._replace(outbox=outbox_key_beside(self._client, outbox, key))
-                self._index(mark, lease)
+                self._add_to_outbox(mark, lease)
         return VoteResult(cast("Status", said), revision, message, cast_at, mark, voter)
 
-    def _index(self, mark: Mark, lease: int) -> None:
+    def _add_to_outbox(self, mark: Mark, lease: int) -> None:
         """Put a mark into its outbox, with a lease in milliseconds."""
         with translating_errors:
             member = member_of(mark)
@@ -255,7 +255,7 @@ class RedisStore:
                 released = [member_of(mark) for mark in release if mark.outbox == name]
                 leases = int(lease * 1000), share, len(renewed), *renewed, *released
                 pipeline.execute_command(
-                    "EVAL", SCRIPTS["take"], 1, name, *leases, **self._at(name)
+                    "EVAL", SCRIPTS["take"], 1, name, *leases, **self._target(name)
                 )
             for name, members in zip(outboxes, pipeline.execute(), strict=True):
                 marks.extend(mark_of(name, member) for member in members)
@@ -294,7 +294,7 @@ class RedisStore:
             if failed is not None:
                 raise failed
 
-    def _at(self, key: str) -> dict[str, Any]:
+    def _target(self, key: str) -> dict[str, Any]:
         """Name a key's node to a pipeline: redis-py would ask a server which keys a script has."""
         return {"target_nodes": self._client.get_node_from_key(key)} if self._is_cluster else {}
 
@@ -324,17 +324,17 @@ class RedisStore:
             else:
                 stale.append(mark)
                 if self._is_cluster:
-                    self._index_newer(mark, marked, is_replaced, lease)
+                    self._add_newer_to_outbox(mark, marked, is_replaced, lease)
         if stale:
             self.unmark(stale)
         if is_any_newer and not taken:  # else the caller has something to deliver first
             raise of_newer_version("Redis: a message")
         return taken
 
-    def _index_newer(
+    def _add_newer_to_outbox(
         self, mark: Mark, marked: bytes | None, is_replaced: bytes | None, lease: int
     ) -> None:
-        """Index the rater's newer votes: a process that ended too early may have left one out."""
+        """Put in the rater's newer marks: a process that ended too early may have left one out."""
         times = [] if marked is None else [marked]
         if is_replaced:
             with translating_errors:
@@ -343,7 +343,7 @@ class RedisStore:
             times += [name[:TIME] for name in older if name[TIME:] == mark.voter]
         for cast_at in map(unpack_time, times):
             if cast_at > mark.cast_at:
-                self._index(mark._replace(cast_at=cast_at), lease)
+                self._add_to_outbox(mark._replace(cast_at=cast_at), lease)
 
     def unmark(self, marks: Sequence[Mark]) -> None:
         """Take marks off the votes and out of the outboxes, in one round trip to each server."""
@@ -357,7 +357,7 @@ class RedisStore:
             keys = [mark.key for mark in some]
             values = [value for mark in some for value in (mark.voter, pack_time(mark.cast_at))]
             what = SCRIPTS["unmark"], len(keys), *keys, *values
-            pipeline.execute_command("EVAL", *what, **self._at(keys[0]))
+            pipeline.execute_command("EVAL", *what, **self._target(keys[0]))
         for outbox in {mark.outbox for mark in marks}:
             members = [member_of(mark) for mark in marks if mark.outbox == outbox]
             pipeline.execute_command("ZREM", outbox, *members)
@@ -418,7 +418,7 @@ class RedisStore:
             pipeline: Any = self._client.pipeline(transaction=False)
             script = "EVAL", SCRIPTS[name]
             for key in some:
-                pipeline.execute_command(*script, 1, key, *arguments, **self._at(key))
+                pipeline.execute_command(*script, 1, key, *arguments, **self._target(key))
                 script = script if self._is_cluster else ("EVALSHA", HASHES[name])
             replies.update(zip(some, pipeline.execute(), strict=True))
 

@@ -16,7 +16,9 @@ from .server import server_from_url
 
 Client = redis.Redis | redis.RedisCluster
 
-TOPOLOGIES: Mapping[str, Callable[[str, float], Callable[[], Client]]] = {
+MakeClient = Callable[[], Client]
+
+TOPOLOGIES: Mapping[str, Callable[[str, float], MakeClient]] = {
     "redis": server_from_url,
     "rediss": server_from_url,
     "unix": server_from_url,
@@ -25,10 +27,10 @@ TOPOLOGIES: Mapping[str, Callable[[str, float], Callable[[], Client]]] = {
     "redis+sentinel": sentinel_from_url,
     "rediss+sentinel": sentinel_from_url,
 }
-"""What takes a URL, by its scheme."""
+"""By its scheme, what takes a URL and a timeout, and returns what makes the client."""
 
 
-def client_from_url(url: str, timeout: float) -> Callable[[], Client]:
+def client_from_url(url: str, timeout: float) -> MakeClient:
     """Check `url` and return what makes its client; `timeout` is for one attempt, in seconds.
 
     Nothing connects before it is used. A call through the circuit breaker has two timeouts in all:

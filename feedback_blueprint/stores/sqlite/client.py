@@ -73,15 +73,15 @@ class Client:
     def connected(self) -> Generator[Execute]:
         """Lend the connection, and close it after any error."""
         deadline = time.monotonic() + self._max_wait
-        with self._turn() as ours:
+        with self._turn() as opened:
             try:
-                if ours.connection is not None and file_at(self._path) != ours.file:
-                    self._remove_wal(ours, deadline)
-                    ours.close()
+                if opened.connection is not None and file_at(self._path) != opened.file:
+                    self._remove_wal(opened, deadline)
+                    opened.close()
                     ThrottledLog().tell(GONE, self._path)
-                yield Execute(ours.connection or self._open(ours, deadline), deadline)
+                yield Execute(opened.connection or self._open(opened, deadline), deadline)
             except BaseException as error:
-                ours.close()
+                opened.close()
                 if isinstance(error, (sqlite3.Error, OSError)):
                     raise _unavailable(self._path, error) from error
                 raise
@@ -97,35 +97,35 @@ class Client:
     @contextlib.contextmanager
     def _turn(self) -> Generator[OpenFile]:
         """Take a turn; raises `StoreUnavailable` if none comes, at once if none can come."""
-        ours = self._open_file()
-        if not ours.lock.acquire(timeout=self._max_wait):
+        opened = self._open_file()
+        if not opened.lock.acquire(timeout=self._max_wait):
             remedy = "Use Redis for so many messages at once."
             raise StoreUnavailable("SQLite is busy", remedy, unreachable="turn")
         try:
-            if ours.is_in_use:
+            if opened.is_in_use:
                 why = "The garbage collector ended a stream while its thread was using SQLite"
                 remedy = "Close streams that are not read to their end."
                 raise StoreUnavailable(why, remedy, unreachable="turn")
-            ours.is_in_use = True
+            opened.is_in_use = True
             try:
-                yield ours
+                yield opened
             finally:
-                ours.is_in_use = False
+                opened.is_in_use = False
         finally:
-            ours.lock.release()
+            opened.lock.release()
 
-    def _remove_wal(self, ours: OpenFile, deadline: float) -> None:
+    def _remove_wal(self, opened: OpenFile, deadline: float) -> None:
         """Remove the WAL of a file that is gone: SQLite would read it into the new file."""
         with alone_in(self._path.parent, deadline):
-            if ours.wal is not None and file_at(companions_of(self._path)[0]) == ours.wal:
+            if opened.wal is not None and file_at(companions_of(self._path)[0]) == opened.wal:
                 remove_companions(self._path)
 
-    def _open(self, ours: OpenFile, deadline: float) -> sqlite3.Connection:
+    def _open(self, opened: OpenFile, deadline: float) -> sqlite3.Connection:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         create(self._path, deadline)
-        ours.file = file_at(self._path)  # before we open it, to notice one that comes between
+        opened.file = file_at(self._path)  # before we open it, to notice one that comes between
         # The agent would trace each statement of sqlite3.connect(), for more than it costs.
-        ours.connection = connection = sqlite3.Connection(
+        opened.connection = connection = sqlite3.Connection(
             self._path, timeout=0, isolation_level=None, check_same_thread=False
         )
         execute = Execute(connection, deadline)
@@ -145,7 +145,7 @@ class Client:
         if version != VERSION:
             for statement in SCHEMA:
                 execute(statement)
-        ours.wal = file_at(companions_of(self._path)[0])
+        opened.wal = file_at(companions_of(self._path)[0])
         return connection
 
 
