@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from .agent.base import Agent, AgentLimits, Ended
 from .agent.harvests import Harvest, Listener, sees_what_arrives
+from .agent.new_relic import AgentLimits, Ended, NewRelic
 from .errors import AgentNotRecording, StoreUnavailable
 from .logs import ThrottledLog
 from .model import Backlog, Mark, Message, Undelivered
@@ -114,7 +114,7 @@ class Delivery(Listener):
         self,
         store: Store,
         log: ThrottledLog,
-        agent: Agent,
+        agent: NewRelic,
         prefix: str,
         event_of: Callable[[Undelivered, Message, int], dict[str, Any]],
     ) -> None:

@@ -8,8 +8,7 @@ from typing import Any
 from flask import Blueprint, current_app
 from marshmallow import ValidationError
 
-from .agent.base import Agent, AgentLimits
-from .agent.new_relic import NewRelic
+from .agent.new_relic import AgentLimits, NewRelic
 from .attributes import MAX_VALUE_BYTES, message_id_text
 from .config import Settings
 from .delivery import Delivery
@@ -57,7 +56,7 @@ class Votes:
         self.chosen_by = chosen_by
         self.keys = Keys(settings.key_prefix, blueprint)
         self.raters = raters
-        self.agent: Agent = NewRelic()
+        self.agent = NewRelic()
         self.log: ThrottledLog = ThrottledLog()
         self.breaker = CircuitBreaker(
             store,

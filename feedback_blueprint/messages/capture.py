@@ -9,7 +9,7 @@ from types import EllipsisType
 from typing import Any
 from uuid import UUID
 
-from ..agent.base import Headers
+from ..agent.new_relic import Headers
 from ..attributes import message_id_text, new_message_id, validate_entries
 from ..errors import AgentNotRecording, StoreUnavailable
 from ..logs import Brief
