@@ -12,9 +12,8 @@ from flask.sansio.app import App
 from .cli import add_commands
 from .config import Settings
 from .errors import ConfigurationError, Refusal
-from .messages.capture import Capture, Context, MessageID, Rater
+from .messages.capture import Capture, Context, MessageID, Rater, announce
 from .messages.decorated import DecoratedFunction, check_arguments
-from .messages.header import announce
 from .messages.wrapping import trace
 from .model import Receipt
 from .raters import Raters, tag
@@ -206,7 +205,7 @@ class FeedbackBlueprint(Blueprint):
         # On the request, as all events of a socket share one environment.
         announced = vars(request).setdefault(self._announced, []) if has_request_context() else []
         votes, raters = self._votes(), None
-        with votes.log.quietly("The rater failed: nobody owns a message made here."):
+        with votes.log.catch("The rater failed: nobody owns a message made here."):
             raters = votes.raters.of_request()
         return Capture(votes, raters, announced)
 
@@ -264,6 +263,6 @@ class FeedbackBlueprint(Blueprint):
         """Tell the frontend the IDs of the messages that this request made."""
         if announced := vars(request).get(self._announced):
             log = self._votes().log
-            with log.quietly("A response goes out without the IDs of its messages."):
+            with log.catch("A response goes out without the IDs of its messages."):
                 announce(response, announced, log)
         return response

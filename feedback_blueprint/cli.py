@@ -18,8 +18,7 @@ from flask.cli import with_appcontext
 from . import checks, personal_data
 from .attributes import message_id_text
 from .errors import StoreUnavailable
-from .findings import Finding, Severity
-from .model import Backlog, StoredMessage, Vote
+from .model import Backlog, Finding, Severity, StoredMessage, Vote
 from .votes import Votes
 from .web.routes import check_routes, names_of
 

@@ -201,7 +201,7 @@ class Delivery(Listener):
         if not outbox.room(limits):
             outbox.let_go.append(undelivered.mark)
             return
-        with self._log.quietly("A vote cannot be recorded: it waits."):
+        with self._log.catch("A vote cannot be recorded: it waits."):
             event = self._event_of(undelivered, message, limits.value_bytes)
             self.record_and_hold(outbox, event, undelivered.mark, is_repeat=True)
 
@@ -210,7 +210,7 @@ class Delivery(Listener):
     ) -> None:
         """Hand an event to the agent, and note that: a lost event is recorded again."""
         has_ended: Ended = _ended
-        with self._log.quietly("The agent failed: a vote will be recorded again."):
+        with self._log.catch("The agent failed: a vote will be recorded again."):
             has_ended = self._agent.record(event)
         outbox.hold(event, mark, has_ended, is_repeat=is_repeat)
 

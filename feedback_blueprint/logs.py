@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import reprlib
 import sys
 import time
 from collections.abc import Callable
@@ -80,27 +79,16 @@ class ThrottledLog:
         except BaseException:  # we have no other place to say so
             return
 
-    def quietly(self, text: str, *args: object) -> Quietly:
-        """Return what logs whatever goes wrong in a `with` block, and lets the answer go on."""
-        return Quietly(self, text, args)
+    def catch(self, text: str, *args: object) -> CatchAndLog:
+        """Return a context manager that logs what goes wrong in its block, and lets all go on."""
+        return CatchAndLog(self, text, args)
 
 
-class Brief:
-    """Shows only the begin and the end of a value of the app's, which may be a user's long text."""
+class CatchAndLog:
+    """A context manager that logs what goes wrong in its block, with a traceback, and goes on.
 
-    def __init__(self, value: object) -> None:
-        self._value = value
-
-    def __repr__(self) -> str:
-        return reprlib.repr(self._value)
-
-
-class Quietly:
-    """Logs what goes wrong in a `with` block, with its traceback, and lets the answer go on.
-
-    If we make it beforehand, it needs no more of the stack than the function that gave the answer
-    did. If too little of the stack is left, the block ends early; if too little is left to log
-    that, it is not logged.
+    Make it before the function that gives the answer is called, and it needs no more of the stack
+    than that function did. If the stack has no room even for the log line, there is none.
     """
 
     def __init__(self, log: ThrottledLog, text: str, args: tuple[object, ...]) -> None:

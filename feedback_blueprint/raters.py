@@ -12,8 +12,7 @@ from flask import has_request_context
 from itsdangerous import Signer
 
 from .errors import ConfigurationError
-from .findings import Finding
-from .model import ANYONE
+from .model import ANYONE, Finding
 
 ONE_KEY = (
     "Give all processes the same SECRET_KEY, from outside of the app, and the one before it in "
@@ -64,8 +63,9 @@ class Raters:
         return self.of_caller()
 
     def of(self, rater: object) -> list[bytes]:
-        """Return the hashes of a rater; `None` is an anonymous visitor.
+        """Return a rater's hash under each of the app's keys, the current key first.
 
+        `None` is an anonymous visitor.
         Raises `TypeError` for another type, and `ConfigurationError` if the app has no rater.
         """
         if rater is None:
@@ -77,10 +77,6 @@ class Raters:
             raise ConfigurationError(
                 "No rater owns a message here: give FeedbackBlueprint(rater=...)."
             )
-        return self.hashes(rater)
-
-    def hashes(self, rater: str) -> list[bytes]:
-        """Return a rater's hash under each of the app's keys, the current key first."""
         name = rater.encode(errors="surrogatepass")
         return [hmac.digest(key, name, "sha256")[:16] for key in self._keys]
 

@@ -10,7 +10,7 @@ from typing import Any
 from flask import Flask
 
 from .agent.new_relic import AgentLimits, Ended, NewRelic
-from .findings import Finding
+from .model import Finding
 from .votes import EXTENSION
 
 

@@ -20,17 +20,8 @@ from .errors import (
     UnknownMessage,
 )
 from .events import FEEDBACK_ID_BYTES, check_nothing_is_cut, event_of, feedback_id
-from .keys import Keys
 from .logs import ThrottledLog
-from .model import (
-    RETRACTED,
-    Message,
-    Receipt,
-    StoredVote,
-    Undelivered,
-    Vote,
-    VoteRequest,
-)
+from .model import RETRACTED, Keys, Message, Receipt, StoredVote, Undelivered, Vote, VoteRequest
 from .raters import Raters
 from .schemas import feedback_schema
 from .signals import feedback_recorded
@@ -97,7 +88,7 @@ class Votes:
         return receipt
 
     def read(self, message_ids: Sequence[str], raters: Sequence[bytes]) -> dict[str, Any]:
-        """Return the caller's current votes, and which of the messages the caller can rate."""
+        """Return the caller's standing votes, and which of the messages the caller can rate."""
         feedback, rateable = [], []
         stored_votes = self._read(message_ids, raters)
         for message_id, stored in zip(message_ids, stored_votes, strict=True):

@@ -24,8 +24,7 @@ from proxy import Proxy
 from redis_server import RedisServer
 
 from feedback_blueprint import FeedbackBlueprint
-from feedback_blueprint.findings import Finding
-from feedback_blueprint.model import ANYONE, Message, VoteRequest
+from feedback_blueprint.model import ANYONE, Finding, Message, VoteRequest
 from feedback_blueprint.stores import RedisStore, SQLiteStore, store_from_url
 from feedback_blueprint.stores.redis import checks as redis_checks
 from feedback_blueprint.stores.sqlite import files

@@ -18,8 +18,7 @@ from feedback_blueprint import FeedbackBlueprint
 from feedback_blueprint.checks import check
 from feedback_blueprint.cli import Progress, description, table
 from feedback_blueprint.errors import StoreUnavailable
-from feedback_blueprint.findings import Finding
-from feedback_blueprint.model import CastVote, Message, StoredMessage
+from feedback_blueprint.model import CastVote, Finding, Message, StoredMessage
 from feedback_blueprint.testing import capture_feedback
 
 

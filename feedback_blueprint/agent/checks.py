@@ -9,7 +9,7 @@ import newrelic.agent
 from newrelic.api.transaction import current_transaction
 
 from ..attributes import MAX_VALUE_BYTES
-from ..findings import Finding
+from ..model import Finding
 from .harvests import (
     explain_missing,
     missing_functions,

@@ -58,7 +58,7 @@ _listeners: WeakSet[Listener] = WeakSet()
 
 _running = threading.local()
 
-ERRORS_LOGGED = ThrottledLog().quietly("A harvest of the agent was not followed.")
+ERRORS_CAUGHT = ThrottledLog().catch("A harvest of the agent was not followed.")
 """Keeps our errors from the agent, which would lose the harvest."""
 
 
@@ -149,18 +149,18 @@ def _agent() -> Any:
 def _harvest(wrapped: Callable[..., Any], application: Any, args: Any, kwargs: Any) -> Any:
     """Run a harvest, and tell the listeners, however it ends."""
     harvest = _running.harvest = Harvest(application.name)
-    with ERRORS_LOGGED:
+    with ERRORS_CAUGHT:
         harvest.has_events = _is_their_turn(application, *args, **kwargs)
         METRICS.hand_over()
     try:
         return wrapped(*args, **kwargs)
     finally:
         _running.harvest = None
-        with ERRORS_LOGGED:
+        with ERRORS_CAUGHT:
             harvest.is_active = application.active
             harvest.is_last = _agent()._harvest_shutdown.is_set()
         for listener in list(_listeners):
-            with ERRORS_LOGGED:
+            with ERRORS_CAUGHT:
                 listener.harvested(harvest)
 
 
@@ -188,14 +188,14 @@ def _send(wrapped: Callable[..., Any], _: Any, args: Any, kwargs: Any) -> Any:
         result = wrapped(*args, **kwargs)
     except Exception as error:
         if type(error).__name__ == "DiscardDataForRequest":  # else the agent sends them again
-            with ERRORS_LOGGED:
+            with ERRORS_CAUGHT:
                 sampling_info, events = args
                 feedback = _feedback_among(events)
                 if 0 < len(feedback) < len(events):
                     wrapped(sampling_info, feedback)
                     _tell_of(feedback)
         raise
-    with ERRORS_LOGGED:
+    with ERRORS_CAUGHT:
         _tell_of(_feedback_among(args[1]))
     return result
 

@@ -13,7 +13,7 @@ from newrelic.api.transaction import current_transaction  # the agent.py one cou
 
 from ..attributes import MAX_VALUE_BYTES, text_problem
 from ..errors import AgentNotRecording
-from ..findings import Finding
+from ..model import Finding
 from .checks import findings, runs, why_no_transaction
 from .harvests import (
     HARVEST,

@@ -14,7 +14,7 @@ from werkzeug.wrappers import Response
 
 from ..attributes import RESERVED_NAME, new_message_id, validate_entries
 from ..errors import ConfigurationError
-from ..logs import Quietly, ThrottledLog
+from ..logs import CatchAndLog, ThrottledLog
 from ..model import Message
 from .capture import Capture, Context, MessageID
 
@@ -24,7 +24,7 @@ STATUSES = frozenset(HTTPStatus)
 class DecoratedFunction:
     """One decorated function: everything about it that is known before it is called.
 
-    All that is done after the function has returned runs `with errors_logged`: no error of ours may
+    All that is done after the function has returned runs `with errors_caught`: no error of ours may
     reach the caller.
     """
 
@@ -46,7 +46,7 @@ class DecoratedFunction:
         self.replace = replace
         self._name = getattr(function, "__qualname__", type(function).__qualname__)
         self._log = ThrottledLog()
-        self.errors_logged = self._quietly()
+        self.errors_caught = self._catch()
         self._position = _position_of_message_id(function) if message_id is None else None
 
     def choose_message_id(
@@ -133,20 +133,20 @@ class DecoratedFunction:
 
     def apply(self, argument: str, function: Callable[[Any], Any], result: Any) -> Any:
         """Call a function that the app gave the decorator; `None`, and a log line, if it fails."""
-        with self._quietly(f" {argument}= failed."):
+        with self._catch(f" {argument}= failed."):
             return function(result)
         return None
 
-    def _quietly(self, why: str = "") -> Quietly:
+    def _catch(self, why: str = "") -> CatchAndLog:
         text = f"A message of %s() is not kept, or not whole.{why}"
-        return self._log.quietly(text, self._name)
+        return self._log.catch(text, self._name)
 
 
 class StreamRecorder:
     """Records a stream: the first item may give ID and context, and all items give the content."""
 
     def __init__(self, decorated: DecoratedFunction, minted: MessageID | None) -> None:
-        self.errors_logged = decorated.errors_logged
+        self.errors_caught = decorated.errors_caught
         self._decorated = decorated
         self._items: list[Any] | None = None
         self._kept: tuple[str, Message] | None = None

@@ -44,7 +44,7 @@ def _wrap(decorated: DecoratedFunction, function: Callable[..., Any]) -> Callabl
         def traced_coroutine(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
             minted, args = decorated.choose_message_id(args, kwargs)
             result = yield from function(*args, **kwargs)
-            with decorated.errors_logged:
+            with decorated.errors_caught:
                 decorated.keep(minted, result)
             return result
 
@@ -59,7 +59,7 @@ def _wrap(decorated: DecoratedFunction, function: Callable[..., Any]) -> Callabl
         async def traced_async(*args: Any, **kwargs: Any) -> Any:
             minted, args = decorated.choose_message_id(args, kwargs)
             result = await function(*args, **kwargs)
-            with decorated.errors_logged:
+            with decorated.errors_caught:
                 decorated.keep(minted, result)
             return result
 
@@ -69,7 +69,7 @@ def _wrap(decorated: DecoratedFunction, function: Callable[..., Any]) -> Callabl
     def traced(*args: Any, **kwargs: Any) -> Any:
         minted, args = decorated.choose_message_id(args, kwargs)
         result = function(*args, **kwargs)
-        with decorated.errors_logged:
+        with decorated.errors_caught:
             decorated.keep(minted, result)
         return result
 
@@ -122,7 +122,7 @@ class StreamFunction:
         """Stash the message, then return the stream."""
         minted, args = self._decorated.choose_message_id(args, kwargs)
         stream = self._function(*args, **kwargs)
-        with self._decorated.errors_logged:
+        with self._decorated.errors_caught:
             recorder = StreamRecorder(self._decorated, minted)
             if recorder.needed:
                 stream = self._record(stream, recorder)
@@ -136,7 +136,7 @@ def record_stream(
     try:
         item = next(stream)
         while True:
-            with recorder.errors_logged:
+            with recorder.errors_caught:
                 recorder.add(item)
             try:
                 sent = yield item
@@ -147,7 +147,7 @@ def record_stream(
     except StopIteration as stop:
         return stop.value
     finally:
-        with recorder.errors_logged:
+        with recorder.errors_caught:
             recorder.end()
 
 
@@ -158,7 +158,7 @@ async def record_async_stream(
     try:
         item = await _ask_for_first(stream)
         while True:
-            with recorder.errors_logged:
+            with recorder.errors_caught:
                 recorder.add(item)
             try:
                 sent = yield item
@@ -169,7 +169,7 @@ async def record_async_stream(
     except StopAsyncIteration:
         return
     finally:
-        with recorder.errors_logged:
+        with recorder.errors_caught:
             recorder.end()
 
 
