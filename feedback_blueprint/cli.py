@@ -96,7 +96,7 @@ def _add_check_and_show(blueprint: Blueprint, votes: Callable[[], Votes]) -> Non
             raise click.ClickException(str(error)) from error
         if shown is None:
             raise click.ClickException("There is no such message: never made, or expired.")
-        echo(description(shown, votes().settings.ttl.total_seconds(), time.time()))
+        echo(description(shown, time.time()))
 
 
 def _add_deliver(group: click.Group, votes: Callable[[], Votes]) -> None:
@@ -254,15 +254,14 @@ def table(findings: Sequence[Finding]) -> str:
     return "\n".join(lines)
 
 
-def description(stored: StoredMessage, ttl: float, now: float) -> str:
-    """Return all that is kept of a message as lines; `ttl` is `FEEDBACK_TTL` in seconds."""
-    message, rateable_for = stored.message, stored.rateable_until - now
-    expires_in = stored.expires_at - now
+def description(stored: StoredMessage, now: float) -> str:
+    """Return all that is kept of a message as lines."""
+    message = stored.message
     lines = [
         f"trace ID   {printable(message.trace_id)}",
-        f"age        {ttl - rateable_for:.0f} s, by today's TTL",
-        f"time left  {max(rateable_for, 0):.0f} s to be rated, {expires_in:.0f} s to be kept",
-        f"rater      {message.owner.hex() or 'anyone'}",
+        f"rateable   for {max(stored.rateable_until - now, 0):.0f} s more",
+        f"kept       for {stored.expires_at - now:.0f} s more",
+        f"owner      {message.owner.hex() or 'anyone'}",
         *(f"context    {name} = {value!r}" for name, value in message.context.items()),
     ]
     if message.content is not None:

@@ -57,9 +57,7 @@ class _Collector(NewRelic):
     def limits(self, *_: Any, **__: Any) -> AgentLimits:
         return AgentLimits()
 
-    def count(self, name: str, times: int = 1) -> None: ...
-
-    def measure(self, name: str, value: float) -> None: ...
+    def measure(self, name: str, value: float, times: int = 1) -> None: ...
 
     def check(self) -> list[Finding]:
         return []

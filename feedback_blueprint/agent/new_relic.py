@@ -173,13 +173,10 @@ class NewRelic:
 
     def count(self, name: str, times: int = 1) -> None:
         """Count in a custom metric, which goes with the next harvest."""
-        self._add(name, 1, times)
+        self.measure(name, 1, times)
 
-    def measure(self, name: str, value: float) -> None:
-        """Record a value of a custom metric, which goes with the next harvest."""
-        self._add(name, value)
-
-    def _add(self, name: str, value: float, times: int = 1) -> None:
+    def measure(self, name: str, value: float, times: int = 1) -> None:
+        """Record a value of a custom metric, `times` times; it goes with the next harvest."""
         METRICS.add(name, value, times)
         if HARVEST in missing_functions():
             METRICS.hand_over()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-import types
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from types import MethodType
 from typing import Any
@@ -37,21 +36,9 @@ def trace(decorated_of: Callable[[Callable[..., Any]], DecoratedFunction], funct
 
 def _wrap(decorated: DecoratedFunction, function: Callable[..., Any]) -> Callable[..., Any]:
     """Return a wrapper of the same kind: plain, async, generator or async generator."""
-    if _runs_as(_is_iterable_coroutine, function):
-
-        @types.coroutine
-        @functools.wraps(function)
-        def traced_coroutine(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-            minted, args = decorated.choose_message_id(args, kwargs)
-            result = yield from function(*args, **kwargs)
-            with decorated.errors_caught:
-                decorated.keep(minted, result)
-            return result
-
-        return traced_coroutine
     if _runs_as(inspect.isasyncgenfunction, function):
         return StreamFunction(decorated, function, record_async_stream)
-    if _runs_as(inspect.isgeneratorfunction, function):
+    if _runs_as(_is_generator_function, function):
         return StreamFunction(decorated, function, record_stream)
     if _runs_as(inspect.iscoroutinefunction, function):
 
@@ -81,10 +68,11 @@ def _runs_as(kind: Callable[[Any], bool], function: Callable[..., Any]) -> bool:
     return kind(function) or kind(type(function).__call__)
 
 
-def _is_iterable_coroutine(function: Any) -> bool:
-    """Whether `types.coroutine` made it. `inspect` calls it a generator, but callers await it."""
+def _is_generator_function(function: Any) -> bool:
+    """Whether a call makes a stream. `inspect` takes what `types.coroutine` made for one, too."""
     code = getattr(function, "__code__", None)
-    return code is not None and bool(code.co_flags & inspect.CO_ITERABLE_COROUTINE)
+    is_awaited = code is not None and code.co_flags & inspect.CO_ITERABLE_COROUTINE
+    return inspect.isgeneratorfunction(function) and not is_awaited
 
 
 class StreamFunction:
