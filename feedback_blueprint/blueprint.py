@@ -14,7 +14,7 @@ from .config import Settings
 from .errors import ConfigurationError, Refusal
 from .messages.capture import Capture, Context, MessageID, Rater, announce
 from .messages.decorated import DecoratedFunction, check_arguments
-from .messages.wrapping import trace
+from .messages.wrapping import decorate
 from .model import Receipt
 from .raters import Raters, tag
 from .stores import Store, check_store, store_from_url
@@ -150,11 +150,11 @@ class FeedbackBlueprint(Blueprint):
         Raises `ConfigurationError` for an argument that can never work.
         """
         check_arguments(message_id, context, content)
-        decorated_of = functools.partial(
+        prepare = functools.partial(
             DecoratedFunction, self._capture, message_id, context, content, replace
         )
-        decorate: Callable[..., Any] = functools.partial(trace, decorated_of)
-        return decorate if function is None else decorate(function)
+        decorator: Callable[..., Any] = functools.partial(decorate, prepare)
+        return decorator if function is None else decorator(function)
 
     def stash(
         self,

@@ -28,7 +28,7 @@ NO_PROGRESS_SECONDS = 180.0
 POLL_SECONDS = 0.2
 """Seconds from one look at what is left to the next."""
 
-MARKS: dict[Severity, str] = {
+SIGNS: dict[Severity, str] = {
     "well": "\N{CHECK MARK}",
     "worth changing": "!",
     "wrong": "\N{BALLOT X}",
@@ -248,7 +248,7 @@ def table(findings: Sequence[Finding]) -> str:
     width = max(len(finding.what) for finding in findings)
     lines = []
     for finding in findings:
-        lines.append(f"{MARKS[finding.severity]} {finding.what:{width}}  {finding.seen}")
+        lines.append(f"{SIGNS[finding.severity]} {finding.what:{width}}  {finding.seen}")
         if not finding.ok and finding.remedy:
             lines.append(f"  {'':{width}}  -> {finding.remedy}")
     return "\n".join(lines)

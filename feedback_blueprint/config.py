@@ -56,7 +56,7 @@ class Settings(NamedTuple):
             try:
                 return convert(value)
             except (TypeError, ValueError, OverflowError):
-                refuse(key, value, remedy)
+                _refuse(key, value, remedy)
 
         settings = cls(
             store_url=read("STORE_URL", None, _optional(_str), "Give a URL: redis://localhost/0."),
@@ -71,11 +71,11 @@ class Settings(NamedTuple):
         )
         if settings.vote_ttl < settings.ttl:
             remedy = f"Give at least as much as {prefix}TTL, which is {settings.ttl!r}."
-            refuse(f"{prefix}VOTE_TTL", settings.vote_ttl, remedy)
+            _refuse(f"{prefix}VOTE_TTL", settings.vote_ttl, remedy)
         return settings
 
 
-def refuse(key: str, value: object, remedy: str) -> NoReturn:
+def _refuse(key: str, value: object, remedy: str) -> NoReturn:
     """Raise a `ConfigurationError` that names the key, the value and the remedy."""
     raise ConfigurationError(f"{key} cannot be {value!r}. {remedy}")
 

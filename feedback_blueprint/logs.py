@@ -72,9 +72,9 @@ class ThrottledLog:
     def tell(self, text: str, *args: object, exc_info: BaseException | bool = False) -> None:
         """Log a warning each time, because it comes rarely."""
         try:
-            text, args = _showable(text, args)
+            text, args = _formattable(text, args)
             logger.warning(text, *args, exc_info=exc_info)
-        except orders():
+        except exits():
             raise
         except BaseException:  # we have no other place to say so
             return
@@ -108,7 +108,7 @@ class CatchAndLog:
         if kind is None:
             return False
         try:
-            if issubclass(kind, orders()):
+            if issubclass(kind, exits()):
                 return False
             name = f"{self._text} {id(kind)}"  # to ask a class for its name may raise, too
             self._log.warn(name, self._text, *self._args, exc_info=error or True)
@@ -117,7 +117,7 @@ class CatchAndLog:
         return True
 
 
-def orders() -> tuple[type[BaseException], ...]:
+def exits() -> tuple[type[BaseException], ...]:
     """Return what tells a thread or a greenlet to end, which only the server may decide.
 
     All else that derives from `BaseException` is trouble like any other, because the app's own
@@ -129,11 +129,11 @@ def orders() -> tuple[type[BaseException], ...]:
     return KeyboardInterrupt, SystemExit, killed
 
 
-def _showable(text: str, args: tuple[object, ...]) -> tuple[str, tuple[object, ...]]:
+def _formattable(text: str, args: tuple[object, ...]) -> tuple[str, tuple[object, ...]]:
     """Return what handlers can format: the same `__repr__` would fail in each of them."""
     try:
         shown = text % args
-    except orders():
+    except exits():
         raise
     except BaseException:
         return f"{text} (what it names cannot be shown)", ()

@@ -20,7 +20,7 @@ DEFAULT_VOTE_TTL = timedelta(days=30)
 RETRACTED = b"null"
 """The vote of a rater who took it back."""
 
-NOTHING: Mapping[str, Any] = MappingProxyType({})
+NO_CONTEXT: Mapping[str, Any] = MappingProxyType({})
 
 OUTBOX = "!outbox:"
 """Begins the name of an outbox. No key of a message has it, because `quote()` leaves no `!`."""
@@ -41,7 +41,7 @@ class Message(NamedTuple):
 
     trace_id: str
     owner: bytes = ANYONE
-    context: Mapping[str, Any] = NOTHING
+    context: Mapping[str, Any] = NO_CONTEXT
     content: str | None = None
     nonce: bytes = b""
 

@@ -14,7 +14,7 @@ from itsdangerous import Signer
 from .errors import ConfigurationError
 from .model import ANYONE, Finding
 
-ONE_KEY = (
+SAME_KEY = (
     "Give all processes the same SECRET_KEY, from outside of the app, and the one before it in "
     "SECRET_KEY_FALLBACKS: a message that is made under another key is nobody's, and its votes get "
     "404."
@@ -92,7 +92,7 @@ class Raters:
         seen = f"set, with {len(self._keys) - 1} fallbacks, for the rater"
         if others := len(set(announced).difference(self.fingerprints)):
             seen += f"; {others} other keys within an hour"
-        return [Finding("SECRET_KEY", not others, seen, ONE_KEY)]
+        return [Finding("SECRET_KEY", not others, seen, SAME_KEY)]
 
 
 def tag(rater: bytes) -> str:

@@ -94,7 +94,7 @@ def test_what_tells_the_process_to_end_is_obeyed_while_a_line_is_logged(monkeypa
 
 def test_nothing_is_said_if_no_room_is_left_to_say_it(caplog, monkeypatch):
     """At the end of the stack; which function finds none there depends on the Python."""
-    monkeypatch.setattr(logs, "orders", raising(RecursionError))
+    monkeypatch.setattr(logs, "exits", raising(RecursionError))
     with ThrottledLog().catch("Not kept."):
         raise RecursionError
     assert caplog.messages == []

@@ -150,7 +150,7 @@ def _harvest(wrapped: Callable[..., Any], application: Any, args: Any, kwargs: A
     """Run a harvest, and tell the listeners, however it ends."""
     harvest = _running.harvest = Harvest(application.name)
     with ERRORS_CAUGHT:
-        harvest.has_events = _is_their_turn(application, *args, **kwargs)
+        harvest.has_events = _takes_custom_events(application, *args, **kwargs)
         METRICS.hand_over()
     try:
         return wrapped(*args, **kwargs)
@@ -164,7 +164,7 @@ def _harvest(wrapped: Callable[..., Any], application: Any, args: Any, kwargs: A
                 listener.harvested(harvest)
 
 
-def _is_their_turn(application: Any, shutdown: bool = False, flexible: bool = False) -> bool:  # noqa: ARG001  # the agent's own parameters
+def _takes_custom_events(application: Any, shutdown: bool = False, flexible: bool = False) -> bool:  # noqa: ARG001  # the agent's own parameters
     """Whether this harvest takes custom events: New Relic chooses one of its two kinds."""
     settings = application.configuration
     if settings is None:
@@ -193,10 +193,10 @@ def _send(wrapped: Callable[..., Any], _: Any, args: Any, kwargs: Any) -> Any:
                 feedback = _feedback_among(events)
                 if 0 < len(feedback) < len(events):
                     wrapped(sampling_info, feedback)
-                    _tell_of(feedback)
+                    _tell_what_arrived(feedback)
         raise
     with ERRORS_CAUGHT:
-        _tell_of(_feedback_among(args[1]))
+        _tell_what_arrived(_feedback_among(args[1]))
     return result
 
 
@@ -204,7 +204,7 @@ def _feedback_among(events: Sequence[Any]) -> list[Any]:
     return [event for event in events if event[0]["type"] == EVENT]
 
 
-def _tell_of(feedback: Sequence[Any]) -> None:
+def _tell_what_arrived(feedback: Sequence[Any]) -> None:
     harvest = getattr(_running, "harvest", None)
     if feedback and harvest:
         for listener in list(_listeners):

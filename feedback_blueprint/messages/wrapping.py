@@ -13,23 +13,23 @@ from ..errors import ConfigurationError
 from .decorated import DecoratedFunction, StreamRecorder
 
 
-def trace(decorated_of: Callable[[Callable[..., Any]], DecoratedFunction], function: Any) -> Any:
+def decorate(prepare: Callable[[Callable[..., Any]], DecoratedFunction], function: Any) -> Any:
     """Wrap a function, or the function inside a method, a partial or the like.
 
-    `decorated_of` prepares what is known of a function before its calls. Raises
+    `prepare` returns what is known of a function before its calls. Raises
     `ConfigurationError` if `function` is not a function.
     """
     if isinstance(function, (staticmethod, classmethod)):
-        return type(function)(trace(decorated_of, function.__func__))
+        return type(function)(decorate(prepare, function.__func__))
     if isinstance(function, functools.partial):  # a caller gives its arguments, maybe an ID
-        inside = trace(decorated_of, function.func)
+        inside = decorate(prepare, function.func)
         held = functools.partial(inside, *function.args, **function.keywords)
         return functools.update_wrapper(held, function)
     if type(function) is MethodType:  # other objects only look like one
-        return MethodType(trace(decorated_of, function.__func__), function.__self__)
+        return MethodType(decorate(prepare, function.__func__), function.__self__)
     if not callable(function):
         raise ConfigurationError(f"{function!r} is not a function. Did you mean message_id=?")
-    wrapped = _wrap(decorated_of(function), function)
+    wrapped = _wrap(prepare(function), function)
     # In a class, an object without __get__ gets no `self`; our function would.
     return wrapped if hasattr(type(function), "__get__") else staticmethod(wrapped)
 
