@@ -26,8 +26,7 @@ SHARE_OF_EVENTS = 0.75
 """The part of a harvest's events that may be votes, so that the app's own events have room."""
 
 SHARE_OF_BYTES = 0.5
-"""The part of a harvest's bytes that votes may have. We count them before they are compressed, which
-makes no text much larger."""
+"""The part of a harvest's bytes that votes may have. We count bytes before they are compressed."""
 
 LOST_AFTER_HARVESTS = 2
 """Harvests after which an event that did not go is lost. It may just miss the first one."""

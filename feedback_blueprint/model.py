@@ -47,7 +47,7 @@ class Message(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """What a vote bears until New Relic has its event: which vote it is, and in which outbox.
+    """What a vote has until New Relic has its event: which vote it is, and in which outbox.
 
     `cast_at` is in milliseconds since the epoch, by the store's clock. If one rater votes twice
     under one key, the later vote has the greater one.

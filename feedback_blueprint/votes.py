@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from flask import Blueprint, current_app
@@ -53,7 +54,7 @@ class Votes:
             store,
             self.log,
             settings.store_timeout,
-            lambda seconds: self.agent.measure("StoreSeconds", seconds),
+            partial(self.agent.measure, "StoreSeconds"),
         )
         self._schema = feedback_schema(settings.ratings, settings.categories)
         self.delivery = Delivery(store, self.log, self.agent, self.keys.outboxes, self._event_again)
@@ -79,10 +80,10 @@ class Votes:
         Raises `UnknownMessage` if there is no vote, or another `Refusal`.
         """
         try:
-            key = message_id_text(message_id)
+            id_text = message_id_text(message_id)
         except ValueError:
             raise self._unknown_message() from None
-        receipt = self._take(key, None, raters)
+        receipt = self._take(id_text, None, raters)
         if receipt.status == "unchanged":
             raise UnknownMessage("There is no vote of yours on this message to take back.")
         return receipt
@@ -128,7 +129,7 @@ class Votes:
                 raise
 
     def _unknown_message(self) -> UnknownMessage:
-        """Count a vote on an unknown message, and return the refusal. The log would fill up."""
+        """Count a vote on an unknown message, and return the refusal. It would fill up the log."""
         self.agent.count("VotesUnknown")
         return UnknownMessage()
 

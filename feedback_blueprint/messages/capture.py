@@ -179,7 +179,7 @@ class Capture:
             votes.agent.count("StashesMissed")
             return None
         try:
-            key = new_message_id() if message_id is None else message_id_text(message_id)
+            id_text = new_message_id() if message_id is None else message_id_text(message_id)
         except ValueError as error:
             # Its begin alone: it may be a user's text.
             votes.log.warn("ID", "Message ID %.40r cannot be used. %s", message_id, error)
@@ -189,22 +189,22 @@ class Capture:
         message = Message(self._trace_id, raters[0], context, kept, nonce)
         try:
             owners, ttl = raters if replace else (), votes.settings.ttl
-            if not votes.breaker.stash(votes.keys.of(key), message, ttl, may_replace=owners):
+            if not votes.breaker.stash(votes.keys.of(id_text), message, ttl, may_replace=owners):
                 text = REPLACED if replace else TAKEN
-                votes.log.warn(text, text, key)
+                votes.log.warn(text, text, id_text)
                 return None
         except StoreUnavailable:  # the circuit breaker has logged it
             votes.agent.count("StashesMissed")
             return None
-        if key not in self._announced:
-            self._announced.append(key)
-        return key, message
+        if id_text not in self._announced:
+            self._announced.append(id_text)
+        return id_text, message
 
-    def amend(self, key: str, message: Message) -> None:
+    def amend(self, message_id: str, message: Message) -> None:
         """Replace the context and text of a message that was kept before."""
         votes, content = self.votes, self._content_to_keep(message.content)
         with suppress(StoreUnavailable):  # the circuit breaker has logged it
-            votes.breaker.amend(votes.keys.of(key), message._replace(content=content))
+            votes.breaker.amend(votes.keys.of(message_id), message._replace(content=content))
 
     def valid(self, context: Context) -> Context:
         """Return the entries that an event can carry, and log the others."""

@@ -101,7 +101,7 @@ class DecoratedFunction:
         self._log.warn("message_id", text, self._name, name, type(source).__name__)
         return None
 
-    def keep(self, minted: MessageID | None, result: Any) -> None:
+    def keep(self, chosen: MessageID | None, result: Any) -> None:
         """Keep what a function returned, if it is a message."""
         status = 400 if result is None else _status(result)
         if status >= 400:
@@ -109,7 +109,7 @@ class DecoratedFunction:
                 text = "A message of %s() is not kept: %s beside it is a status to Flask."
                 self._log.warn("status", text, self._name, status)
             return
-        message_id = minted
+        message_id = chosen
         if self.message_id is not None:
             message_id = self.id_of(result)
             if message_id is None:
@@ -145,7 +145,7 @@ class DecoratedFunction:
 class StreamRecorder:
     """Records a stream: the first item may give ID and context, and all items give the content."""
 
-    def __init__(self, decorated: DecoratedFunction, minted: MessageID | None) -> None:
+    def __init__(self, decorated: DecoratedFunction, chosen: MessageID | None) -> None:
         self.errors_caught = decorated.errors_caught
         self._decorated = decorated
         self._items: list[Any] | None = None
@@ -153,7 +153,7 @@ class StreamRecorder:
         self._capture = decorated.capture()
         if decorated.message_id is None:
             context = {} if decorated.context_of else decorated.context_for(self._capture, None)
-            self._kept = self._capture.keep(minted, context, None, replace=decorated.replace)
+            self._kept = self._capture.keep(chosen, context, None, replace=decorated.replace)
             self._awaits_first = self._kept is not None and decorated.context_of is not None
         else:
             self._awaits_first = True
@@ -181,19 +181,19 @@ class StreamRecorder:
                 context = decorated.context_for(capture, item)
                 self._kept = capture.keep(message_id, context, None, replace=decorated.replace)
         else:
-            key, message = self._kept
-            self._kept = key, message._replace(context=decorated.context_for(capture, item))
+            message_id, message = self._kept
+            self._kept = message_id, message._replace(context=decorated.context_for(capture, item))
             capture.amend(*self._kept)
 
     def end(self) -> None:
         """Keep the content, even if the reader stopped before the end."""
         if self._items is None or self._kept is None:
             return
-        key, message = self._kept
+        message_id, message = self._kept
         content = self._decorated.apply(
             "content", self._decorated.content_of or _joined, self._items
         )
-        self._capture.amend(key, message._replace(content=content))
+        self._capture.amend(message_id, message._replace(content=content))
 
 
 def _joined(items: list[Any]) -> str | None:

@@ -44,20 +44,20 @@ def _wrap(decorated: DecoratedFunction, function: Callable[..., Any]) -> Callabl
 
         @functools.wraps(function)
         async def traced_async(*args: Any, **kwargs: Any) -> Any:
-            minted, args = decorated.choose_message_id(args, kwargs)
+            chosen, args = decorated.choose_message_id(args, kwargs)
             result = await function(*args, **kwargs)
             with decorated.errors_caught:
-                decorated.keep(minted, result)
+                decorated.keep(chosen, result)
             return result
 
         return traced_async
 
     @functools.wraps(function)
     def traced(*args: Any, **kwargs: Any) -> Any:
-        minted, args = decorated.choose_message_id(args, kwargs)
+        chosen, args = decorated.choose_message_id(args, kwargs)
         result = function(*args, **kwargs)
         with decorated.errors_caught:
-            decorated.keep(minted, result)
+            decorated.keep(chosen, result)
         return result
 
     return traced
@@ -108,10 +108,10 @@ class StreamFunction:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Stash the message, then return the stream."""
-        minted, args = self._decorated.choose_message_id(args, kwargs)
+        chosen, args = self._decorated.choose_message_id(args, kwargs)
         stream = self._function(*args, **kwargs)
         with self._decorated.errors_caught:
-            recorder = StreamRecorder(self._decorated, minted)
+            recorder = StreamRecorder(self._decorated, chosen)
             if recorder.needed:
                 stream = self._record(stream, recorder)
         return stream
