@@ -38,6 +38,7 @@ HARVEST_SECONDS = 5.0
 
 
 Ended = Callable[[], bool]
+"""Tells whether the transaction in which an event was recorded has ended."""
 
 Headers = Sequence[tuple[str, str]]
 """Headers with which a trace goes on in another process: W3C Trace Context and New Relic's."""

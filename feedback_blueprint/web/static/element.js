@@ -442,7 +442,7 @@ if (typeof document !== "undefined") {
     if (persisted) for (const {element} of views) element.refresh();
   });
 
-  // The page tells of a login.
+  // A login changes the page's rater.
   let rater = meta("feedback-rater");
   new MutationObserver(() => {
     if (rater === (rater = meta("feedback-rater"))) return;

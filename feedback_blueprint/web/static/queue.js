@@ -41,7 +41,7 @@ const idQuery = (...ids) => "?" + new URLSearchParams(ids.map((id) => ["message_
 
 export const meta = (name) => document.querySelector(`meta[name=${name}]`)?.content;
 
-/** Where and how a call goes, by its options. Of its own result it makes the same again. */
+/** Where and how a call goes, by its options. Its own result is such options, too. */
 export function endpointOf({url, baseUrl, credentials, csrfToken, rater} = {}) {
   const base = baseUrl || meta("feedback-base-url") || defaults.baseUrl;
   return {
@@ -218,7 +218,7 @@ async function retract(endpoint, messageId) {
     return await call(endpoint, "DELETE", query);
   } catch (error) {
     if (error.code !== "unknown-message") throw error;
-    // There is no vote (any more), if the message is known.
+    // If the message is known, it has no vote (any more).
     const {receipt, response} = await call(endpoint, "GET", query);
     if (!receipt.rateable[0]) throw error;
     return {receipt: {message_id: messageId, status: "unchanged"}, response};
