@@ -30,7 +30,7 @@ class PerProcess(Generic[T]):
         try:
             return self._values[pid]
         except KeyError:
-            return self._values.setdefault(pid, self._make())  # what another thread made is not used
+            return self._values.setdefault(pid, self._make())  # another thread may be first
 
 
 def new_lock() -> threading.Lock:

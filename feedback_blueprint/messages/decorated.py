@@ -249,34 +249,25 @@ def _status(result: Any) -> int:
     return 200
 
 
-def _position_of_message_id(function: Callable[..., Any]) -> int | None:
+def _position_of_message_id(function: Any) -> int | None:
     """Return the position of the parameter `message_id`; `sys.maxsize` if it is keyword-only.
 
-    `None`: the function does not take it.
+    `None`: the function does not take it, or a decorator below ours does not pass it on.
     """
-    signature = _signature(function, follow_wrapped=False)
-    if "message_id" not in signature.parameters:
-        if hasattr(inspect.unwrap(function, stop=_drops_message_id), "__wrapped__"):
+    while "message_id" not in (parameters := _parameters(function)):
+        passes_on = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
+        if not (passes_on and hasattr(function, "__wrapped__")):
             return None
-        signature = _signature(function)
-    for position, parameter in enumerate(signature.parameters.values()):
-        if parameter.name == "message_id":
-            if parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
-                return position
-            if parameter.kind is parameter.KEYWORD_ONLY:
-                return sys.maxsize
-    return None
+        function = function.__wrapped__
+    parameter = parameters["message_id"]
+    if parameter.kind is parameter.KEYWORD_ONLY:
+        return sys.maxsize
+    by_name_too = parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+    return [*parameters].index("message_id") if by_name_too else None
 
 
-def _drops_message_id(function: Callable[..., Any]) -> bool:
-    """Whether a wrapper that another decorator made cannot pass `message_id` on."""
-    parameters = _signature(function, follow_wrapped=False).parameters
-    takes_any = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
-    return not takes_any and "message_id" not in parameters
-
-
-def _signature(function: Callable[..., Any], *, follow_wrapped: bool = True) -> inspect.Signature:
+def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
     try:
-        return inspect.signature(function, follow_wrapped=follow_wrapped)
-    except ValueError:  # a builtin may have none
-        return inspect.signature(lambda *_, **__: None)
+        return inspect.signature(function, follow_wrapped=False).parameters
+    except ValueError:  # a builtin may have no signature: it can be given anything
+        return inspect.signature(lambda *_, **__: None).parameters
