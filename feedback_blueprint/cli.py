@@ -7,7 +7,6 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime, timezone
 from importlib.resources import files
 from typing import Any
 
@@ -269,15 +268,12 @@ def description(stored: StoredMessage, now: float) -> str:
     for cast in stored.votes:
         vote, rater = Vote.unpack(cast.vote), cast.voter.hex() or "anyone"
         said = repr(vote._asdict()) if vote else "retracted"
-        waits = f", undelivered since {_time(cast.cast_at)}" if cast.is_undelivered else ""
-        lines.append(f"vote       by {rater}, revision {cast.revision}: {said}{waits}")
+        if cast.is_undelivered:
+            said += f", undelivered since {personal_data.iso_time(cast.cast_at / 1000)}"
+        lines.append(f"vote       by {rater}, revision {cast.revision}: {said}")
     return "\n".join(lines)
 
 
 def printable(text: str) -> str:
     """Return a user's text so that it cannot draw on an operator's terminal."""
     return text if text.isprintable() else repr(text)
-
-
-def _time(milliseconds: int) -> str:
-    return datetime.fromtimestamp(milliseconds / 1000, timezone.utc).isoformat(timespec="seconds")
