@@ -162,7 +162,7 @@ def test_only_the_harvest_that_new_relic_wants_custom_events_in_has_them(
 
 def test_a_listener_that_fails_costs_the_agent_nothing(harvest_of, listener, caplog, monkeypatch):
     said = "A harvest of the agent was not followed."
-    monkeypatch.setattr(harvests, "ERRORS_LOGGED", ThrottledLog().quietly(said))
+    monkeypatch.setattr(harvests, "ERRORS_CAUGHT", ThrottledLog().catch(said))
 
     def fail(*_):
         raise OSError("ours")
