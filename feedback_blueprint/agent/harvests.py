@@ -17,6 +17,7 @@ from typing import Any
 from weakref import WeakSet
 
 import newrelic.agent
+from newrelic.core.config import global_settings  # the one of agent.py counts its calls
 
 from ..logs import ThrottledLog, logger
 from .metrics import METRICS
@@ -99,7 +100,7 @@ def why_nothing_is_sent() -> str | None:
     """Say why this process will not send anything; `None` if it will."""
     agent = _agent()
     try:
-        if newrelic.agent.global_settings().serverless_mode.enabled:
+        if global_settings().serverless_mode.enabled:
             return None  # each transaction is sent when it ends
         if agent._harvest_shutdown.is_set():
             return "The agent of this process has ended: the process is about to."

@@ -11,7 +11,6 @@ import weakref
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
-import newrelic.agent
 import pytest
 from newrelic.core.agent import Agent
 from newrelic.core.application import Application
@@ -369,7 +368,7 @@ def test_an_agent_that_sends_nothing_is_told_from_one_that_hides_it(monkeypatch,
     said = harvests.why_nothing_is_sent()
     assert said is None if why is None else why in said
     settings = SimpleNamespace(serverless_mode=SimpleNamespace(enabled=True))
-    monkeypatch.setattr(newrelic.agent, "global_settings", lambda: settings)
+    monkeypatch.setattr(harvests, "global_settings", lambda: settings)
     assert harvests.why_nothing_is_sent() is None, (
         "without a server it has no thread, and sends at once"
     )

@@ -7,7 +7,7 @@ local first = #ARGV + 1
 -- include keep
 local new = ARGV[2] ~= '' and cjson.decode(ARGV[2]) or {}
 if head ~= ARGV[1] or facts.trace_id ~= new.trace_id then return end
-if ARGV[3] then keep(0, 'x', ARGV[2], 'c', ARGV[3])
-elseif kind == 'hash' then keep(0, 'x', ARGV[2])
+if ARGV[3] then keep('0', 'x', ARGV[2], 'c', ARGV[3])
+elseif kind == 'hash' then keep('0', 'x', ARGV[2])
 else redis.call('SET', KEYS[1], head .. ARGV[2], 'KEEPTTL')
 end

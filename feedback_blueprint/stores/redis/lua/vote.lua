@@ -10,37 +10,34 @@ local first, life = 5, tonumber(ARGV[4])
 -- include standing_vote
 -- include message
 -- include keep
-local vote, limit, lease = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local vote, limit, lease = ARGV[1], tonumber(ARGV[2]), ARGV[3]
+local size_and_voter = ' ' .. #voter .. ' ' .. voter
 local function reply(status, revision, at)
-  return table.concat({status, revision, at, #voter, voter .. message}, ' ')
+  return status .. ' ' .. revision .. ' ' .. at .. size_and_voter .. message
 end
 
-local revision, standing, mark, after = 0, nil, nil, 0
+local revision, standing, marked, after = 0, nil, nil, found[2] and unpacked(found[2]) or 0
 if stored then
   local space = stored:find(' ', 7, true)
   revision, standing = tonumber(stored:sub(7, space - 1)), stored:sub(space + 1)
-  after = unpacked(stored)
+  after = math.max(after, unpacked(stored))
 end
 if kind == 'hash' then
-  local beside = redis.call('HMGET', KEYS[1], 'p' .. voter, 'f')
-  mark = beside[1] and string.format('%.0f', unpacked(beside[1]))
-  if beside[2] then after = math.max(after, unpacked(beside[2])) end
+  local mark = redis.call('HGET', KEYS[1], 'p' .. voter)
+  marked = mark and unpacked(mark)
 end
 
 if standing == vote or (not standing and vote == 'null') then
-  return reply('unchanged', revision, mark or '0')
+  return reply('unchanged', revision, marked or 0)
 end
-if revision >= limit and vote ~= 'null' then return reply('too-many', revision, '0') end
+if revision >= limit and vote ~= 'null' then return reply('too-many', revision, 0) end
 
 local cast = math.max(now, after + 1)
-local fields = {'v' .. voter, packed(cast) .. (revision + 1) .. ' ' .. vote}
-if lease then fields[3], fields[4] = 'p' .. voter, packed(cast) end
-keep(life, unpack(fields))
-if mark and not lease then redis.call('HDEL', KEYS[1], 'p' .. voter) end
-local at = string.format('%.0f', cast)
+local next, at, mark = tostring(revision + 1), tostring(cast), packed(cast)
+keep(ARGV[4], 'v' .. voter, mark .. next .. ' ' .. vote, 'p' .. voter, mark)
+if lease == '' then redis.call('HDEL', KEYS[1], 'p' .. voter) end
 if KEYS[2] then
-  local member = ' ' .. #voter .. ' ' .. voter .. KEYS[1]
-  if mark then redis.call('ZREM', KEYS[2], mark .. member) end
-  redis.call('ZADD', KEYS[2], cast + lease, at .. member)
+  if marked then redis.call('ZREM', KEYS[2], marked .. size_and_voter .. KEYS[1]) end
+  redis.call('ZADD', KEYS[2], cast + lease, at .. size_and_voter .. KEYS[1])
 end
-return reply('accepted', revision + 1, at)
+return reply('accepted', next, at)

@@ -3,9 +3,11 @@
 --
 -- Ends the script, before it writes anything, if `decode` would find no message.
 
-local rest = kind == 'string' and redis.call('GET', KEYS[1]):sub(size + 1)
-  or kind == 'hash' and redis.call('HGET', KEYS[1], 'x') or ''
-local facts = {}
+local rest, facts = '', {}
+if kind == 'hash' then rest = redis.call('HGET', KEYS[1], 'x') or ''
+elseif #found[1] > 41 then rest = redis.call('GET', KEYS[1]):sub(size + 1)
+elseif #found[1] > size then rest = found[1]:sub(size + 1)
+end
 if rest ~= '' then
   local valid
   valid, facts = pcall(cjson.decode, rest)

@@ -18,8 +18,7 @@ for i = 1, #fields, 2 do
     names[#names + 1] = name
     local cast = what == 'p' and value or what == 'o' and name:sub(2, 7)
     if cast then
-      local at = string.format('%.0f', unpacked(cast))
-      marks[#marks + 1] = at .. ' ' .. #voter .. ' ' .. voter .. KEYS[1]
+      marks[#marks + 1] = unpacked(cast) .. ' ' .. #voter .. ' ' .. voter .. KEYS[1]
     end
   elseif voter then others = true
   end

@@ -9,7 +9,7 @@
 local voter, stored
 for i = first, #ARGV do
   if not stored and (not owner or ARGV[i] == owner) then
-    stored = found[i - first + 2]
+    stored = found[i - first + 3]
     stored = stored and unpacked(stored) + life > now and stored
     if stored or not voter then voter = ARGV[i] end
   end
