@@ -298,7 +298,7 @@ def test_what_is_quoted_of_the_check_is_what_it_looks_at() -> None:
 
 
 def test_each_metric_is_in_the_table() -> None:
-    counted = set(re.findall(r'\.(?:count|measure)\(\s*"(\w+)"', "".join(SOURCES)))
+    counted = set(re.findall(r'\.(?:count|measure)(?:\(|,)\s*"(\w+)"', "".join(SOURCES)))
     told = set(re.findall(r"`Custom/Feedback/(\w+)`", RUNBOOK))
     assert told == counted
     alerts = RUNBOOK.partition("Alert on")[2].partition("\n## ")[0]

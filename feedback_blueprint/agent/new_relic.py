@@ -63,13 +63,19 @@ class AgentLimits(NamedTuple):
 class NewRelic:
     """The agent of this process."""
 
-    def trace_id(self) -> str | None:
-        """Return the trace ID of the running transaction; `None` if no transaction runs.
+    def trace_id(self) -> str:
+        """Return the trace ID of the running transaction.
 
-        A client's own header can make it any text. `None`, too, if no event can carry that.
+        A client's own header can make it any text. Raises `AgentNotRecording`, with cause and
+        remedy, if no event can carry it, or if there is none.
         """
         trace_id = newrelic.agent.current_trace_id()
-        return None if text_problem(trace_id, MAX_VALUE_BYTES) else str(trace_id)
+        if text_problem(trace_id, MAX_VALUE_BYTES):
+            self.limits()  # if no transaction runs, this says why
+            raise AgentNotRecording(
+                "A header of the client gives a trace ID that no event can carry."
+            )
+        return str(trace_id)
 
     def name_transaction(self, name: str) -> None:
         """Name the running transaction, if there is one, as the agent does for a view.
@@ -111,17 +117,17 @@ class NewRelic:
         transaction.accept_distributed_trace_headers(headers, "Queue")
         return transaction if running is None else nullcontext()
 
-    def why_not_in_trace(self, trace_id: str | None) -> str | None:
+    def why_not_in_trace(self, trace_id: str) -> str | None:
         """Say why LLM events of now do not join a trace, and the remedy; `None` if they do.
 
         They are custom events, so what drops those drops them.
         """
         try:
             self.limits()
+            if self.trace_id() == trace_id:
+                return None
         except AgentNotRecording as error:
             return str(error)
-        if self.trace_id() == trace_id:
-            return None
         return (
             "The transaction that runs here has another trace: hand the work over in the "
             "request, let no other transaction run, and leave distributed_tracing.enabled on."

@@ -66,15 +66,10 @@ class Capture:
         self._trace_id: str | None = None
         self._why_no_trace_id = "The agent failed."
         with votes.log.catch("The agent failed: a message made here cannot be rated."):
-            self._trace_id = votes.agent.trace_id()
-            if self._trace_id is None:
-                try:
-                    votes.agent.limits()
-                    self._why_no_trace_id = (
-                        "A header of the client gives a trace ID that no event can carry."
-                    )
-                except AgentNotRecording as error:
-                    self._why_no_trace_id = str(error)
+            try:
+                self._trace_id = votes.agent.trace_id()
+            except AgentNotRecording as error:
+                self._why_no_trace_id = str(error)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what another process cannot have: the app, and the response."""
