@@ -12,10 +12,9 @@ from flask.sansio.app import App
 from .cli import add_commands
 from .config import Settings
 from .errors import ConfigurationError, Refusal
-from .messages.capture import Capture, Context, MessageID, Rater
+from .messages.capture import Capture, Context, MessageID, Rater, announce
 from .messages.decorated import DecoratedFunction, check_arguments
-from .messages.header import announce
-from .messages.wrapping import trace
+from .messages.wrapping import decorate
 from .model import Receipt
 from .raters import Raters, tag
 from .stores import Store, check_store, store_from_url
@@ -151,11 +150,11 @@ class FeedbackBlueprint(Blueprint):
         Raises `ConfigurationError` for an argument that can never work.
         """
         check_arguments(message_id, context, content)
-        decorated_of = functools.partial(
+        prepare = functools.partial(
             DecoratedFunction, self._capture, message_id, context, content, replace
         )
-        decorate: Callable[..., Any] = functools.partial(trace, decorated_of)
-        return decorate if function is None else decorate(function)
+        decorator: Callable[..., Any] = functools.partial(decorate, prepare)
+        return decorator if function is None else decorator(function)
 
     def stash(
         self,
@@ -206,7 +205,7 @@ class FeedbackBlueprint(Blueprint):
         # On the request, as all events of a socket share one environment.
         announced = vars(request).setdefault(self._announced, []) if has_request_context() else []
         votes, raters = self._votes(), None
-        with votes.log.quietly("The rater failed: nobody owns a message made here."):
+        with votes.log.catch("The rater failed: nobody owns a message made here."):
             raters = votes.raters.of_request()
         return Capture(votes, raters, announced)
 
@@ -264,6 +263,6 @@ class FeedbackBlueprint(Blueprint):
         """Tell the frontend the IDs of the messages that this request made."""
         if announced := vars(request).get(self._announced):
             log = self._votes().log
-            with log.quietly("A response goes out without the IDs of its messages."):
+            with log.catch("A response goes out without the IDs of its messages."):
                 announce(response, announced, log)
         return response

@@ -10,8 +10,7 @@ from datetime import timedelta
 from uuid import uuid4
 
 from .errors import StoreUnavailable
-from .findings import Finding
-from .model import Message, VoteRequest
+from .model import Finding, Message, VoteRequest
 from .stores import FASTER, is_slow
 from .votes import Votes
 

@@ -7,7 +7,6 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime, timezone
 from importlib.resources import files
 from typing import Any
 
@@ -18,8 +17,7 @@ from flask.cli import with_appcontext
 from . import checks, personal_data
 from .attributes import message_id_text
 from .errors import StoreUnavailable
-from .findings import Finding, Severity
-from .model import Backlog, StoredMessage, Vote
+from .model import Backlog, Finding, Severity, StoredMessage, Vote
 from .votes import Votes
 from .web.routes import check_routes, names_of
 
@@ -29,7 +27,7 @@ NO_PROGRESS_SECONDS = 180.0
 POLL_SECONDS = 0.2
 """Seconds from one look at what is left to the next."""
 
-MARKS: dict[Severity, str] = {
+SIGNS: dict[Severity, str] = {
     "well": "\N{CHECK MARK}",
     "worth changing": "!",
     "wrong": "\N{BALLOT X}",
@@ -97,7 +95,7 @@ def _add_check_and_show(blueprint: Blueprint, votes: Callable[[], Votes]) -> Non
             raise click.ClickException(str(error)) from error
         if shown is None:
             raise click.ClickException("There is no such message: never made, or expired.")
-        echo(description(shown, votes().settings.ttl.total_seconds(), time.time()))
+        echo(description(shown, time.time()))
 
 
 def _add_deliver(group: click.Group, votes: Callable[[], Votes]) -> None:
@@ -249,21 +247,20 @@ def table(findings: Sequence[Finding]) -> str:
     width = max(len(finding.what) for finding in findings)
     lines = []
     for finding in findings:
-        lines.append(f"{MARKS[finding.severity]} {finding.what:{width}}  {finding.seen}")
+        lines.append(f"{SIGNS[finding.severity]} {finding.what:{width}}  {finding.seen}")
         if not finding.ok and finding.remedy:
             lines.append(f"  {'':{width}}  -> {finding.remedy}")
     return "\n".join(lines)
 
 
-def description(stored: StoredMessage, ttl: float, now: float) -> str:
-    """Return all that is kept of a message as lines; `ttl` is `FEEDBACK_TTL` in seconds."""
-    message, rateable_for = stored.message, stored.rateable_until - now
-    expires_in = stored.expires_at - now
+def description(stored: StoredMessage, now: float) -> str:
+    """Return all that is kept of a message as lines."""
+    message = stored.message
     lines = [
         f"trace ID   {printable(message.trace_id)}",
-        f"age        {ttl - rateable_for:.0f} s, by today's TTL",
-        f"time left  {max(rateable_for, 0):.0f} s to be rated, {expires_in:.0f} s to be kept",
-        f"rater      {message.owner.hex() or 'anyone'}",
+        f"rateable   for {max(stored.rateable_until - now, 0):.0f} s more",
+        f"kept       for {stored.expires_at - now:.0f} s more",
+        f"owner      {message.owner.hex() or 'anyone'}",
         *(f"context    {name} = {value!r}" for name, value in message.context.items()),
     ]
     if message.content is not None:
@@ -271,15 +268,12 @@ def description(stored: StoredMessage, ttl: float, now: float) -> str:
     for cast in stored.votes:
         vote, rater = Vote.unpack(cast.vote), cast.voter.hex() or "anyone"
         said = repr(vote._asdict()) if vote else "retracted"
-        waits = f", undelivered since {_time(cast.cast_at)}" if cast.is_undelivered else ""
-        lines.append(f"vote       by {rater}, revision {cast.revision}: {said}{waits}")
+        if cast.is_undelivered:
+            said += f", undelivered since {personal_data.iso_time(cast.cast_at / 1000)}"
+        lines.append(f"vote       by {rater}, revision {cast.revision}: {said}")
     return "\n".join(lines)
 
 
 def printable(text: str) -> str:
     """Return a user's text so that it cannot draw on an operator's terminal."""
     return text if text.isprintable() else repr(text)
-
-
-def _time(milliseconds: int) -> str:
-    return datetime.fromtimestamp(milliseconds / 1000, timezone.utc).isoformat(timespec="seconds")

@@ -15,6 +15,15 @@ MAX_RATINGS = 1000
 
 DURATION = "Give seconds or a timedelta from one millisecond to ten years."
 
+TIMEOUT = "Give seconds, over 0 and at most 60."
+
+RATINGS = (
+    'Give a mapping of rating to score, such as {"bad": 0, "good": 1}, '
+    f"or a range of 2 to {MAX_RATINGS} integers, such as range(1, 6)."
+)
+
+CATEGORIES = f"Give a list of non-blank strings of at most {MAX_VALUE_BYTES} bytes."
+
 RANGE = re.compile(r"range\(\s*(-?\d+)\s*,\s*(-?\d+)\s*\)")
 
 INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
@@ -47,134 +56,109 @@ class Settings(NamedTuple):
             try:
                 return convert(value)
             except (TypeError, ValueError, OverflowError):
-                refuse(key, value, remedy)
+                _refuse(key, value, remedy)
 
         settings = cls(
-            store_url=read("STORE_URL", None, _optional_str, "Give a URL: redis://localhost/0."),
-            ttl=read(
-                "TTL",
-                timedelta(days=7),
-                _duration,
-                DURATION,
-            ),
+            store_url=read("STORE_URL", None, _optional(_str), "Give a URL: redis://localhost/0."),
+            ttl=read("TTL", timedelta(days=7), _duration, DURATION),
             vote_ttl=read("VOTE_TTL", timedelta(days=30), _duration, DURATION),
             key_prefix=read("KEY_PREFIX", "fb:", _str, "Give a string."),
-            store_timeout=read(
-                "STORE_TIMEOUT", 0.25, _timeout, "Give seconds, over 0 and at most 60."
-            ),
-            ratings=read(
-                "RATINGS",
-                None,
-                _ratings,
-                'Give a mapping of rating to score, such as {"bad": 0, "good": 1}, '
-                f"or a range of 2 to {MAX_RATINGS} integers, such as range(1, 6).",
-            ),
-            categories=read(
-                "CATEGORIES",
-                None,
-                _categories,
-                "Give a list of non-blank strings of at most 255 bytes.",
-            ),
+            store_timeout=read("STORE_TIMEOUT", 0.25, _timeout, TIMEOUT),
+            ratings=read("RATINGS", None, _optional(_ratings), RATINGS),
+            categories=read("CATEGORIES", None, _optional(_categories), CATEGORIES),
             store_message=read("STORE_MESSAGE", False, _bool, "Give true or false."),
             max_revisions=read("MAX_REVISIONS", 20, _count, "Give an integer of at least 1."),
         )
         if settings.vote_ttl < settings.ttl:
             remedy = f"Give at least as much as {prefix}TTL, which is {settings.ttl!r}."
-            refuse(f"{prefix}VOTE_TTL", settings.vote_ttl, remedy)
+            _refuse(f"{prefix}VOTE_TTL", settings.vote_ttl, remedy)
         return settings
 
 
-def refuse(key: str, value: object, remedy: str) -> NoReturn:
+def _refuse(key: str, value: object, remedy: str) -> NoReturn:
     """Raise a `ConfigurationError` that names the key, the value and the remedy."""
     raise ConfigurationError(f"{key} cannot be {value!r}. {remedy}")
 
 
+def _optional(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda value: None if value is None else convert(value)
+
+
+def _require(condition: object) -> None:
+    if not condition:
+        raise ValueError
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def _str(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError
-    value.encode()
-    return value
-
-
-def _optional_str(value: Any) -> str | None:
-    return None if value is None else _str(value)
+    text: str = value
+    str.encode(text)  # raises for what is not a text, and for half of a surrogate pair
+    return text
 
 
 def _bool(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError
-    return value
+    _require(isinstance(value, bool))
+    return bool(value)
 
 
 def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError
-    return value
+    number: float = value
+    _require(_is_integer(number) or isinstance(number, float))
+    return number
 
 
 def _count(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError
-    if value < 1:
-        raise ValueError
-    return value
+    _require(_is_integer(value) and value >= 1)
+    return int(value)
 
 
 def _timeout(value: Any) -> float:
-    seconds = float(_number(value))
-    if not 0 < seconds <= 60:
-        raise ValueError
+    seconds = _number(value)
+    _require(0 < seconds <= 60)
     return seconds
 
 
 def _duration(value: Any) -> timedelta:
     duration = value if isinstance(value, timedelta) else timedelta(seconds=_number(value))
-    if not timedelta(milliseconds=1) <= duration <= timedelta(days=3653):
-        raise ValueError
+    _require(timedelta(milliseconds=1) <= duration <= timedelta(days=3653))
     return duration
 
 
-def _ratings(value: Any) -> Mapping[str | int, float] | None:
-    if value is None:
-        return None
+def _ratings(value: Any) -> Mapping[str | int, float]:
     if isinstance(value, str) and (match := RANGE.fullmatch(value.strip())):
         value = range(int(match[1]), int(match[2]))
     if isinstance(value, range):
-        if not 2 <= len(value) <= MAX_RATINGS:
-            raise ValueError
+        _require(2 <= len(value) <= MAX_RATINGS)
         low, high = min(value), max(value)
         return {_rating(rating): (rating - low) / (high - low) for rating in value}
     if not isinstance(value, Mapping) or not value:
-        raise TypeError
+        raise ValueError
     if all(isinstance(rating, str) and INTEGER.fullmatch(rating) for rating in value):
         value = {int(rating): score for rating, score in value.items()}  # JSON keys are text
     return {_rating(rating): _score(score) for rating, score in value.items()}
 
 
+def _rating(value: Any) -> str | int:
+    if not _is_integer(value):
+        return _label(value)
+    _require(not number_problem(value))
+    return int(value)
+
+
 def _score(value: Any) -> float:
     score = _number(value)
-    if number_problem(score):
-        raise ValueError
+    _require(not number_problem(score))
     return score
 
 
-def _rating(value: Any) -> str | int:
-    if isinstance(value, int) and not isinstance(value, bool):
-        if number_problem(value):
-            raise ValueError
-        return value
-    return _label(value)
-
-
-def _categories(value: Any) -> tuple[str, ...] | None:
-    if value is None:
-        return None
-    if isinstance(value, (str, Mapping)) or not value:
-        raise TypeError
+def _categories(value: Any) -> tuple[str, ...]:
+    _require(value and not isinstance(value, (str, Mapping)))
     return tuple(_label(category) for category in value)
 
 
 def _label(value: Any) -> str:
-    if text_problem(value, MAX_VALUE_BYTES):
-        raise ValueError
+    _require(not text_problem(value, MAX_VALUE_BYTES))
     return str(without_enum(value))

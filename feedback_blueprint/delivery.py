@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from .agent.base import Agent, AgentLimits, Ended
 from .agent.harvests import Harvest, Listener, sees_what_arrives
+from .agent.new_relic import AgentLimits, Ended, NewRelic
 from .errors import AgentNotRecording, StoreUnavailable
 from .logs import ThrottledLog
 from .model import Backlog, Mark, Message, Undelivered
@@ -26,7 +26,7 @@ SHARE_OF_EVENTS = 0.75
 """The part of a harvest's events that may be votes, so that the app's own events have room."""
 
 SHARE_OF_BYTES = 0.5
-"""The part of a harvest's bytes that votes may have. No text grows much when compressed."""
+"""The part of a harvest's bytes that votes may have. We count bytes before they are compressed."""
 
 LOST_AFTER_HARVESTS = 2
 """Harvests after which an event that did not go is lost. It may just miss the first one."""
@@ -114,7 +114,7 @@ class Delivery(Listener):
         self,
         store: Store,
         log: ThrottledLog,
-        agent: Agent,
+        agent: NewRelic,
         prefix: str,
         event_of: Callable[[Undelivered, Message, int], dict[str, Any]],
     ) -> None:
@@ -157,7 +157,7 @@ class Delivery(Listener):
         self._unmark(outbox)
         if harvest.is_active and not harvest.is_last:
             try:
-                self._take(outbox, self._agent.limits(harvest.application))
+                self._take_over(outbox, self._agent.limits(harvest.application))
                 if outbox.held():
                     self._measure(outbox)
             except AgentNotRecording as error:
@@ -173,7 +173,7 @@ class Delivery(Listener):
             self._agent.measure("Undelivered", votes)
             self._agent.measure("OldestUndelivered", max(time.time() - oldest / 1000, 0))
 
-    def _take(self, outbox: Outbox, limits: AgentLimits) -> None:
+    def _take_over(self, outbox: Outbox, limits: AgentLimits) -> None:
         """Take over as many votes as the next harvest has room for, and record them."""
         let_go, room = outbox.let_go, outbox.room(limits)
         taken = self._store.take(
@@ -201,7 +201,7 @@ class Delivery(Listener):
         if not outbox.room(limits):
             outbox.let_go.append(undelivered.mark)
             return
-        with self._log.quietly("A vote cannot be recorded: it waits."):
+        with self._log.catch("A vote cannot be recorded: it waits."):
             event = self._event_of(undelivered, message, limits.value_bytes)
             self.record_and_hold(outbox, event, undelivered.mark, is_repeat=True)
 
@@ -209,21 +209,21 @@ class Delivery(Listener):
         self, outbox: Outbox, event: dict[str, Any], mark: Mark, *, is_repeat: bool = False
     ) -> None:
         """Hand an event to the agent, and note that: a lost event is recorded again."""
-        has_ended: Ended = _ended
-        with self._log.quietly("The agent failed: a vote will be recorded again."):
+        has_ended: Ended = _no_transaction
+        with self._log.catch("The agent failed: a vote will be recorded again."):
             has_ended = self._agent.record(event)
         outbox.hold(event, mark, has_ended, is_repeat=is_repeat)
 
     def _unmark(self, outbox: Outbox) -> None:
         """Take the marks of delivered votes off, now or with a later harvest.
 
-        If one part of the store is down, the others do not wait for it.
+        If one node of the store is down, the others do not wait for it.
         """
         delivered, outbox.delivered = outbox.delivered, []
-        parts: dict[str, list[Mark]] = {}
+        by_node: dict[str, list[Mark]] = {}
         for mark in delivered:
-            parts.setdefault(self._store.node_of(mark.key), []).append(mark)
-        for marks in parts.values():
+            by_node.setdefault(self._store.node_of(mark.key), []).append(mark)
+        for marks in by_node.values():
             try:
                 self._store.unmark(marks)
             except StoreUnavailable as error:
@@ -237,5 +237,6 @@ def _identity(event: Mapping[str, Any]) -> tuple[object, object]:
     return event.get("feedback_id"), event.get("timestamp")
 
 
-def _ended() -> bool:
+def _no_transaction() -> bool:
+    """Say that nothing keeps an event from the next harvest: the agent failed to take it."""
     return True

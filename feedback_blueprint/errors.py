@@ -47,11 +47,13 @@ class Refusal(FeedbackError):
     code: ClassVar[str]
     retry_after: int | None = None
     """Seconds after which sending it again makes sense."""
+    public: ClassVar[str | None] = None
+    """What a route answers in place of the exception's text, if that is for the log alone."""
 
     @property
     def detail(self) -> str:
-        """What the caller of a route is told."""
-        return str(self)
+        """What a route answers."""
+        return self.public or str(self)
 
 
 # `flask feedback openapi` publishes the first line of each refusal.
@@ -138,15 +140,15 @@ class TooManyRevisions(Refusal):
 class StoreUnavailable(Refusal):
     """The store did not answer in time, or its answer made no sense.
 
-    The exception's text is for the log: it says why, and the `remedy`. The caller of a route does
-    not see it. `unreachable` is set if nothing answered in time: the whole `store`, or the `node`
-    of it that keeps the message. With `turn` nobody asked the store, because other callers waited
-    for it first.
+    The exception's text says why, and the `remedy`. `unreachable` is set if nothing answered in
+    time: the whole `store`, or the `node` of it that keeps the message. With `turn` nobody asked
+    the store, because other callers waited for it first.
     """
 
     status = 503
     code = "store-unavailable"
     retry_after: int | None = 1
+    public = "Feedback cannot be kept at the moment. Send it again."
 
     def __init__(
         self,
@@ -164,24 +166,14 @@ class StoreUnavailable(Refusal):
         """Return a new exception like this one, to raise once more."""
         return StoreUnavailable(self.why, self.remedy, unreachable=self.unreachable)
 
-    @property
-    def detail(self) -> str:
-        """What the caller of a route is told."""
-        return "Feedback cannot be kept at the moment. Send it again."
-
 
 class AgentNotRecording(Refusal):
     """The New Relic agent would drop the event now.
 
-    The exception's text is for the log: it says why, and what to do. The caller of a route does not
-    see it.
+    The exception's text says why, and what to do.
     """
 
     status = 503
     code = "agent-not-recording"
     retry_after: int | None = 5
-
-    @property
-    def detail(self) -> str:
-        """What the caller of a route is told."""
-        return "Feedback cannot be recorded at the moment. Send it again later."
+    public = "Feedback cannot be recorded at the moment. Send it again later."

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import reprlib
 import sys
 import time
 from collections.abc import Callable
@@ -73,34 +72,23 @@ class ThrottledLog:
     def tell(self, text: str, *args: object, exc_info: BaseException | bool = False) -> None:
         """Log a warning each time, because it comes rarely."""
         try:
-            text, args = _showable(text, args)
+            text, args = _formattable(text, args)
             logger.warning(text, *args, exc_info=exc_info)
-        except orders():
+        except exits():
             raise
         except BaseException:  # we have no other place to say so
             return
 
-    def quietly(self, text: str, *args: object) -> Quietly:
-        """Return what logs whatever goes wrong in a `with` block, and lets the answer go on."""
-        return Quietly(self, text, args)
+    def catch(self, text: str, *args: object) -> CatchAndLog:
+        """Return a context manager that logs what goes wrong in its block, and lets all go on."""
+        return CatchAndLog(self, text, args)
 
 
-class Brief:
-    """Shows only the begin and the end of a value of the app's, which may be a user's long text."""
+class CatchAndLog:
+    """A context manager that logs what goes wrong in its block, with a traceback, and goes on.
 
-    def __init__(self, value: object) -> None:
-        self._value = value
-
-    def __repr__(self) -> str:
-        return reprlib.repr(self._value)
-
-
-class Quietly:
-    """Logs what goes wrong in a `with` block, with its traceback, and lets the answer go on.
-
-    If we make it beforehand, it needs no more of the stack than the function that gave the answer
-    did. If too little of the stack is left, the block ends early; if too little is left to log
-    that, it is not logged.
+    Make it before the function that gives the answer is called, and it needs no more of the stack
+    than that function did. If the stack has no room even for the log line, there is none.
     """
 
     def __init__(self, log: ThrottledLog, text: str, args: tuple[object, ...]) -> None:
@@ -120,7 +108,7 @@ class Quietly:
         if kind is None:
             return False
         try:
-            if issubclass(kind, orders()):
+            if issubclass(kind, exits()):
                 return False
             name = f"{self._text} {id(kind)}"  # to ask a class for its name may raise, too
             self._log.warn(name, self._text, *self._args, exc_info=error or True)
@@ -129,7 +117,7 @@ class Quietly:
         return True
 
 
-def orders() -> tuple[type[BaseException], ...]:
+def exits() -> tuple[type[BaseException], ...]:
     """Return what tells a thread or a greenlet to end, which only the server may decide.
 
     All else that derives from `BaseException` is trouble like any other, because the app's own
@@ -141,11 +129,11 @@ def orders() -> tuple[type[BaseException], ...]:
     return KeyboardInterrupt, SystemExit, killed
 
 
-def _showable(text: str, args: tuple[object, ...]) -> tuple[str, tuple[object, ...]]:
+def _formattable(text: str, args: tuple[object, ...]) -> tuple[str, tuple[object, ...]]:
     """Return what handlers can format: the same `__repr__` would fail in each of them."""
     try:
         shown = text % args
-    except orders():
+    except exits():
         raise
     except BaseException:
         return f"{text} (what it names cannot be shown)", ()

@@ -1,4 +1,4 @@
-"""What all rooms speak of: messages, votes, and what becomes of them."""
+"""What all rooms speak of: messages, votes, what becomes of them, and their keys in the store."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
+from urllib.parse import quote
 
-COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+COMPACT_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 ANYONE = b""
 """The rater of an anonymous visitor, and the owner of a message that anyone may rate."""
@@ -19,7 +20,16 @@ DEFAULT_VOTE_TTL = timedelta(days=30)
 RETRACTED = b"null"
 """The vote of a rater who took it back."""
 
-NOTHING: Mapping[str, Any] = MappingProxyType({})
+NO_CONTEXT: Mapping[str, Any] = MappingProxyType({})
+
+OUTBOX = "!outbox:"
+"""Begins the name of an outbox. No key of a message has it, because `quote()` leaves no `!`."""
+
+FINGERPRINTS = "!keys:"
+"""Begins the key of the fingerprints of the app's secret keys."""
+
+CHECK = "!check"
+"""The outbox of the vote that a check casts."""
 
 
 class Message(NamedTuple):
@@ -31,13 +41,13 @@ class Message(NamedTuple):
 
     trace_id: str
     owner: bytes = ANYONE
-    context: Mapping[str, Any] = NOTHING
+    context: Mapping[str, Any] = NO_CONTEXT
     content: str | None = None
     nonce: bytes = b""
 
 
 class Mark(NamedTuple):
-    """What a vote bears until New Relic has its event: which vote it is, and in which outbox.
+    """What a vote has until New Relic has its event: which vote it is, and in which outbox.
 
     `cast_at` is in milliseconds since the epoch, by the store's clock. If one rater votes twice
     under one key, the later vote has the greater one.
@@ -160,9 +170,65 @@ class Vote(NamedTuple):
         values: list[Any] = [self.rating, self.category, self.message or None, metadata]
         while values[-1] is None:
             values.pop()
-        return COMPACT.encode(values).encode()
+        return COMPACT_JSON.encode(values).encode()
 
     @classmethod
     def unpack(cls, vote: bytes | None) -> Vote | None:
         """Return what was packed; `None` if there is no vote, or the rater took it back."""
         return cls(*json.loads(vote)) if vote and vote != RETRACTED else None
+
+
+class Keys:
+    """The keys of one blueprint. `blueprint` is its name, or empty for the default one.
+
+    Each key begins with `prefix`. The blueprint's name follows, with a colon after it. If the name
+    is empty and the message ID has a colon, the key has the colon all the same: otherwise the ID
+    could name a message of another blueprint.
+    """
+
+    def __init__(self, prefix: str, blueprint: str) -> None:
+        self._prefix = prefix
+        self._namespace = f"{quote(blueprint, safe='')}:" if blueprint else ""
+        self.beginning = prefix + self._namespace
+        self.outboxes = f"{prefix}{OUTBOX}{self._namespace}"
+        self.fingerprints = f"{prefix}{FINGERPRINTS}{self._namespace}"
+        self.check = prefix + CHECK
+
+    def of(self, message_id: str) -> str:
+        """Return the key of a message."""
+        namespace = self._namespace or (":" if ":" in message_id else "")
+        return self._prefix + namespace + message_id
+
+    def message_id(self, key: str) -> str:
+        """Return the ID of the message that has this key."""
+        message_id = key.removeprefix(self.beginning)
+        return message_id if self._namespace else message_id.removeprefix(":")
+
+    def is_ours(self, key: str) -> bool:
+        """Whether a key that starts with `beginning` is the key of a message of this blueprint."""
+        rest = key.removeprefix(self._prefix)
+        return bool(self._namespace) or rest.startswith(":") or ":" not in rest
+
+
+Severity = Literal["well", "worth changing", "wrong"]
+"""How much a finding matters. If something is wrong, votes are lost or refused, now or later."""
+
+
+class Finding(NamedTuple):
+    """One thing that was checked: `what` it is, whether it is `ok`, and what was `seen`.
+
+    `remedy` says what to do if it is not `ok`. It is `minor` if no vote is lost or refused.
+    """
+
+    what: str
+    ok: bool
+    seen: str
+    remedy: str = ""
+    minor: bool = False
+
+    @property
+    def severity(self) -> Severity:
+        """How much it matters."""
+        if self.ok:
+            return "well"
+        return "worth changing" if self.minor else "wrong"

@@ -30,7 +30,7 @@ class PerProcess(Generic[T]):
         try:
             return self._values[pid]
         except KeyError:
-            return self._values.setdefault(pid, self._make())  # other threads make theirs in vain
+            return self._values.setdefault(pid, self._make())  # another thread may be first
 
 
 def new_lock() -> threading.Lock:

@@ -26,13 +26,13 @@ def export(votes: Votes, rater: str, progress: Progress) -> Iterator[dict[str, A
             "trace_id": kept.message.trace_id,
             "context": dict(kept.message.context),
             "content": kept.message.content,
-            "kept_until": _time(kept.expires_at),
+            "kept_until": iso_time(kept.expires_at),
             "votes": [
                 {
                     "feedback_id": identity,
                     "revision": vote.revision,
                     **_as_sent(vote.vote),
-                    "cast_at": _time(vote.cast_at / 1000),
+                    "cast_at": iso_time(vote.cast_at / 1000),
                     "delivered": not vote.is_undelivered,
                 }
                 for identity, vote in zip(_feedback_ids(votes, kept), kept.votes, strict=True)
@@ -77,5 +77,6 @@ def _as_sent(packed: bytes) -> dict[str, Any]:
     return {"retracted": vote is None, **(vote or Vote("retracted"))._asdict()}
 
 
-def _time(seconds: float) -> str:
+def iso_time(seconds: float) -> str:
+    """Return a time in seconds since the epoch as ISO 8601, in UTC."""
     return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="seconds")

@@ -12,10 +12,9 @@ from flask import has_request_context
 from itsdangerous import Signer
 
 from .errors import ConfigurationError
-from .findings import Finding
-from .model import ANYONE
+from .model import ANYONE, Finding
 
-ONE_KEY = (
+SAME_KEY = (
     "Give all processes the same SECRET_KEY, from outside of the app, and the one before it in "
     "SECRET_KEY_FALLBACKS: a message that is made under another key is nobody's, and its votes get "
     "404."
@@ -64,8 +63,9 @@ class Raters:
         return self.of_caller()
 
     def of(self, rater: object) -> list[bytes]:
-        """Return the hashes of a rater; `None` is an anonymous visitor.
+        """Return a rater's hash under each of the app's keys, the current key first.
 
+        `None` is an anonymous visitor.
         Raises `TypeError` for another type, and `ConfigurationError` if the app has no rater.
         """
         if rater is None:
@@ -77,10 +77,6 @@ class Raters:
             raise ConfigurationError(
                 "No rater owns a message here: give FeedbackBlueprint(rater=...)."
             )
-        return self.hashes(rater)
-
-    def hashes(self, rater: str) -> list[bytes]:
-        """Return a rater's hash under each of the app's keys, the current key first."""
         name = rater.encode(errors="surrogatepass")
         return [hmac.digest(key, name, "sha256")[:16] for key in self._keys]
 
@@ -96,7 +92,7 @@ class Raters:
         seen = f"set, with {len(self._keys) - 1} fallbacks, for the rater"
         if others := len(set(announced).difference(self.fingerprints)):
             seen += f"; {others} other keys within an hour"
-        return [Finding("SECRET_KEY", not others, seen, ONE_KEY)]
+        return [Finding("SECRET_KEY", not others, seen, SAME_KEY)]
 
 
 def tag(rater: bytes) -> str:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from typing import Any
 
 from flask import Flask
 
-from .agent.base import AgentLimits, Ended, Headers
-from .agent.harvests import Listener
-from .findings import Finding
+from .agent.new_relic import AgentLimits, Ended, NewRelic
+from .model import Finding
 from .votes import EXTENSION
 
 
@@ -40,7 +39,7 @@ def capture_feedback(app: Flask) -> Generator[list[dict[str, Any]]]:
             votes.agent = agent
 
 
-class _Collector:
+class _Collector(NewRelic):
     """An agent that keeps each event. What it has counts as delivered."""
 
     def __init__(self) -> None:
@@ -49,38 +48,20 @@ class _Collector:
     def trace_id(self) -> str:
         return secrets.token_hex(16)
 
-    def name_transaction(self, name: str) -> None: ...
-
-    def transaction(self, _: str, __: str | None = None) -> contextlib.nullcontext[None]:
+    def resume(self, *_: Any, **__: Any) -> contextlib.nullcontext[None]:
         return contextlib.nullcontext()
 
-    def headers(self) -> Headers:
-        return ()
-
-    def resume(self, _: str, __: Headers) -> contextlib.nullcontext[None]:
-        return contextlib.nullcontext()
-
-    def why_not_in_trace(self, _: str | None) -> None:
+    def why_not_in_trace(self, *_: Any, **__: Any) -> None:
         return None
 
-    def limits(self, _: str | None = None) -> AgentLimits:
+    def limits(self, *_: Any, **__: Any) -> AgentLimits:
         return AgentLimits()
 
-    def count(self, name: str, times: int = 1) -> None: ...
-
-    def measure(self, name: str, value: float) -> None: ...
-
-    def listen(self, _: Listener) -> None: ...
-
-    def application(self) -> None:
-        return None
-
-    def name(self) -> None:
-        return None
+    def measure(self, name: str, value: float, times: int = 1) -> None: ...
 
     def check(self) -> list[Finding]:
         return []
 
-    def record(self, event: Mapping[str, Any]) -> Ended:
+    def record(self, event: dict[str, Any]) -> Ended:
         self.events.append(dict(event))
         return lambda: True

@@ -6,8 +6,8 @@ from contextlib import suppress
 
 from .agent.harvests import Harvest, Listener
 from .errors import StoreUnavailable
-from .keys import Keys
 from .logs import ThrottledLog
+from .model import Keys
 from .raters import Raters
 from .stores import Store
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from flask import Blueprint, current_app
 from marshmallow import ValidationError
 
-from .agent.base import Agent, AgentLimits
-from .agent.new_relic import NewRelic
+from .agent.new_relic import AgentLimits, NewRelic
 from .attributes import MAX_VALUE_BYTES, message_id_text
 from .config import Settings
 from .delivery import Delivery
@@ -21,17 +21,8 @@ from .errors import (
     UnknownMessage,
 )
 from .events import FEEDBACK_ID_BYTES, check_nothing_is_cut, event_of, feedback_id
-from .keys import Keys
 from .logs import ThrottledLog
-from .model import (
-    RETRACTED,
-    Message,
-    Receipt,
-    StoredVote,
-    Undelivered,
-    Vote,
-    VoteRequest,
-)
+from .model import RETRACTED, Keys, Message, Receipt, StoredVote, Undelivered, Vote, VoteRequest
 from .raters import Raters
 from .schemas import feedback_schema
 from .signals import feedback_recorded
@@ -57,13 +48,13 @@ class Votes:
         self.chosen_by = chosen_by
         self.keys = Keys(settings.key_prefix, blueprint)
         self.raters = raters
-        self.agent: Agent = NewRelic()
+        self.agent = NewRelic()
         self.log: ThrottledLog = ThrottledLog()
         self.breaker = CircuitBreaker(
             store,
             self.log,
             settings.store_timeout,
-            lambda seconds: self.agent.measure("StoreSeconds", seconds),
+            partial(self.agent.measure, "StoreSeconds"),
         )
         self._schema = feedback_schema(settings.ratings, settings.categories)
         self.delivery = Delivery(store, self.log, self.agent, self.keys.outboxes, self._event_again)
@@ -89,16 +80,16 @@ class Votes:
         Raises `UnknownMessage` if there is no vote, or another `Refusal`.
         """
         try:
-            key = message_id_text(message_id)
+            id_text = message_id_text(message_id)
         except ValueError:
             raise self._unknown_message() from None
-        receipt = self._take(key, None, raters)
+        receipt = self._take(id_text, None, raters)
         if receipt.status == "unchanged":
             raise UnknownMessage("There is no vote of yours on this message to take back.")
         return receipt
 
     def read(self, message_ids: Sequence[str], raters: Sequence[bytes]) -> dict[str, Any]:
-        """Return the caller's current votes, and which of the messages the caller can rate."""
+        """Return the caller's standing votes, and which of the messages the caller can rate."""
         feedback, rateable = [], []
         stored_votes = self._read(message_ids, raters)
         for message_id, stored in zip(message_ids, stored_votes, strict=True):
@@ -138,7 +129,7 @@ class Votes:
                 raise
 
     def _unknown_message(self) -> UnknownMessage:
-        """Count a vote on an unknown message, and return the refusal. The log would fill up."""
+        """Count a vote on an unknown message, and return the refusal. It would fill up the log."""
         self.agent.count("VotesUnknown")
         return UnknownMessage()
 

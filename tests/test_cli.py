@@ -18,8 +18,7 @@ from feedback_blueprint import FeedbackBlueprint
 from feedback_blueprint.checks import check
 from feedback_blueprint.cli import Progress, description, table
 from feedback_blueprint.errors import StoreUnavailable
-from feedback_blueprint.findings import Finding
-from feedback_blueprint.model import CastVote, Message, StoredMessage
+from feedback_blueprint.model import CastVote, Finding, Message, StoredMessage
 from feedback_blueprint.testing import capture_feedback
 
 
@@ -166,9 +165,9 @@ def test_show_tells_an_unrated_message_its_text_and_owner(store_url):
         feedback.stash("m", content="the text")
     result = app.test_cli_runner().invoke(args=["feedback", "show", "m"])
     assert "content    the text" in result.output
-    assert "rater      anyone" not in result.output
+    assert "owner      anyone" not in result.output
     assert "ann" not in result.output
-    left = r"time left  604[78]\d\d s to be rated, 604[78]\d\d s to be kept"
+    left = r"rateable   for 604[78]\d\d s more\nkept       for 604[78]\d\d s more\n"
     assert re.search(left, result.output)
     assert "FEEDBACK_" not in result.output, "the app's keys may have another prefix"
 
@@ -240,22 +239,21 @@ def test_a_message_is_set_out_with_its_votes():
         CastVote(b"", 1, b"null", 1_795_921_200_000, True),
     ]
     vote = {"rating": "good", "category": None, "message": None, "metadata": None}
-    assert description(StoredMessage("m", message, 900.0, 90.0, votes), 100, now=0).split("\n") == [
+    assert description(StoredMessage("m", message, 900.0, 90.0, votes), now=0).split("\n") == [
         f"trace ID   {'f' * 32}",
-        "age        10 s, by today's TTL",
-        "time left  90 s to be rated, 900 s to be kept",
-        "rater      0102",
+        "rateable   for 90 s more",
+        "kept       for 900 s more",
+        "owner      0102",
         "context    model = 'm'",
         "content    text",
         f"vote       by 0102, revision 2: {vote}",
         "vote       by anyone, revision 1: retracted, undelivered since 2026-11-29T03:00:00+00:00",
     ]
     anyones = StoredMessage("m", message._replace(owner=b""), 1080.0, 980.0, [])
-    lines = description(anyones, 100, now=1000).split("\n")
-    assert "rater      anyone" in lines
-    assert lines[1:3] == [
-        "age        120 s, by today's TTL",
-        "time left  0 s to be rated, 80 s to be kept",
+    assert description(anyones, now=1000).split("\n")[1:4] == [
+        "rateable   for 0 s more",
+        "kept       for 80 s more",
+        "owner      anyone",
     ]
 
 

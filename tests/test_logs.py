@@ -64,10 +64,10 @@ def test_the_first_trouble_of_a_machine_that_has_just_started_is_logged(caplog, 
 def test_each_type_of_what_goes_wrong_is_a_kind_of_its_own(caplog):
     complaints = ThrottledLog()
     for error in (KeyError(), KeyError(), ValueError()):
-        with complaints.quietly("Not %s.", "kept"):
+        with complaints.catch("Not %s.", "kept"):
             raise error
     for what in ("kept", "sent"):
-        with complaints.quietly(f"Not {what}."):
+        with complaints.catch(f"Not {what}."):
             raise KeyError
     assert caplog.messages == ["Not kept."] * 3 + ["Not sent."]
     assert all(record.exc_info and record.levelno == logging.WARNING for record in caplog.records)
@@ -94,7 +94,7 @@ def test_what_tells_the_process_to_end_is_obeyed_while_a_line_is_logged(monkeypa
 
 def test_nothing_is_said_if_no_room_is_left_to_say_it(caplog, monkeypatch):
     """At the end of the stack; which function finds none there depends on the Python."""
-    monkeypatch.setattr(logs, "orders", raising(RecursionError))
-    with ThrottledLog().quietly("Not kept."):
+    monkeypatch.setattr(logs, "exits", raising(RecursionError))
+    with ThrottledLog().catch("Not kept."):
         raise RecursionError
     assert caplog.messages == []

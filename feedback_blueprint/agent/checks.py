@@ -9,7 +9,7 @@ import newrelic.agent
 from newrelic.api.transaction import current_transaction
 
 from ..attributes import MAX_VALUE_BYTES
-from ..findings import Finding
+from ..model import Finding
 from .harvests import (
     explain_missing,
     missing_functions,
@@ -83,29 +83,21 @@ def _findings(settings: Any, startup_timeout: float) -> list[Finding]:
     events, limit = settings.custom_insights_events, settings.event_harvest_config
     off = why_custom_events_are_off(settings)
     capacity, period = limit.harvest_limits.custom_event_data, limit.report_period_ms / 1000
+    on = f"on, {capacity} a process each {period:g} s"
     return [
-        Finding(
-            "high security", not settings.high_security, _on(settings.high_security), off or ""
-        ),
-        Finding("custom events", off is None, _on(off is None), off or ""),
+        Finding("custom events", off is None, "off" if off else on, off or ""),
         Finding(
             "bytes of one value",
             events.max_attribute_value >= MAX_VALUE_BYTES,
             str(events.max_attribute_value),
             f"Set custom_insights_events.max_attribute_value to {MAX_VALUE_BYTES} or more.",
         ),
-        Finding(
-            "reservoir",
-            capacity > 0,
-            f"{capacity} custom events a process each {period:g} s",
-            "Set event_harvest_config.harvest_limits.custom_event_data above 0.",
-        ),
         _size(settings),
         Finding(
             "AI monitoring",
             # High security switches it off.
             bool(settings.ai_monitoring.enabled or settings.high_security),
-            _on(settings.ai_monitoring.enabled),
+            "on" if settings.ai_monitoring.enabled else "off",
             "Set ai_monitoring.enabled = true, to see feedback next to the LLM's own events.",
             minor=True,
         ),
@@ -122,10 +114,6 @@ def _findings(settings: Any, startup_timeout: float) -> list[Finding]:
 def runs(settings: Any) -> bool:
     """Whether the agent is to send anything."""
     return bool(settings.enabled and settings.monitor_mode)
-
-
-def _on(value: object) -> str:
-    return "on" if value else "off"
 
 
 def why_no_transaction() -> str:

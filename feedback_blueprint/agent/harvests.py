@@ -17,6 +17,7 @@ from typing import Any
 from weakref import WeakSet
 
 import newrelic.agent
+from newrelic.core.config import global_settings  # the one of agent.py counts its calls
 
 from ..logs import ThrottledLog, logger
 from .metrics import METRICS
@@ -58,7 +59,7 @@ _listeners: WeakSet[Listener] = WeakSet()
 
 _running = threading.local()
 
-ERRORS_LOGGED = ThrottledLog().quietly("A harvest of the agent was not followed.")
+ERRORS_CAUGHT = ThrottledLog().catch("A harvest of the agent was not followed.")
 """Keeps our errors from the agent, which would lose the harvest."""
 
 
@@ -99,7 +100,7 @@ def why_nothing_is_sent() -> str | None:
     """Say why this process will not send anything; `None` if it will."""
     agent = _agent()
     try:
-        if newrelic.agent.global_settings().serverless_mode.enabled:
+        if global_settings().serverless_mode.enabled:
             return None  # each transaction is sent when it ends
         if agent._harvest_shutdown.is_set():
             return "The agent of this process has ended: the process is about to."
@@ -149,22 +150,22 @@ def _agent() -> Any:
 def _harvest(wrapped: Callable[..., Any], application: Any, args: Any, kwargs: Any) -> Any:
     """Run a harvest, and tell the listeners, however it ends."""
     harvest = _running.harvest = Harvest(application.name)
-    with ERRORS_LOGGED:
-        harvest.has_events = _is_their_turn(application, *args, **kwargs)
+    with ERRORS_CAUGHT:
+        harvest.has_events = _takes_custom_events(application, *args, **kwargs)
         METRICS.hand_over()
     try:
         return wrapped(*args, **kwargs)
     finally:
         _running.harvest = None
-        with ERRORS_LOGGED:
+        with ERRORS_CAUGHT:
             harvest.is_active = application.active
             harvest.is_last = _agent()._harvest_shutdown.is_set()
         for listener in list(_listeners):
-            with ERRORS_LOGGED:
+            with ERRORS_CAUGHT:
                 listener.harvested(harvest)
 
 
-def _is_their_turn(application: Any, shutdown: bool = False, flexible: bool = False) -> bool:  # noqa: ARG001  # the agent's own parameters
+def _takes_custom_events(application: Any, shutdown: bool = False, flexible: bool = False) -> bool:  # noqa: ARG001  # the agent's own parameters
     """Whether this harvest takes custom events: New Relic chooses one of its two kinds."""
     settings = application.configuration
     if settings is None:
@@ -188,15 +189,15 @@ def _send(wrapped: Callable[..., Any], _: Any, args: Any, kwargs: Any) -> Any:
         result = wrapped(*args, **kwargs)
     except Exception as error:
         if type(error).__name__ == "DiscardDataForRequest":  # else the agent sends them again
-            with ERRORS_LOGGED:
+            with ERRORS_CAUGHT:
                 sampling_info, events = args
                 feedback = _feedback_among(events)
                 if 0 < len(feedback) < len(events):
                     wrapped(sampling_info, feedback)
-                    _tell_of(feedback)
+                    _tell_what_arrived(feedback)
         raise
-    with ERRORS_LOGGED:
-        _tell_of(_feedback_among(args[1]))
+    with ERRORS_CAUGHT:
+        _tell_what_arrived(_feedback_among(args[1]))
     return result
 
 
@@ -204,7 +205,7 @@ def _feedback_among(events: Sequence[Any]) -> list[Any]:
     return [event for event in events if event[0]["type"] == EVENT]
 
 
-def _tell_of(feedback: Sequence[Any]) -> None:
+def _tell_what_arrived(feedback: Sequence[Any]) -> None:
     harvest = getattr(_running, "harvest", None)
     if feedback and harvest:
         for listener in list(_listeners):

@@ -38,7 +38,8 @@ class Metrics:
     def add(self, name: str, value: float, times: int = 1) -> None:
         """Record a value, `times` times."""
         with self._lock():
-            known = self._sums().setdefault(name, Sum(0, 0, value, value, 0))
+            sums = self._sums()
+            known = sums.get(name) or sums.setdefault(name, Sum(0, 0, value, value, 0))
             known.count += times
             known.total += times * value
             known.min = min(known.min, value)

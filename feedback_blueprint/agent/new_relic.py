@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import ref
 
 import newrelic.agent
@@ -12,8 +13,7 @@ from newrelic.api.transaction import current_transaction  # the agent.py one cou
 
 from ..attributes import MAX_VALUE_BYTES, text_problem
 from ..errors import AgentNotRecording
-from ..findings import Finding
-from .base import AgentLimits, Ended, Headers
+from ..model import Finding
 from .checks import findings, runs, why_no_transaction
 from .harvests import (
     HARVEST,
@@ -37,23 +37,58 @@ HARVEST_SECONDS = 5.0
 """Seconds that a harvest takes beside the one request that New Relic does not answer."""
 
 
+Ended = Callable[[], bool]
+"""Tells whether the transaction in which an event was recorded has ended."""
+
+Headers = Sequence[tuple[str, str]]
+"""Headers with which a trace goes on in another process: W3C Trace Context and New Relic's."""
+
+
+class AgentLimits(NamedTuple):
+    """What the agent takes now.
+
+    `value_bytes`: of one value of an event; `harvest_events` and `harvest_bytes`: of the custom
+    events of one harvest; `next_harvest`: seconds from one harvest until the next must be over.
+    `application`: the one whose harvests tell what arrived. `None` if none will: then what the
+    agent takes counts as delivered.
+    """
+
+    value_bytes: int = MAX_VALUE_BYTES
+    application: str | None = None
+    harvest_events: int = 0
+    harvest_bytes: int = 0
+    next_harvest: float = 0.0
+
+
 class NewRelic:
     """The agent of this process."""
 
-    def trace_id(self) -> str | None:
+    def trace_id(self) -> str:
         """Return the trace ID of the running transaction.
 
-        A client's own header can make it any text. `None` if no event can carry that.
+        A client's own header can make it any text. Raises `AgentNotRecording`, with cause and
+        remedy, if no event can carry it, or if there is none.
         """
         trace_id = newrelic.agent.current_trace_id()
-        return None if text_problem(trace_id, MAX_VALUE_BYTES) else str(trace_id)
+        if text_problem(trace_id, MAX_VALUE_BYTES):
+            self.limits()  # if no transaction runs, this says why
+            raise AgentNotRecording(
+                "A header of the client gives a trace ID that no event can carry."
+            )
+        return str(trace_id)
 
     def name_transaction(self, name: str) -> None:
-        """Set the name as the agent does for a view: a name that the app gives can outrank it."""
+        """Name the running transaction, if there is one, as the agent does for a view.
+
+        A name that the app gives it can outrank this one.
+        """
         newrelic.agent.set_transaction_name(name, priority=2)
 
     def transaction(self, name: str, application: str | None = None) -> Any:
-        """Open a background transaction, unless one runs, even one that the app ignores."""
+        """Return a context manager that opens a background transaction if none runs.
+
+        One that the app ignores runs, too.
+        """
         if current_transaction(active_only=False) is not None:
             return nullcontext()
         found = newrelic.agent.application(activate=False, name=application)
@@ -62,13 +97,19 @@ class NewRelic:
         return newrelic.agent.BackgroundTask(found, name=name, group="Feedback")
 
     def headers(self) -> Headers:
-        """Let the agent make them. After that, the transaction cannot join another trace."""
+        """Return headers with which the running transaction's trace goes on; empty if none runs.
+
+        The transaction cannot join another trace after that.
+        """
         headers: list[tuple[str, str]] = []
         newrelic.agent.insert_distributed_trace_headers(headers)
         return headers
 
     def resume(self, name: str, headers: Headers) -> Any:
-        """Open a background transaction if none runs, and let the agent start for it."""
+        """Return a context manager: the running transaction, or a new one, joins the trace.
+
+        Starts the agent if nothing in this process has.
+        """
         running = current_transaction(active_only=False)
         transaction = running
         if transaction is None:
@@ -76,21 +117,28 @@ class NewRelic:
         transaction.accept_distributed_trace_headers(headers, "Queue")
         return transaction if running is None else nullcontext()
 
-    def why_not_in_trace(self, trace_id: str | None) -> str | None:
-        """Check what drops custom events, which LLM events are, and which trace this is."""
+    def why_not_in_trace(self, trace_id: str) -> str | None:
+        """Say why LLM events of now do not join a trace, and the remedy; `None` if they do.
+
+        They are custom events, so what drops those drops them.
+        """
         try:
             self.limits()
+            if self.trace_id() == trace_id:
+                return None
         except AgentNotRecording as error:
             return str(error)
-        if self.trace_id() == trace_id:
-            return None
         return (
             "The transaction that runs here has another trace: hand the work over in the "
             "request, let no other transaction run, and leave distributed_tracing.enabled on."
         )
 
     def limits(self, application: str | None = None) -> AgentLimits:
-        """Check each reason for which the agent silently drops an event."""
+        """Return what the agent takes now, in the running transaction or for an application.
+
+        Raises `AgentNotRecording`, with cause and remedy, for each reason for which the agent would
+        silently drop an event.
+        """
         if application is None:
             transaction = _running_transaction()
             application, settings = transaction.application.name, transaction.settings
@@ -111,7 +159,10 @@ class NewRelic:
         )
 
     def record(self, event: dict[str, Any]) -> Ended:
-        """Call `record_llm_feedback_event` with a priority above all other events.
+        """Hand one `LlmFeedbackMessage` to the agent, given all its attributes.
+
+        Returns a function that tells whether its transaction has ended. Until then no harvest takes
+        the event.
 
         The agent holds a limited number of events for a harvest, and those of higher priority stay.
         A client can choose the priority of its own transaction, but none is above infinity.
@@ -128,24 +179,21 @@ class NewRelic:
         return lambda: (running := recorded_in()) is None or not running.settings
 
     def count(self, name: str, times: int = 1) -> None:
-        """Add to a custom metric, which goes with the next harvest."""
-        self._add(name, 1, times)
+        """Count in a custom metric, which goes with the next harvest."""
+        self.measure(name, 1, times)
 
-    def measure(self, name: str, value: float) -> None:
-        """Add to a custom metric, which goes with the next harvest."""
-        self._add(name, value)
-
-    def _add(self, name: str, value: float, times: int = 1) -> None:
+    def measure(self, name: str, value: float, times: int = 1) -> None:
+        """Record a value of a custom metric, `times` times; it goes with the next harvest."""
         METRICS.add(name, value, times)
         if HARVEST in missing_functions():
             METRICS.hand_over()
 
     def listen(self, listener: Listener) -> None:
-        """Tell a listener of the agent's harvests."""
+        """Tell a listener of each harvest, as long as it lives."""
         listen(listener)
 
     def application(self) -> str | None:
-        """Register with New Relic, and wait as long as the app does."""
+        """Register this process as the app does; return the name if New Relic answers in time."""
         local = newrelic.agent.global_settings()
         if not runs(local):
             return None
@@ -154,12 +202,15 @@ class NewRelic:
         return str(registered.name) if registered.settings else None
 
     def name(self) -> str | None:
-        """Ask the agent. It knows the name after the app asked it to register."""
+        """Return the application's name at New Relic, even if New Relic does not answer.
+
+        The agent knows it after the app asked it to register.
+        """
         application = newrelic.agent.application(activate=False)
         return None if application is None else str(application.name)
 
     def check(self) -> list[Finding]:
-        """Register this process as the app does, and check what New Relic answers."""
+        """Check how the agent is set up, and what New Relic answers, for an operator."""
         return findings(self.application)
 
 

@@ -1,4 +1,4 @@
-"""What a request knows of the messages made for it, and how a message is kept."""
+"""What a request knows of its messages, how one is kept, and how the response names them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from types import EllipsisType
 from typing import Any
 from uuid import UUID
 
-from ..agent.base import Headers
+from flask import Response
+
+from ..agent.new_relic import Headers
 from ..attributes import message_id_text, new_message_id, validate_entries
 from ..errors import AgentNotRecording, StoreUnavailable
-from ..logs import Brief
+from ..logs import ThrottledLog
 from ..model import Message
 from ..votes import Votes, votes_of
 
@@ -31,6 +33,14 @@ REPLACED = (
     "Message %r was stashed before for another rater and stays what it was: replace it for the one "
     "it was made for, or use another ID."
 )
+
+HEADER = "X-Message-ID"
+
+MAX_IDS = 64
+"""IDs in one response: many clients refuse more than 100 headers."""
+
+MAX_BYTES = 4096
+"""Bytes of all these header lines: a proxy takes 4 to 8 KB of headers."""
 
 NONCE_BYTES = 8
 """Bytes of the nonce that tells a message from the one that it replaces."""
@@ -55,16 +65,11 @@ class Capture:
         self._announced = announced
         self._trace_id: str | None = None
         self._why_no_trace_id = "The agent failed."
-        with votes.log.quietly("The agent failed: a message made here cannot be rated."):
-            self._trace_id = votes.agent.trace_id()
-            if self._trace_id is None:
-                try:
-                    votes.agent.limits()
-                    self._why_no_trace_id = (
-                        "A header of the client gives a trace ID that no event can carry."
-                    )
-                except AgentNotRecording as error:
-                    self._why_no_trace_id = str(error)
+        with votes.log.catch("The agent failed: a message made here cannot be rated."):
+            try:
+                self._trace_id = votes.agent.trace_id()
+            except AgentNotRecording as error:
+                self._why_no_trace_id = str(error)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what another process cannot have: the app, and the response."""
@@ -78,7 +83,7 @@ class Capture:
     def make_portable(self, blueprint: str) -> None:
         """Add what another thread or process needs: headers, and the blueprint's name there."""
         self._blueprint = blueprint
-        with self.votes.log.quietly("What is captured here cannot go on in its trace."):
+        with self.votes.log.catch("What is captured here cannot go on in its trace."):
             self._headers = self.votes.agent.headers()
 
     @contextmanager
@@ -93,7 +98,7 @@ class Capture:
         text = "LLM events of %r do not join the feedback."
         agent, log = self.votes.agent, self.votes.log
         end: Callable[..., object] = _nothing
-        with log.quietly(text, name):
+        with log.catch(text, name):
             transaction = agent.resume(name, self._headers)
             transaction.__enter__()
             end = transaction.__exit__
@@ -107,14 +112,14 @@ class Capture:
         try:
             yield
         except GeneratorExit:  # who reads a stream may stop: that is not an error of the app's
-            with log.quietly(text, name):
+            with log.catch(text, name):
                 end(None, None, None)
             raise
         except BaseException as error:
-            with log.quietly(text, name):
+            with log.catch(text, name):
                 end(type(error), error, error.__traceback__)
             raise
-        with log.quietly(text, name):
+        with log.catch(text, name):
             end(None, None, None)
 
     def stash(
@@ -132,9 +137,9 @@ class Capture:
         is somebody else, or if there was no request.
         """
         log = self.votes.log
-        with log.quietly("A message stashed by hand is not kept."):
+        with log.catch("A message stashed by hand is not kept."):
             valid: Context = {}
-            with log.quietly("The context of a message stashed by hand is left out."):
+            with log.catch("The context of a message stashed by hand is left out."):
                 valid = self.valid(dict(context or {}))
             kept = self.keep(message_id, valid, content, rater, replace=replace)
             return kept[0] if kept else None
@@ -169,31 +174,32 @@ class Capture:
             votes.agent.count("StashesMissed")
             return None
         try:
-            key = new_message_id() if message_id is None else message_id_text(message_id)
+            id_text = new_message_id() if message_id is None else message_id_text(message_id)
         except ValueError as error:
-            votes.log.warn("ID", "Message ID %r cannot be used. %s", Brief(message_id), error)
+            # Its begin alone: it may be a user's text.
+            votes.log.warn("ID", "Message ID %.40r cannot be used. %s", message_id, error)
             return None
         nonce = os.urandom(NONCE_BYTES) if replace else b""
         kept = self._content_to_keep(content)
         message = Message(self._trace_id, raters[0], context, kept, nonce)
         try:
             owners, ttl = raters if replace else (), votes.settings.ttl
-            if not votes.breaker.stash(votes.keys.of(key), message, ttl, may_replace=owners):
+            if not votes.breaker.stash(votes.keys.of(id_text), message, ttl, may_replace=owners):
                 text = REPLACED if replace else TAKEN
-                votes.log.warn(text, text, key)
+                votes.log.warn(text, text, id_text)
                 return None
         except StoreUnavailable:  # the circuit breaker has logged it
             votes.agent.count("StashesMissed")
             return None
-        if key not in self._announced:
-            self._announced.append(key)
-        return key, message
+        if id_text not in self._announced:
+            self._announced.append(id_text)
+        return id_text, message
 
-    def amend(self, key: str, message: Message) -> None:
+    def amend(self, message_id: str, message: Message) -> None:
         """Replace the context and text of a message that was kept before."""
         votes, content = self.votes, self._content_to_keep(message.content)
         with suppress(StoreUnavailable):  # the circuit breaker has logged it
-            votes.breaker.amend(votes.keys.of(key), message._replace(content=content))
+            votes.breaker.amend(votes.keys.of(message_id), message._replace(content=content))
 
     def valid(self, context: Context) -> Context:
         """Return the entries that an event can carry, and log the others."""
@@ -209,7 +215,7 @@ class Capture:
     def _content_to_keep(self, content: object) -> str | None:
         if not self.votes.settings.store_message:
             return None
-        with self.votes.log.quietly("The text of a message is left out."):
+        with self.votes.log.catch("The text of a message is left out."):
             if isinstance(content, str):
                 return content.encode(errors="replace").decode()
         return None
@@ -217,3 +223,32 @@ class Capture:
 
 def _nothing(*_: object) -> None:
     """Do nothing: the agent began no transaction."""
+
+
+def announce(response: Response, message_ids: Sequence[str], log: ThrottledLog) -> None:
+    """Put the IDs into headers, and only the last ones if they are too many for a client."""
+    room = MAX_BYTES
+    sent: list[str] = []
+    for message_id in reversed(message_ids):
+        if not (
+            message_id.isascii()
+            and message_id.isprintable()
+            and message_id == message_id.strip()  # HTTP trims a header
+            and "," not in message_id  # HTTP joins several headers with commas
+        ):
+            continue
+        room -= len(f"{HEADER}: {message_id}\r\n")
+        if room < 0 or len(sent) == MAX_IDS:
+            break
+        sent.append(message_id)
+    for message_id in reversed(sent):
+        response.headers.add(HEADER, message_id)
+    if sent:
+        response.headers.add("Access-Control-Expose-Headers", HEADER)
+    if len(sent) < len(message_ids):
+        text = (
+            f"{HEADER} leaves out %d of the %d messages of a response: it takes the last {MAX_IDS} "
+            f"IDs in printable ASCII without commas or outer blanks, in {MAX_BYTES} bytes. "
+            "Put their IDs into the body."
+        )
+        log.warn("header", text, len(message_ids) - len(sent), len(message_ids))

@@ -14,7 +14,7 @@ from werkzeug.wrappers import Response
 
 from ..attributes import RESERVED_NAME, new_message_id, validate_entries
 from ..errors import ConfigurationError
-from ..logs import Quietly, ThrottledLog
+from ..logs import CatchAndLog, ThrottledLog
 from ..model import Message
 from .capture import Capture, Context, MessageID
 
@@ -24,7 +24,7 @@ STATUSES = frozenset(HTTPStatus)
 class DecoratedFunction:
     """One decorated function: everything about it that is known before it is called.
 
-    All that is done after the function has returned runs `with errors_logged`: no error of ours may
+    All that is done after the function has returned runs `with errors_caught`: no error of ours may
     reach the caller.
     """
 
@@ -46,7 +46,7 @@ class DecoratedFunction:
         self.replace = replace
         self._name = getattr(function, "__qualname__", type(function).__qualname__)
         self._log = ThrottledLog()
-        self.errors_logged = self._quietly()
+        self.errors_caught = self._catch()
         self._position = _position_of_message_id(function) if message_id is None else None
 
     def choose_message_id(
@@ -101,7 +101,7 @@ class DecoratedFunction:
         self._log.warn("message_id", text, self._name, name, type(source).__name__)
         return None
 
-    def keep(self, minted: MessageID | None, result: Any) -> None:
+    def keep(self, chosen: MessageID | None, result: Any) -> None:
         """Keep what a function returned, if it is a message."""
         status = 400 if result is None else _status(result)
         if status >= 400:
@@ -109,7 +109,7 @@ class DecoratedFunction:
                 text = "A message of %s() is not kept: %s beside it is a status to Flask."
                 self._log.warn("status", text, self._name, status)
             return
-        message_id = minted
+        message_id = chosen
         if self.message_id is not None:
             message_id = self.id_of(result)
             if message_id is None:
@@ -133,27 +133,27 @@ class DecoratedFunction:
 
     def apply(self, argument: str, function: Callable[[Any], Any], result: Any) -> Any:
         """Call a function that the app gave the decorator; `None`, and a log line, if it fails."""
-        with self._quietly(f" {argument}= failed."):
+        with self._catch(f" {argument}= failed."):
             return function(result)
         return None
 
-    def _quietly(self, why: str = "") -> Quietly:
+    def _catch(self, why: str = "") -> CatchAndLog:
         text = f"A message of %s() is not kept, or not whole.{why}"
-        return self._log.quietly(text, self._name)
+        return self._log.catch(text, self._name)
 
 
 class StreamRecorder:
     """Records a stream: the first item may give ID and context, and all items give the content."""
 
-    def __init__(self, decorated: DecoratedFunction, minted: MessageID | None) -> None:
-        self.errors_logged = decorated.errors_logged
+    def __init__(self, decorated: DecoratedFunction, chosen: MessageID | None) -> None:
+        self.errors_caught = decorated.errors_caught
         self._decorated = decorated
         self._items: list[Any] | None = None
         self._kept: tuple[str, Message] | None = None
         self._capture = decorated.capture()
         if decorated.message_id is None:
             context = {} if decorated.context_of else decorated.context_for(self._capture, None)
-            self._kept = self._capture.keep(minted, context, None, replace=decorated.replace)
+            self._kept = self._capture.keep(chosen, context, None, replace=decorated.replace)
             self._awaits_first = self._kept is not None and decorated.context_of is not None
         else:
             self._awaits_first = True
@@ -181,19 +181,19 @@ class StreamRecorder:
                 context = decorated.context_for(capture, item)
                 self._kept = capture.keep(message_id, context, None, replace=decorated.replace)
         else:
-            key, message = self._kept
-            self._kept = key, message._replace(context=decorated.context_for(capture, item))
+            message_id, message = self._kept
+            self._kept = message_id, message._replace(context=decorated.context_for(capture, item))
             capture.amend(*self._kept)
 
     def end(self) -> None:
         """Keep the content, even if the reader stopped before the end."""
         if self._items is None or self._kept is None:
             return
-        key, message = self._kept
+        message_id, message = self._kept
         content = self._decorated.apply(
             "content", self._decorated.content_of or _joined, self._items
         )
-        self._capture.amend(key, message._replace(content=content))
+        self._capture.amend(message_id, message._replace(content=content))
 
 
 def _joined(items: list[Any]) -> str | None:
@@ -249,34 +249,25 @@ def _status(result: Any) -> int:
     return 200
 
 
-def _position_of_message_id(function: Callable[..., Any]) -> int | None:
+def _position_of_message_id(function: Any) -> int | None:
     """Return the position of the parameter `message_id`; `sys.maxsize` if it is keyword-only.
 
-    `None`: the function does not take it.
+    `None`: the function does not take it, or a decorator below ours does not pass it on.
     """
-    signature = _signature(function, follow_wrapped=False)
-    if "message_id" not in signature.parameters:
-        if hasattr(inspect.unwrap(function, stop=_drops_message_id), "__wrapped__"):
+    while "message_id" not in (parameters := _parameters(function)):
+        passes_on = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
+        if not (passes_on and hasattr(function, "__wrapped__")):
             return None
-        signature = _signature(function)
-    for position, parameter in enumerate(signature.parameters.values()):
-        if parameter.name == "message_id":
-            if parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
-                return position
-            if parameter.kind is parameter.KEYWORD_ONLY:
-                return sys.maxsize
-    return None
+        function = function.__wrapped__
+    parameter = parameters["message_id"]
+    if parameter.kind is parameter.KEYWORD_ONLY:
+        return sys.maxsize
+    by_name_too = parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+    return [*parameters].index("message_id") if by_name_too else None
 
 
-def _drops_message_id(function: Callable[..., Any]) -> bool:
-    """Whether a wrapper that another decorator made cannot pass `message_id` on."""
-    parameters = _signature(function, follow_wrapped=False).parameters
-    takes_any = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
-    return not takes_any and "message_id" not in parameters
-
-
-def _signature(function: Callable[..., Any], *, follow_wrapped: bool = True) -> inspect.Signature:
+def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
     try:
-        return inspect.signature(function, follow_wrapped=follow_wrapped)
-    except ValueError:  # a builtin may have none
-        return inspect.signature(lambda *_, **__: None)
+        return inspect.signature(function, follow_wrapped=False).parameters
+    except ValueError:  # a builtin may have no signature: it can be given anything
+        return inspect.signature(lambda *_, **__: None).parameters

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-import types
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from types import MethodType
 from typing import Any
@@ -14,63 +13,51 @@ from ..errors import ConfigurationError
 from .decorated import DecoratedFunction, StreamRecorder
 
 
-def trace(decorated_of: Callable[[Callable[..., Any]], DecoratedFunction], function: Any) -> Any:
+def decorate(prepare: Callable[[Callable[..., Any]], DecoratedFunction], function: Any) -> Any:
     """Wrap a function, or the function inside a method, a partial or the like.
 
-    `decorated_of` prepares what is known of a function before its calls. Raises
+    `prepare` returns what is known of a function before its calls. Raises
     `ConfigurationError` if `function` is not a function.
     """
     if isinstance(function, (staticmethod, classmethod)):
-        return type(function)(trace(decorated_of, function.__func__))
+        return type(function)(decorate(prepare, function.__func__))
     if isinstance(function, functools.partial):  # a caller gives its arguments, maybe an ID
-        inside = trace(decorated_of, function.func)
+        inside = decorate(prepare, function.func)
         held = functools.partial(inside, *function.args, **function.keywords)
         return functools.update_wrapper(held, function)
     if type(function) is MethodType:  # other objects only look like one
-        return MethodType(trace(decorated_of, function.__func__), function.__self__)
+        return MethodType(decorate(prepare, function.__func__), function.__self__)
     if not callable(function):
         raise ConfigurationError(f"{function!r} is not a function. Did you mean message_id=?")
-    wrapped = _wrap(decorated_of(function), function)
+    wrapped = _wrap(prepare(function), function)
     # In a class, an object without __get__ gets no `self`; our function would.
     return wrapped if hasattr(type(function), "__get__") else staticmethod(wrapped)
 
 
 def _wrap(decorated: DecoratedFunction, function: Callable[..., Any]) -> Callable[..., Any]:
     """Return a wrapper of the same kind: plain, async, generator or async generator."""
-    if _runs_as(_is_iterable_coroutine, function):
-
-        @types.coroutine
-        @functools.wraps(function)
-        def traced_coroutine(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-            minted, args = decorated.choose_message_id(args, kwargs)
-            result = yield from function(*args, **kwargs)
-            with decorated.errors_logged:
-                decorated.keep(minted, result)
-            return result
-
-        return traced_coroutine
     if _runs_as(inspect.isasyncgenfunction, function):
         return StreamFunction(decorated, function, record_async_stream)
-    if _runs_as(inspect.isgeneratorfunction, function):
+    if _runs_as(_is_generator_function, function):
         return StreamFunction(decorated, function, record_stream)
     if _runs_as(inspect.iscoroutinefunction, function):
 
         @functools.wraps(function)
         async def traced_async(*args: Any, **kwargs: Any) -> Any:
-            minted, args = decorated.choose_message_id(args, kwargs)
+            chosen, args = decorated.choose_message_id(args, kwargs)
             result = await function(*args, **kwargs)
-            with decorated.errors_logged:
-                decorated.keep(minted, result)
+            with decorated.errors_caught:
+                decorated.keep(chosen, result)
             return result
 
         return traced_async
 
     @functools.wraps(function)
     def traced(*args: Any, **kwargs: Any) -> Any:
-        minted, args = decorated.choose_message_id(args, kwargs)
+        chosen, args = decorated.choose_message_id(args, kwargs)
         result = function(*args, **kwargs)
-        with decorated.errors_logged:
-            decorated.keep(minted, result)
+        with decorated.errors_caught:
+            decorated.keep(chosen, result)
         return result
 
     return traced
@@ -81,10 +68,11 @@ def _runs_as(kind: Callable[[Any], bool], function: Callable[..., Any]) -> bool:
     return kind(function) or kind(type(function).__call__)
 
 
-def _is_iterable_coroutine(function: Any) -> bool:
-    """Whether `types.coroutine` made it. `inspect` calls it a generator, but callers await it."""
+def _is_generator_function(function: Any) -> bool:
+    """Whether a call makes a stream. `inspect` takes what `types.coroutine` made for one, too."""
     code = getattr(function, "__code__", None)
-    return code is not None and bool(code.co_flags & inspect.CO_ITERABLE_COROUTINE)
+    is_awaited = code is not None and code.co_flags & inspect.CO_ITERABLE_COROUTINE
+    return inspect.isgeneratorfunction(function) and not is_awaited
 
 
 class StreamFunction:
@@ -120,10 +108,10 @@ class StreamFunction:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Stash the message, then return the stream."""
-        minted, args = self._decorated.choose_message_id(args, kwargs)
+        chosen, args = self._decorated.choose_message_id(args, kwargs)
         stream = self._function(*args, **kwargs)
-        with self._decorated.errors_logged:
-            recorder = StreamRecorder(self._decorated, minted)
+        with self._decorated.errors_caught:
+            recorder = StreamRecorder(self._decorated, chosen)
             if recorder.needed:
                 stream = self._record(stream, recorder)
         return stream
@@ -136,7 +124,7 @@ def record_stream(
     try:
         item = next(stream)
         while True:
-            with recorder.errors_logged:
+            with recorder.errors_caught:
                 recorder.add(item)
             try:
                 sent = yield item
@@ -147,7 +135,7 @@ def record_stream(
     except StopIteration as stop:
         return stop.value
     finally:
-        with recorder.errors_logged:
+        with recorder.errors_caught:
             recorder.end()
 
 
@@ -158,7 +146,7 @@ async def record_async_stream(
     try:
         item = await _ask_for_first(stream)
         while True:
-            with recorder.errors_logged:
+            with recorder.errors_caught:
                 recorder.add(item)
             try:
                 sent = yield item
@@ -169,7 +157,7 @@ async def record_async_stream(
     except StopAsyncIteration:
         return
     finally:
-        with recorder.errors_logged:
+        with recorder.errors_caught:
             recorder.end()
 
 

@@ -7,10 +7,10 @@ from datetime import timedelta
 from typing import Protocol
 
 from ..errors import StoreUnavailable
-from ..findings import Finding
 from ..model import (
     DEFAULT_VOTE_TTL,
     Backlog,
+    Finding,
     Mark,
     Message,
     StoredMessage,

@@ -21,7 +21,6 @@ COMMENTS_AND_INDENTS = re.compile(rb"^\s*(?:(?://.*|/\*.*\*/)\n\s*)*| +// .*$", 
 """Comments and indents: browsers need neither, and they are a sixth of the bytes."""
 
 YEAR_SECONDS = 365 * 24 * 60 * 60
-"""Seconds."""
 
 
 class Asset(NamedTuple):

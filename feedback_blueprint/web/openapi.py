@@ -103,8 +103,8 @@ def operations() -> dict[str, Any]:
     # A vote may be older than the ratings that the app declares.
     rating, said = {"type": ["string", "integer"]}, {"category": OR_NULL, "message": OR_NULL}
     votes = {"type": "array", "items": object_of(**NAMED, rating=rating, **said)}
-    current = "The caller's current votes, and the messages that the caller can rate."
-    read = answered(current, feedback=votes, rateable=TEXTS)
+    standing = "The caller's standing votes, and the messages that the caller can rate."
+    read = answered(standing, feedback=votes, rateable=TEXTS)
     unchanged, accepted, retracted = (
         answered(description, **NAMED, status={"const": status})
         for description, status in (

@@ -12,7 +12,7 @@ from flask.sansio.blueprints import BlueprintSetupState
 from werkzeug.routing import Map, Rule
 
 from ..errors import ConfigurationError
-from ..findings import Finding
+from ..model import Finding
 
 FEEDBACK_PATH = "/feedback"
 

@@ -87,7 +87,7 @@ class FeedbackView(MethodView):
         return json_response(receipt._asdict(), 200 if receipt.status == "unchanged" else 202)
 
     def get(self) -> Response:
-        """Read the caller's current votes back."""
+        """Read the caller's standing votes back."""
         message_ids = message_ids_of_query()
         if not 0 < len(message_ids) <= MAX_MESSAGES:
             raise Invalid({"message_id": [f"Give one to {MAX_MESSAGES} of them."]})
@@ -122,7 +122,7 @@ def before_request(name: str, votes: Callable[[], Votes], first: Iterator[None])
     log names those of the app that are in the way of ours.
     """
     for _ in first:
-        with votes().log.quietly("The app's routes could not be checked."):
+        with votes().log.catch("The app's routes could not be checked."):
             for finding in check_routes(current_app, [name]):
                 logger.error("Blueprint %r: %s. %s", name, finding.seen, finding.remedy)
     error = request.routing_exception

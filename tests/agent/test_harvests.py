@@ -11,7 +11,6 @@ import weakref
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
-import newrelic.agent
 import pytest
 from newrelic.core.agent import Agent
 from newrelic.core.application import Application
@@ -163,7 +162,7 @@ def test_only_the_harvest_that_new_relic_wants_custom_events_in_has_them(
 
 def test_a_listener_that_fails_costs_the_agent_nothing(harvest_of, listener, caplog, monkeypatch):
     said = "A harvest of the agent was not followed."
-    monkeypatch.setattr(harvests, "ERRORS_LOGGED", ThrottledLog().quietly(said))
+    monkeypatch.setattr(harvests, "ERRORS_CAUGHT", ThrottledLog().catch(said))
 
     def fail(*_):
         raise OSError("ours")
@@ -369,7 +368,7 @@ def test_an_agent_that_sends_nothing_is_told_from_one_that_hides_it(monkeypatch,
     said = harvests.why_nothing_is_sent()
     assert said is None if why is None else why in said
     settings = SimpleNamespace(serverless_mode=SimpleNamespace(enabled=True))
-    monkeypatch.setattr(newrelic.agent, "global_settings", lambda: settings)
+    monkeypatch.setattr(harvests, "global_settings", lambda: settings)
     assert harvests.why_nothing_is_sent() is None, (
         "without a server it has no thread, and sends at once"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from feedback_blueprint.agent.base import AgentLimits
+from feedback_blueprint.agent.new_relic import AgentLimits
 
 NAMES = [f"name{number}" for number in range(16)]
 

@@ -139,7 +139,7 @@ def test_nothing_secret_is_pickled(new_site):
     with new_site(feedback) as app:
         pickled = captured_for_ann(app, feedback)
         [votes] = app.extensions["feedback_blueprint"].values()
-        [owner] = votes.raters.hashes(ANN)
+        [owner] = votes.raters.of(ANN)
         state = vars(pickle.loads(pickled))
     known = [None, [], (), "feedback", [owner], state["_trace_id"], "The agent failed."]
     assert all(value in known for value in state.values())

@@ -19,8 +19,8 @@ from runbook import is_quoted
 from store_kinds import ON_ALL_STORES
 
 from feedback_blueprint import FeedbackBlueprint, cli
-from feedback_blueprint.agent.base import AgentLimits
 from feedback_blueprint.agent.harvests import Harvest
+from feedback_blueprint.agent.new_relic import AgentLimits
 from feedback_blueprint.checks import check
 from feedback_blueprint.errors import AgentNotRecording, StoreUnavailable
 from feedback_blueprint.personal_data import forget

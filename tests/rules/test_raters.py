@@ -127,7 +127,7 @@ def test_only_a_hash_of_the_rater_is_stored_or_sent(app, visitor, events):
     message_id = ann.get("/chat").text
     ann.post("/feedback", json={"message_id": message_id, "rating": "good"})
     [votes] = app.extensions["feedback_blueprint"].values()
-    [owner] = votes.raters.hashes("ann@example.com")
+    [owner] = votes.raters.of("ann@example.com")
     [standing] = votes.store.read([f"fb:{message_id}"], [owner])
     assert standing.message.owner == owner
     assert len(owner) == 16
@@ -142,7 +142,7 @@ def test_the_hash_is_keyed_with_the_secret(store_url):
         app.secret_key = key
         other = FeedbackBlueprint("other", rater=session_rater)
         app.register_blueprint(other, url_prefix="/other")
-        hashes.append(app.extensions["feedback_blueprint"][other].raters.hashes("ann"))
+        hashes.append(app.extensions["feedback_blueprint"][other].raters.of("ann"))
     assert hashes[0] != hashes[1]
 
 
@@ -225,13 +225,13 @@ def test_a_rater_is_asked_even_if_it_counts_as_false(store_url):
     app = make_app(store_url, Rater())
     [votes] = app.extensions["feedback_blueprint"].values()
     with app.test_request_context():
-        assert votes.raters.of_caller() == votes.raters.hashes("ann")
+        assert votes.raters.of_caller() == votes.raters.of("ann")
 
 
 def test_a_hash_outlives_an_upgrade():
     """Else its messages, which are a week old at most, could no longer be rated."""
     raters = Raters(lambda: "ann", {"SECRET_KEY": "key"})
-    assert [each.hex() for each in raters.hashes("ann")] == ["d62da266a986f99c1ec5221abb3df38f"]
+    assert [each.hex() for each in raters.of("ann")] == ["d62da266a986f99c1ec5221abb3df38f"]
 
 
 # What a page is told of who votes
@@ -249,7 +249,7 @@ def test_a_tag_tells_raters_apart_and_nothing_of_them(app, visitor):
     assert nobody == ""
     assert re.fullmatch(r"[\w-]{22}", ann)
     [votes] = app.extensions["feedback_blueprint"].values()
-    [kept] = votes.raters.hashes("ann")
+    [kept] = votes.raters.of("ann")
     assert not {kept.hex(), urlsafe_b64encode(kept).decode()[:22]} & {ann}
 
 

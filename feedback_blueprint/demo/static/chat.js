@@ -65,7 +65,7 @@ log.addEventListener("feedback-accepted", ({target, detail}) => {
   turn.event = event;
   save();
   showEvent(article, event);
-  if (!isFirst) return; // from then on whoever reads it opens it
+  if (!isFirst) return; // the next ones stay closed until somebody opens them
   details.open = true;
   details.scrollIntoView({block: "nearest"});
 });

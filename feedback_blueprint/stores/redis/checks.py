@@ -9,7 +9,7 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from ...findings import Finding
+from ...model import Finding
 from ..base import of_newer_version
 from .layout import is_newer
 

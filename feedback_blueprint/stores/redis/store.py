@@ -21,10 +21,10 @@ import redis
 from redis.exceptions import NoScriptError
 
 from ...errors import ConfigurationError, StoreUnavailable
-from ...findings import Finding
 from ...model import (
     DEFAULT_VOTE_TTL,
     Backlog,
+    Finding,
     Mark,
     Message,
     Status,

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import StoreUnavailable
-from ...findings import Finding
 from ...model import (
     DEFAULT_VOTE_TTL,
     RETRACTED,
     Backlog,
     CastVote,
+    Finding,
     Mark,
     Message,
     StoredMessage,

@@ -1,11 +1,11 @@
 // <message-feedback>: shows the vote on one message, and sends what is pressed and written.
 
 import {
-  keyOf, loadFeedback, meta, persist, placeOf, read, sendLeftovers, submit, views, viewsOf,
+  endpointOf, keyOf, loadFeedback, meta, persist, read, sendLeftovers, submit, views, viewsOf,
 } from "./queue.js";
 
 const TAG = "message-feedback";
-const COMMENT_BYTES = 4095, NEARLY_FULL = 400; // from so many bytes left on, it tells
+const COMMENT_BYTES = 4095, NEARLY_FULL = 400; // from so many bytes left on, it says so
 
 export const texts = {
   rate: "Rate this reply",
@@ -32,17 +32,17 @@ export const texts = {
 };
 
 // The messages of a page are loaded in one go.
-const asking = {}; // by place
+const asking = {}; // by endpoint
 
-function load(place, messageId) {
-  const mine = keyOf(place, "");
+function load(endpoint, messageId) {
+  const mine = keyOf(endpoint, "");
   if (!asking[mine]) {
     const ids = asking[mine] = new Set();
     setTimeout(() => {
       delete asking[mine];
-      persist(place, () => loadFeedback(ids, place)).then(({feedback, rateable}) => {
+      persist(endpoint, () => loadFeedback(ids, endpoint)).then(({feedback, rateable}) => {
         for (const id of ids) for (const view of viewsOf(mine + id)) {
-          view.learn(feedback.find((vote) => vote.message_id === id), rateable.includes(id));
+          view.onLoad(feedback.find((vote) => vote.message_id === id), rateable.includes(id));
         }
       }, () => {});
     });
@@ -188,8 +188,8 @@ export class MessageFeedback extends (globalThis.HTMLElement ?? Object) {
 
   #view = {
     element: this,
-    hear: (...told) => this.#hear(...told),
-    learn: (...known) => this.#learn(...known),
+    onVote: (...vote) => this.#onVote(...vote),
+    onLoad: (...known) => this.#onLoad(...known),
     update: () => this.#update(),
   };
   #standing; // as acknowledged
@@ -233,7 +233,7 @@ export class MessageFeedback extends (globalThis.HTMLElement ?? Object) {
   }
 
   refresh() {
-    const {messageId} = this, place = this.#place, key = keyOf(place, messageId);
+    const {messageId} = this, endpoint = this.#endpoint, key = keyOf(endpoint, messageId);
     const isAnother = key !== this.#view.key;
     if (isAnother) {
       this.#view.key = key;
@@ -250,12 +250,12 @@ export class MessageFeedback extends (globalThis.HTMLElement ?? Object) {
     this.#isStale = true;
     this.#show();
     if (!messageId) return;
-    sendLeftovers(place);
-    load(place, messageId);
+    sendLeftovers(endpoint);
+    load(endpoint, messageId);
   }
 
-  get #place() {
-    return placeOf({
+  get #endpoint() {
+    return endpointOf({
       baseUrl: this.getAttribute("base-url"),
       credentials: this.getAttribute("credentials"),
       csrfToken: this.getAttribute("csrf-token"),
@@ -266,7 +266,7 @@ export class MessageFeedback extends (globalThis.HTMLElement ?? Object) {
   /** Follow what the attributes and the page say now. */
   #update() {
     this.#label();
-    if (keyOf(this.#place, this.messageId) !== this.#view.key) this.refresh();
+    if (keyOf(this.#endpoint, this.messageId) !== this.#view.key) this.refresh();
     else this.#show();
   }
 
@@ -277,13 +277,13 @@ export class MessageFeedback extends (globalThis.HTMLElement ?? Object) {
     ratings.title = isRateable ? "" : this.#text("expired");
   }
 
-  #learn(vote, isRateable) {
+  #onLoad(vote, isRateable) {
     if (this.#isStale) this.#standing = vote ?? {};
     this.#allow(isRateable);
     this.#show();
   }
 
-  #hear(name, entry, error) {
+  #onVote(name, entry, error) {
     const {vote} = entry, hasRating = vote.rating !== undefined;
     let said = name;
     if (name === "sending") {
@@ -321,7 +321,7 @@ export class MessageFeedback extends (globalThis.HTMLElement ?? Object) {
 
   #send(vote) {
     const {messageId, metadata} = this;
-    submit({messageId, metadata, ...vote, ...this.#place}).catch(() => {});
+    submit({messageId, metadata, ...vote, ...this.#endpoint}).catch(() => {});
   }
 
   #build() {
@@ -344,7 +344,7 @@ export class MessageFeedback extends (globalThis.HTMLElement ?? Object) {
     const root = this.attachShadow({mode: "open"});
     root.adoptedStyleSheets = [styleSheet()];
     root.append(make("div", {part: "bar"}, ratings, more, status), details);
-    // A browser takes the focus from what is moved, and may tell of it first.
+    // A browser takes the focus from what is moved, and may report that first.
     root.addEventListener("focusin", ({target}) => { this.#focused = target; });
     root.addEventListener("focusout", ({target}) => queueMicrotask(() => {
       if (this.#focused === target && !target.matches(":focus")) this.#focused = undefined;
@@ -442,16 +442,16 @@ if (typeof document !== "undefined") {
     if (persisted) for (const {element} of views) element.refresh();
   });
 
-  // The page tells of a login.
-  let told = meta("feedback-rater");
+  // A login changes the page's rater.
+  let rater = meta("feedback-rater");
   new MutationObserver(() => {
-    if (told === (told = meta("feedback-rater"))) return;
-    sendLeftovers(placeOf());
+    if (rater === (rater = meta("feedback-rater"))) return;
+    sendLeftovers(endpointOf());
     for (const view of views) view.update();
   }).observe(document.head, {subtree: true, childList: true, attributeFilter: ["content"]});
 
   queueMicrotask(() => { // importers may change texts first
     customElements.get(TAG) ?? customElements.define(TAG, MessageFeedback);
-    sendLeftovers(placeOf());
+    sendLeftovers(endpointOf());
   });
 }

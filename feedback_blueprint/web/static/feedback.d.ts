@@ -10,7 +10,7 @@ export interface Options {
   /** Sent as X-CSRFToken; by default the content of `<meta name="csrf-token">`. */
   csrfToken?: string;
   /**
-   * Who votes: `feedback.rater_tag`, also if it is empty. By default the content of
+   * Who votes: `feedback.rater_tag`, even if it is empty. By default the content of
    * `<meta name="feedback-rater">`; without that, whoever is logged in when the vote arrives.
    */
   rater?: string;
@@ -28,7 +28,7 @@ export interface Vote {
 /** What became of a vote. */
 export interface Receipt {
   message_id: string;
-  /** Both are missing where there was nothing to retract. */
+  /** Both are missing if there was no vote to retract. */
   feedback_id?: string;
   revision?: number;
   status: "accepted" | "unchanged" | "retracted";
@@ -57,11 +57,11 @@ export type ProblemCode =
   | "agent-not-recording"
   | "unreachable";
 
-/** A refusal, or no answer of ours; `message` says why, in words. Its `name` is "FeedbackError". */
+/** The blueprint refused, or did not answer. `message` says why. Its `name` is "FeedbackError". */
 export interface FeedbackError extends Error {
-  /** 0 where no answer came at all. */
+  /** 0 if no answer came. */
   status: number;
-  /** Of the problem document; or "unreachable"; or that of another than the blueprint. */
+  /** That of the problem document, or "unreachable". What is not the blueprint may send others. */
   code?: ProblemCode | (string & {});
   /** For "invalid": what is wrong, by field. */
   errors?: Record<string, unknown>;
@@ -69,13 +69,13 @@ export interface FeedbackError extends Error {
 }
 
 /**
- * Vote. The elements of the message show it at once. It is kept, and sent again while the server is
- * unavailable, also on the next visit.
+ * Vote. The elements of the message show it at once. The browser keeps it, and sends it again until
+ * the server has acknowledged or refused it, even on the next visit.
  *
- * Resolves when it was acknowledged, however long that takes. Rejects with a `FeedbackError` when
- * it was refused; when another than the `rater` is logged in, or something else than the blueprint
- * answered, such as a login page, and then it is still kept; with an "AbortError" when a newer vote
- * on the message took its place.
+ * Resolves when the server has acknowledged it, however long that takes. Rejects with a
+ * `FeedbackError` if the server refused it. Rejects with one, too, if somebody else than the `rater`
+ * is logged in, or if something else than the blueprint answered, such as a login page: the browser
+ * still keeps the vote then. Rejects with an "AbortError" if a newer vote on the message replaced it.
  */
 export function sendFeedback(
   vote: Vote & {messageId: string | number} & Options,
@@ -90,16 +90,16 @@ export function loadFeedback(
   options?: Options,
 ): Promise<{feedback: StandingVote[]; rateable: string[]}>;
 
-/** The ID of the message in an answer of the app; of several, the last. */
+/** The message ID in a response of the app; the last one, if it has several. */
 export function messageIdOf(response: Response): string | null;
 
 /**
- * What holds for the page, where neither an option nor a `<meta>` says otherwise. `baseUrl` is
- * where the module was served from; "/feedback" in a bundle, which can set it.
+ * Defaults of the page, if neither an option nor a `<meta>` says otherwise. `baseUrl` is where the
+ * module was loaded from. In a bundle it is "/feedback", and the bundle can set it.
  */
 export const defaults: {baseUrl: string};
 
-/** What the elements say, and of a problem's code, if they should not say what the server does. */
+/** What the elements say. A text for the code of a problem replaces what the server says. */
 export interface Texts extends Partial<Record<ProblemCode, string>> {
   rate: string;
   up: string;
@@ -131,13 +131,13 @@ export const texts: Texts;
 export class MessageFeedback extends HTMLElement {
   get messageId(): string | null;
   set messageId(id: string | number | null | undefined);
-  /** Goes along with each vote. */
+  /** Sent with each vote. */
   metadata?: Record<string, string | number | boolean>;
   /** Read the standing vote again. */
   refresh(): void;
 }
 
-/** `detail` of `feedback-accepted` and `feedback-refused`; without `rating`, of a retraction. */
+/** `detail` of `feedback-accepted` and `feedback-refused`. A retraction has no `rating`. */
 export interface FeedbackDetail extends Partial<Vote> {
   messageId: string;
 }
@@ -174,7 +174,7 @@ export interface MessageFeedbackAttributes {
   "onfeedback-refused"?: (event: FeedbackEventMap["feedback-refused"]) => void;
 }
 
-// React 19 has its JSX in its own module, which is not everywhere.
+// React 19 has its JSX types in its own module, which not every project has.
 // @ts-ignore
 declare module "react" {
   namespace JSX {

@@ -1,14 +1,15 @@
 // Votes on their way: one is kept, and sent again, until the server has acknowledged or refused it.
-// Where there is no document, as on a server that renders pages, importing this does nothing.
+// On a server that renders pages there is no document: the import then does nothing.
 
 const SERVED_AT = /^(https?:\/\/[^?#]+\/feedback)\/static\/queue\.js/;
-const REQUEST_TIMEOUT = 10_000; // as all times here in milliseconds
+const REQUEST_TIMEOUT = 10_000; // milliseconds, as all times here
 const FIRST_PAUSE = 500, LONGEST_PAUSE = 60_000;
 const WEEK = 7 * 24 * 60 * 60 * 1000; // FEEDBACK_TTL by default
-const MOST_IDS = 100, LONGEST_QUERY = 3600; // the server's, and gunicorn's lines of 4094 bytes
-const LONGEST_KEPT_ALIVE = 20_000; // browsers limit it
+const MOST_IDS = 100; // the blueprint takes no more
+const LONGEST_QUERY = 3600; // gunicorn takes a request line of 4094 bytes
+const LONGEST_KEPT_ALIVE = 20_000; // browsers limit what they send for a page that is gone
 
-/** What holds for the page. A bundle has no address that would tell of the blueprint's. */
+/** Defaults of the page. The address of a bundle does not say where the blueprint is. */
 export const defaults = {baseUrl: import.meta.url?.match(SERVED_AT)?.[1] ?? "/feedback"};
 
 export const messageIdOf = ({headers}) => headers.get("X-Message-ID")?.split(/, */).pop() ?? null;
@@ -21,7 +22,7 @@ export async function loadFeedback(messageIds, options) {
   const ids = [...messageIds], query = idQuery(...ids);
   if (!ids.length) return {feedback: [], rateable: []};
   if (ids.length === 1 || ids.length <= MOST_IDS && query.length < LONGEST_QUERY) {
-    return (await call(placeOf(options), "GET", query)).receipt;
+    return (await call(endpointOf(options), "GET", query)).receipt;
   }
   const half = ids.length / 2;
   const [one, two] = await Promise.all([
@@ -40,8 +41,8 @@ const idQuery = (...ids) => "?" + new URLSearchParams(ids.map((id) => ["message_
 
 export const meta = (name) => document.querySelector(`meta[name=${name}]`)?.content;
 
-/** What a call needs of the options; given one of its own results, the same. */
-export function placeOf({url, baseUrl, credentials, csrfToken, rater} = {}) {
+/** Where and how a call goes, by its options. Its own result is such options, too. */
+export function endpointOf({url, baseUrl, credentials, csrfToken, rater} = {}) {
   const base = baseUrl || meta("feedback-base-url") || defaults.baseUrl;
   return {
     url: url ?? new URL(base, document.baseURI).href,
@@ -70,7 +71,7 @@ async function call({url, credentials, csrfToken, rater}, method, query = "", bo
       throw failure("The server cannot be reached.", {status: 0, code: "unreachable"});
     }
   }
-  // A login page is 200, too.
+  // A login page is answered with 200, too.
   const isOurs = method === "GET" ? receipt.rateable : receipt.feedback_id;
   if (response.ok && isOurs) return {receipt, response};
   const {status} = response, {code, detail = "HTTP " + status, errors} = receipt;
@@ -84,7 +85,7 @@ const inWords = (errors) => errors === Object(errors)
   ? Object.values(errors).map(inWords).join(" ")
   : errors;
 
-/** Whether the blueprint said no to this very request: not a proxy, or the GET that a redirect makes of a POST. */
+/** Whether the blueprint itself refused the vote: no proxy, and no GET after a redirect of the POST. */
 const isRefusal = ({code, response}) => !response?.redirected &&
   /^(invalid|too-(large|many-revisions)|unknown-message|(not|malformed)-json)$/.test(code);
 
@@ -95,7 +96,7 @@ const isPassing = ({status}) => [0, 408, 425, 429].includes(status) || status >=
 const busyUntil = {}; // by URL
 const sleepers = new Set();
 
-/** Try again now what waits for its next try. */
+/** Send now what waits to be sent again. */
 export const wake = () => sleepers.forEach((resume) => resume());
 
 export async function persist({url}, attempt, whenWaiting) {
@@ -150,8 +151,8 @@ function inTurn(key, work) {
 // A vote without a rating is a retraction.
 export function submit({messageId, rating, category, message, metadata, ...options}) {
   const vote = {message_id: String(messageId), rating, category, message, metadata};
-  const place = placeOf(options), key = keyOf(place, messageId);
-  sendLeftovers(place);
+  const endpoint = endpointOf(options), key = keyOf(endpoint, messageId);
+  sendLeftovers(endpoint);
   const text = JSON.stringify({vote, at: Date.now() + Math.random()}), entry = JSON.parse(text);
   const isStored = withStorage((storage) => {
     try {
@@ -161,35 +162,35 @@ export function submit({messageId, rating, category, message, metadata, ...optio
       remove(key); // it is full
     }
   });
-  tell("sending", key, entry);
+  notify("sending", key, entry);
   wake(); // what this one replaces
-  return inTurn(key, () => deliver(place, key, entry, isStored));
+  return inTurn(key, () => deliver(endpoint, key, entry, isStored));
 }
 
-const visited = new Set(); // places whose leftovers were sent
+const visited = new Set(); // endpoints for which votes of earlier visits were sent
 
-export function sendLeftovers(place) {
-  const mine = keyOf(place, "");
+export function sendLeftovers(endpoint) {
+  const mine = keyOf(endpoint, "");
   if (visited.has(mine)) return;
   visited.add(mine);
   for (const key of withStorage(Object.keys) ?? []) {
-    const entry = key.startsWith(`feedback ${place.url} `) && read(key);
+    const entry = key.startsWith(`feedback ${endpoint.url} `) && read(key);
     if (!entry) continue;
     if (key.startsWith(mine)) {
       const isStillThere = () => read(key)?.at === entry.at; // unless another was first
-      inTurn(key, () => isStillThere() && deliver(place, key, entry, true)).catch(() => {});
+      inTurn(key, () => isStillThere() && deliver(endpoint, key, entry, true)).catch(() => {});
     } else if (entry.at < Date.now() - WEEK) {
       remove(key);
     }
   }
 }
 
-async function deliver(place, key, entry, isStored) {
+async function deliver(endpoint, key, entry, isStored) {
   const {vote} = entry;
   const settle = (name, detail) => {
-    if (name === "kept") visited.delete(keyOf(place, ""));
+    if (name === "kept") visited.delete(keyOf(endpoint, ""));
     else if (read(key)?.at === entry.at) remove(key);
-    tell(name, key, entry, detail);
+    notify(name, key, entry, detail);
   };
   const attempt = () => {
     // Without locks another tab may have sent it, and a newer one.
@@ -198,11 +199,11 @@ async function deliver(place, key, entry, isStored) {
       throw new DOMException("Replaced by a newer vote", "AbortError");
     }
     return vote.rating === undefined
-      ? retract(place, vote.message_id)
-      : call(place, "POST", "", JSON.stringify(vote));
+      ? retract(endpoint, vote.message_id)
+      : call(endpoint, "POST", "", JSON.stringify(vote));
   };
   try {
-    const answer = await persist(place, attempt, (error) => tell("waiting", key, entry, {error}));
+    const answer = await persist(endpoint, attempt, (error) => notify("waiting", key, entry, {error}));
     settle("accepted", answer);
     return answer.receipt;
   } catch (error) {
@@ -211,29 +212,29 @@ async function deliver(place, key, entry, isStored) {
   }
 }
 
-async function retract(place, messageId) {
+async function retract(endpoint, messageId) {
   const query = idQuery(messageId);
   try {
-    return await call(place, "DELETE", query);
+    return await call(endpoint, "DELETE", query);
   } catch (error) {
     if (error.code !== "unknown-message") throw error;
-    // There is no vote (any more), if the message is known.
-    const {receipt, response} = await call(place, "GET", query);
+    // If the message is known, it has no vote (any more).
+    const {receipt, response} = await call(endpoint, "GET", query);
     if (!receipt.rateable[0]) throw error;
     return {receipt: {message_id: messageId, status: "unchanged"}, response};
   }
 }
 
-// Who shows what becomes of a vote
+// What shows a vote
 
-/** What shows a message: an `element`, its `key`, and `hear(name, entry, error)`. */
+/** Each shows one message: an `element`, its `key`, and `onVote(name, entry, error)`. */
 export const views = new Set();
 
 export const viewsOf = (key) => [...views].filter((view) => view.key === key);
 
-function tell(name, key, entry, detail = {}) {
+function notify(name, key, entry, detail = {}) {
   const shown = viewsOf(key);
-  for (const view of shown) view.hear(name, entry, detail.error);
+  for (const view of shown) view.onVote(name, entry, detail.error);
   if (name !== "accepted" && name !== "refused") return;
   const {message_id: messageId, ...vote} = entry.vote;
   (shown[0]?.element ?? document).dispatchEvent(new CustomEvent("feedback-" + name, {
@@ -243,5 +244,5 @@ function tell(name, key, entry, detail = {}) {
 
 if (typeof document !== "undefined") {
   addEventListener("online", wake);
-  addEventListener("storage", ({key}) => key?.startsWith("feedback ") && wake()); // another tab was served
+  addEventListener("storage", ({key}) => key?.startsWith("feedback ") && wake()); // another tab sent a vote
 }
