@@ -86,6 +86,15 @@ def test_a_command_that_a_server_refuses_costs_a_pipeline_no_connection(
     assert connection._sock is connected
 
 
+def test_a_command_and_a_pipeline_name_a_key_in_the_encoding_of_the_url(
+    redis_server: RedisServer,
+) -> None:
+    client: Any = client_from_url(f"{redis_server.fresh_url()}?encoding=latin-1", 5)()
+    client.execute_command("SET", "\xe4", "b")
+    assert client.pipeline(transaction=False).get("\xe4").execute() == [b"b"]
+    assert client.execute_command("KEYS", "*") == [b"\xe4"]
+
+
 @pytest.mark.parametrize(
     "ask",
     [

@@ -76,6 +76,26 @@ def test_another_raters_message_takes_as_many_commands_as_none(redis_server, rat
     assert took[1] == took[2] == 8, "a script, the time, the type and the beginning; twice"
 
 
+def test_a_first_vote_takes_eight_commands_in_redis(redis_server):
+    """While a script runs, Redis serves nobody else."""
+    store = store_from_url(redis_server.fresh_url(), timeout=2, instance_path="", key="KEY")
+    ann, took = b"a" * 16, []
+    for key in "warm", "m":
+        store.stash(key, Message("f" * 32, ann), timedelta(days=1))
+        with watched(redis_server, scripts=True) as seen:
+            store.vote(key, [ann], VoteRequest(b"[1]", 20, OUTBOX, 60))
+            took = [name for name in seen() if name not in BESIDE]
+    assert took == ["EVALSHA", "TIME", "TYPE", "GETRANGE", "PTTL", "DEL", "HSET", "PEXPIRE", "ZADD"]
+
+
+def test_a_read_sends_its_script_once(redis_server):
+    store = store_from_url(redis_server.fresh_url(), timeout=2, instance_path="", key="KEY")
+    store.read(["a"], [ANYONE])  # connects
+    with watched(redis_server) as seen:
+        store.read(["a", "b", "c"], [ANYONE])
+        assert seen() == ["EVAL", "EVALSHA", "EVALSHA"]
+
+
 def test_an_answer_made_again_takes_no_more_commands_if_votes_on_many_before_wait(redis_server):
     """While New Relic is out, one client could else make all others wait for Redis."""
     store = store_from_url(redis_server.fresh_url(), timeout=2, instance_path="", key="KEY")
