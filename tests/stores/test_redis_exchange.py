@@ -86,6 +86,15 @@ def test_a_command_that_a_server_refuses_costs_a_pipeline_no_connection(
     assert connection._sock is connected
 
 
+def test_a_command_that_cannot_be_encoded_leaves_its_connection_to_others(
+    redis_server: RedisServer,
+) -> None:
+    client: Any = client_from_url(f"{redis_server.fresh_url()}?max_connections=1", 0.1)()
+    with pytest.raises(UnicodeEncodeError):
+        client.execute_command("GET", "\ud800")
+    assert client.execute_command("PING")
+
+
 def test_a_command_and_a_pipeline_name_a_key_in_the_encoding_of_the_url(
     redis_server: RedisServer,
 ) -> None:

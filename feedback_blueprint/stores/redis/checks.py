@@ -11,7 +11,7 @@ from redis.exceptions import ResponseError
 
 from ...model import Finding
 from ..base import of_newer_version
-from .layout import is_newer
+from .layout import is_newer, pattern_of
 
 FULL = 0.75
 """The part of its memory above which a server is nearly full."""
@@ -101,8 +101,7 @@ def _check_protection(client: Any, at: Mapping[str, Any]) -> list[Finding]:
 
 def _check_layouts(client: Any, prefix: str, at: Mapping[str, Any]) -> list[Finding]:
     """Look for messages that a newer version of this package wrote, among some."""
-    pattern = re.sub(r"([*?\[\]\\])", r"\\\1", prefix) + "*"
-    keys: Sequence[bytes] = client.scan(match=pattern, count=SAMPLE, **at)[1]
+    keys: Sequence[bytes] = client.scan(match=pattern_of(prefix), count=SAMPLE, **at)[1]
     pipeline = client.pipeline(transaction=False)
     for key in keys:
         pipeline.getrange(key, 0, 32)

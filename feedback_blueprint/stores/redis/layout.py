@@ -166,6 +166,11 @@ def is_newer(head: bytes) -> bool:
     return len(head) >= 17 and max(HEAD_SIZES)[0] < head[0] < 8
 
 
+def pattern_of(prefix: str) -> str:
+    """Return the pattern for `SCAN` of all keys that begin with `prefix`."""
+    return re.sub(r"([*?\[\]\\])", r"\\\1", prefix) + "*"
+
+
 def member_of(mark: Mark) -> bytes:
     """Return the member of an outbox that stands for a mark, as `vote.lua` makes it."""
     return b"%d %d %b%b" % (mark.cast_at, len(mark.voter), mark.voter, mark.key.encode())

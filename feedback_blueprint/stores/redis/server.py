@@ -98,10 +98,9 @@ class QuickClient(redis.Redis):
         pool: Any = self.connection_pool
         connection = pool.get_connection()
 
-        packed = [pack(*args, encoding=connection.encoder.encoding)]
-
         def exchange() -> Any:
-            connection.send_packed_command(packed)
+            packed = pack(*args, encoding=connection.encoder.encoding)
+            connection.send_packed_command([packed])
             return self.parse_response(connection, args[0], **options)  # type: ignore[no-untyped-call]  # redis-py's own
 
         try:

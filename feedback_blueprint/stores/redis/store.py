@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -50,6 +49,7 @@ from .layout import (
     member_of,
     pack_time,
     parts_of,
+    pattern_of,
     unpack_export,
     unpack_older,
     unpack_time,
@@ -186,9 +186,8 @@ class RedisStore:
 
     def _scan(self, prefix: str, kind: str | None = None) -> Iterator[Sequence[str]]:
         """Yield all keys of each server that begin with `prefix`, a thousand at a time."""
-        pattern = re.sub(r"([*?\[\]\\])", r"\\\1", prefix) + "*"
         with translating_errors:
-            keys: Iterator[bytes] = self._client.scan_iter(pattern, KEYS_PER_SCAN, kind)
+            keys: Iterator[bytes] = self._client.scan_iter(pattern_of(prefix), KEYS_PER_SCAN, kind)
         while True:
             with translating_errors:
                 some = list(itertools.islice(keys, KEYS_PER_SCAN))
@@ -416,9 +415,9 @@ class RedisStore:
 
         def run(some: Sequence[str]) -> None:
             pipeline: Any = self._client.pipeline(transaction=False)
-            script = "EVAL", SCRIPTS[name]
+            script, target = ("EVAL", SCRIPTS[name]), self._target(some[0])
             for key in some:
-                pipeline.execute_command(*script, 1, key, *arguments, **self._target(key))
+                pipeline.execute_command(*script, 1, key, *arguments, **target)
                 script = script if self._is_cluster else ("EVALSHA", HASHES[name])
             replies.update(zip(some, pipeline.execute(), strict=True))
 

@@ -4,8 +4,7 @@
 -- then those whose lease to end.
 
 local lease, limit, renewed = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+-- include clock
 for i = 4, #ARGV do
   redis.call('ZADD', KEYS[1], 'XX', i < 4 + renewed and now + lease or now, ARGV[i])
 end
