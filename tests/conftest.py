@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -27,6 +28,9 @@ from feedback_blueprint.testing import capture_feedback
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
+
+# What one process compiles, the others read: those of xdist, and those that tests start.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 #: Fixtures that one family of tests needs are beside what that family is made of.
 pytest_plugins = ["chatting", "contract", "decorated", "element_page", "engine_page", "outage"]

@@ -15,13 +15,13 @@ from typing import Any
 import newrelic
 import pytest
 from collector import Collector
-from gunicorn_server import APPS
 from host_app import make_app
 from needed import needed
 from outage import Chat
 from processes import environment, wait_until
 from proxy import Proxy
 from redis_server import RedisServer
+from under_agent import ended
 
 from feedback_blueprint import FeedbackBlueprint
 from feedback_blueprint.model import ANYONE, Finding, Message, VoteRequest
@@ -53,15 +53,7 @@ def run(
     environ = collector.environ({"startup_timeout": 10} | settings)
     environ["FLASK_FEEDBACK_STORE_URL"] = store_url
     environ["FLASK_FEEDBACK_STORE_TIMEOUT"] = str(store_timeout)
-    return subprocess.run(
-        [sys.executable, "-m", "newrelic.admin", "run-program", sys.executable, *command],
-        cwd=APPS,
-        env=environment(environ),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return ended(command, environ)
 
 
 def check(collector: Collector, store_url: str, **settings: Any) -> tuple[int, dict[str, Any]]:

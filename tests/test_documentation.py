@@ -21,15 +21,17 @@ BLOCKS = [
 ]
 
 
-def taken() -> Iterator[tuple[str, ...]]:
+@pytest.fixture(scope="module")
+def taken() -> set[tuple[str, ...]]:
     """The arguments of each call of `block` in the tests."""
+    return set(calls_of_block())
+
+
+def calls_of_block() -> Iterator[tuple[str, ...]]:
     for path in TESTS.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "block":
                 yield tuple(str(ast.literal_eval(argument)) for argument in node.args)
-
-
-TAKEN = set(taken())
 
 
 def test_there_are_pages_with_blocks() -> None:
@@ -39,9 +41,9 @@ def test_there_are_pages_with_blocks() -> None:
 
 
 @pytest.mark.parametrize(("page", "each"), BLOCKS)
-def test_each_block_is_taken_by_a_test(page: str, each: Block) -> None:
+def test_each_block_is_taken_by_a_test(taken: set[tuple[str, ...]], page: str, each: Block) -> None:
     """A call takes one block alone, or fails where it is."""
-    marks = [mark for name, language, mark in TAKEN if (name, language) == (page, each.language)]
+    marks = [mark for name, language, mark in taken if (name, language) == (page, each.language)]
     assert any(mark in each.code for mark in marks), each.code
 
 

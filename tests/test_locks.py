@@ -7,7 +7,7 @@ import signal
 import threading
 
 from feedback_blueprint.per_process import PerProcess, new_lock, new_reentrant_lock
-from feedback_blueprint.stores.redis.cached import Cached
+from feedback_blueprint.stores.redis.connections import Cached
 
 
 def test_threads_share_a_lock():

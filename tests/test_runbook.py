@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -241,12 +242,17 @@ def test_a_process_that_keeps_the_old_store_takes_votes_on_what_was_made_before(
 
 SOURCES = [path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py")]
 
-CONSTANTS = {
-    node.value
-    for source in SOURCES
-    for node in ast.walk(ast.parse(source))
-    if isinstance(node, ast.Constant) and isinstance(node.value, str)
-}
+
+@cache
+def constants() -> set[str]:
+    """Each text of the package's."""
+    return {
+        node.value
+        for source in SOURCES
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+
 
 KEPT_OUT = "Feedback cannot be kept. "
 """How the lines begin that have a store's own error and remedy after it."""
@@ -272,7 +278,7 @@ REMEDIES = {
 def test_a_remedy_that_is_quoted_is_one_of_a_stores(line: str) -> None:
     """What is around it is compared, whole, with what the tests of outages provoke."""
     remedy = re.split(r"\.\.\.:? (?=.)", line.removesuffix(" ..."))[-1]
-    known = REMEDIES | CONSTANTS
+    known = REMEDIES | constants()
     for sentence in re.split(r"[.:] |[.:]$", remedy):
         assert any(sentence in text for text in known), sentence
 
@@ -281,7 +287,7 @@ def test_a_remedy_that_is_quoted_is_one_of_a_stores(line: str) -> None:
 def test_a_line_that_is_quoted_is_one_of_ours(line: str) -> None:
     """With its numbers and names, and without what is left out of it."""
     placeholder = re.compile(r"%[.\d]*[a-z]")
-    for text in CONSTANTS:
+    for text in constants():
         begins, *others = map(re.escape, placeholder.split(text))
         if len("".join([begins, *others])) > 10 and (
             re.fullmatch(pattern_of(line), text)

@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 from ..errors import ConfigurationError
 from .base import Store
 from .breaker import FASTER, CircuitBreaker, is_slow
-from .redis.options import BadURL
+from .redis.connections import BadURL
 from .redis.store import RedisStore
 from .redis.urls import TOPOLOGIES
 from .sqlite.store import SQLiteStore

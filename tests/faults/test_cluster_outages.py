@@ -22,7 +22,7 @@ from feedback_blueprint.checks import check
 from feedback_blueprint.errors import StoreUnavailable
 from feedback_blueprint.model import ANYONE, Message, VoteRequest
 from feedback_blueprint.stores import RedisStore
-from feedback_blueprint.stores.redis.cached import Cached
+from feedback_blueprint.stores.redis.connections import Cached
 from feedback_blueprint.stores.redis.errors import ONE_NODE
 from feedback_blueprint.stores.redis.urls import client_from_url
 from feedback_blueprint.testing import capture_feedback

@@ -27,8 +27,7 @@ from feedback_blueprint.errors import StoreUnavailable
 from feedback_blueprint.model import ANYONE, Message, VoteRequest
 from feedback_blueprint.stores import RedisStore
 from feedback_blueprint.stores.deadline import DEADLINE, Deadline
-from feedback_blueprint.stores.redis.cached import Cached
-from feedback_blueprint.stores.redis.connections import BoundedSocket, bounded
+from feedback_blueprint.stores.redis.connections import BoundedSocket, Cached, bounded
 from feedback_blueprint.testing import capture_feedback
 
 SERVERS = ["redis", "rediss", "unix"]

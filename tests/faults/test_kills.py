@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 
 import pytest
 from arrival import Taken, assert_all_arrive, chat_and_vote, vote
 from chatting import chat, made
 from collector import Collector
-from gunicorn_server import APPS
-from processes import environment, wait_until
+from processes import wait_until
+from under_agent import ended
 
 KINDS = ["sqlite", "redis", "cluster", "sentinel"]
 
@@ -78,16 +77,8 @@ def test_the_command_delivers_what_no_process_is_left_to(
     store_url = new_store_url("sqlite")
 
     def deliver() -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "newrelic.admin", "run-program", sys.executable]
-        return subprocess.run(
-            [*command, "-m", "flask", "--app", "chat", "feedback", "deliver"],
-            cwd=APPS,
-            env=environment(collector.environ() | {"FLASK_FEEDBACK_STORE_URL": store_url}),
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        command = ["-m", "flask", "--app", "chat", "feedback", "deliver"]
+        return ended(command, collector.environ() | {"FLASK_FEEDBACK_STORE_URL": store_url})
 
     with (
         collector.failing("custom_event_data", 503),

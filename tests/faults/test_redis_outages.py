@@ -239,7 +239,7 @@ def test_an_id_that_cannot_be_looked_up_is_not_said_to_be_taken(site: Site) -> N
     store = store_from_url(site.url, timeout=TIMEOUT, instance_path="", key="KEY")
     store.stash("m", Message("a"), timedelta(days=1))
     with (
-        site.told("ACL SETUSER app -get", "ACL SETUSER app +@all"),
+        site.told("ACL SETUSER app -getrange", "ACL SETUSER app +@all"),
         pytest.raises(StoreUnavailable, match="Grant"),
     ):
         store.stash("m", Message("b"), timedelta(days=1))

@@ -16,8 +16,7 @@ import redis
 from redis.cluster import ClusterNode
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 
-from .connections import bounded
-from .options import BadURL, hosts_and_options, limits_of, refuse_unusable
+from .connections import BadURL, bounded, hosts_and_options, limits_of, refuse_unusable
 
 T = TypeVar("T")
 

@@ -1,4 +1,6 @@
-"""How messages and votes lie in Redis or Valkey, and what the scripts in `lua/` return of them.
+"""How messages and votes lie in Redis or Valkey, and the scripts that change and read them.
+
+Each script in `lua/` is one atomic step.
 
 A message that nobody rated is a string, the smallest thing that Redis keeps: its head, and the rest
 of it. The first vote, or the message's text, turns it into a hash under the same key:
@@ -18,11 +20,34 @@ each mark. Its score is the time in milliseconds at which anybody may take the v
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from ...model import CastVote, Mark, Message, StoredMessage
+
+LUA = Path(__file__).with_name("lua")
+
+
+def _with_parts(file: Path) -> str:
+    """Return a script, with the files of `lua/parts/` that it includes."""
+    return re.sub(
+        "^-- include (.+)$",
+        lambda found: _with_parts(LUA / "parts" / f"{found[1]}.lua"),
+        file.read_text(encoding="utf-8"),
+        flags=re.MULTILINE,
+    )
+
+
+SCRIPTS = {file.stem: _with_parts(file) for file in LUA.glob("*.lua")}
+
+HASHES = {
+    name: hashlib.sha1(script.encode()).hexdigest()  # noqa: S324  # EVALSHA names a script so
+    for name, script in SCRIPTS.items()
+}
 
 NEWER = b"newer"
 """What a script returns for a message that a newer version of this package wrote."""
@@ -32,11 +57,6 @@ TIME = 6
 
 HEAD_SIZES = {b"\1": 17, b"\2": 33, b"\3": 25, b"\4": 41}
 """Bytes of a message's head, by its layout, which is the first of them."""
-
-
-def encode(message: Message) -> bytes:
-    """Pack a message without its text: its head, and the rest of it."""
-    return b"".join(parts_of(message)[:2])
 
 
 def parts_of(message: Message) -> list[bytes]:
@@ -62,7 +82,7 @@ def parts_of(message: Message) -> list[bytes]:
 
 
 def decode(value: bytes, content: bytes | None = None) -> Message | None:
-    """Unpack what `encode` packed, with its text if there is one; `None` for other bytes."""
+    """Return the message of these `parts_of`, joined, and its text; `None` for other bytes."""
     end = HEAD_SIZES.get(value[:1])
     if end is None or len(value) < end:
         return None

@@ -11,11 +11,11 @@ import redis
 from redis.connection import parse_url
 from redis.sentinel import Sentinel, SentinelManagedConnection, SentinelManagedSSLConnection
 
-from .cached import Cached
-from .connections import bounded
-from .options import (
+from .connections import (
     RETRIED,
     BadURL,
+    Cached,
+    bounded,
     database_of,
     hosts_and_options,
     limits_of,

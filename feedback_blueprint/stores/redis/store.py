@@ -35,12 +35,14 @@ from ...model import (
     VoteResult,
 )
 from ..base import of_newer_version
-from .cached import Cached
 from .checks import check_server
 from .cluster import group_by_node, node_name, outbox_key_beside, outbox_keys
+from .connections import Cached
 from .errors import FAILURES, translating_errors, unavailable
 from .layout import (
+    HASHES,
     NEWER,
+    SCRIPTS,
     TIME,
     decode,
     is_newer,
@@ -54,8 +56,7 @@ from .layout import (
     unpack_vote,
     unpack_vote_result,
 )
-from .scripts import HASHES, SCRIPTS
-from .urls import Client, client_from_url, location_of_client, location_of_url
+from .urls import Client, client_from_url, is_cluster, location_of_client, location_of_url
 
 T = TypeVar("T")
 
@@ -73,23 +74,20 @@ class RedisStore:
     Its timeouts and retries are then yours to bound; a URL sets them.
     """
 
-    def __init__(self, client: Client | Callable[[], Client]) -> None:
-        self._location = "a client of the app's own"
-        if isinstance(client, Client):
-            if client.get_encoder().decode_responses:
-                raise ConfigurationError(
-                    "RedisStore cannot use a client with decode_responses=True: "
-                    "what it keeps is bytes. Give it a client without."
-                )
-            self._cached_client = Cached(lambda: client, math.inf)
-            self._location = location_of_client(client)
-        elif not callable(client):
+    def __init__(self, client: Client) -> None:
+        if not isinstance(client, Client):  # pyright: ignore[reportUnnecessaryIsInstance]  # apps without types
             raise ConfigurationError(
                 f"RedisStore cannot use a {type(client).__module__}.{type(client).__name__}. "
                 "Give it a redis.Redis or redis.RedisCluster, or a URL to RedisStore.from_url()."
             )
-        else:
-            self._cached_client = Cached(client, math.inf)  # making a cluster's client connects it
+        if client.get_encoder().decode_responses:
+            raise ConfigurationError(
+                "RedisStore cannot use a client with decode_responses=True: "
+                "what it keeps is bytes. Give it a client without."
+            )
+        self._cached_client = Cached(lambda: client, math.inf)
+        self._is_cluster = isinstance(client, redis.RedisCluster)
+        self._location = location_of_client(client)
 
     @classmethod
     def from_url(cls, url: str, timeout: float) -> RedisStore:
@@ -97,7 +95,9 @@ class RedisStore:
 
         Raises `ValueError` for a URL that cannot work.
         """
-        store = cls(client_from_url(url, timeout))
+        store = cls.__new__(cls)
+        store._cached_client = Cached(client_from_url(url, timeout), math.inf)
+        store._is_cluster = is_cluster(url)
         store._location = location_of_url(url)
         return store
 
@@ -109,17 +109,11 @@ class RedisStore:
     def _client(self) -> Any:
         return self._cached_client.get()
 
-    @property
-    def _is_cluster(self) -> bool:
-        with translating_errors:
-            return isinstance(self._client, redis.RedisCluster)
-
     def node_of(self, key: str) -> str:
         """Return the node that keeps `key`, if that is known without I/O."""
-        client = self._cached_client.value
-        if isinstance(client, redis.RedisCluster):
+        if self._is_cluster and isinstance(self._cached_client.value, redis.RedisCluster):
             with suppress(*FAILURES):
-                return node_name(client, key)
+                return node_name(self._cached_client.value, key)
         return ""
 
     def stash(
@@ -227,9 +221,9 @@ class RedisStore:
         that fails, the vote is not acknowledged, and the browser sends it again.
         """
         outbox, lease = vote_request.outbox, int(vote_request.lease * 1000)
-        is_cluster, ttl = self._is_cluster, _milliseconds(vote_request.ttl)
+        ttl = _milliseconds(vote_request.ttl)
         limits = vote_request.max_revisions, "" if outbox is None else lease, ttl
-        keys = [key] if outbox is None or is_cluster else [key, outbox]
+        keys = [key] if outbox is None or self._is_cluster else [key, outbox]
         reply = self._run("vote", keys, vote_request.vote, *limits, *raters)
         if reply is None:
             return VoteResult("unknown")
@@ -239,8 +233,9 @@ class RedisStore:
         mark = None
         if message and outbox and cast_at:
             mark = Mark(outbox, key, voter, cast_at)
-            if is_cluster:
-                mark = mark._replace(outbox=outbox_key_beside(self._client, outbox, key))
+            if self._is_cluster:
+                with translating_errors:
+                    mark = mark._replace(outbox=outbox_key_beside(self._client, outbox, key))
                 self._index(mark, lease)
         return VoteResult(cast("Status", said), revision, message, cast_at, mark, voter)
 

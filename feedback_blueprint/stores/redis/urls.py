@@ -44,6 +44,11 @@ def client_from_url(url: str, timeout: float) -> Callable[[], Client]:
     return TOPOLOGIES.get(urlsplit(url).scheme, server_from_url)(url, timeout)
 
 
+def is_cluster(url: str) -> bool:
+    """Whether `client_from_url` makes the client of a cluster."""
+    return TOPOLOGIES.get(urlsplit(url).scheme) is cluster_from_url
+
+
 def location_of_url(url: str) -> str:
     """Return where a URL leads, without what may be secret: its user, password and options."""
     parts = urlsplit(url)
