@@ -21,7 +21,7 @@ from store_kinds import SCALED_OUT, STORES
 
 from feedback_blueprint.errors import StoreUnavailable
 from feedback_blueprint.stores import RedisStore
-from feedback_blueprint.stores.redis import options
+from feedback_blueprint.stores.redis import connections
 
 EVERYWHERE = STORES + SCALED_OUT
 
@@ -94,7 +94,7 @@ def test_300_greenlets_at_once_on_one_worker_lose_nothing(
 def test_who_finds_all_connections_in_use_learns_nothing_about_the_store(
     new_store_url: Callable[[str], str], monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    monkeypatch.setattr(options, "MAX_CONNECTIONS", 1)
+    monkeypatch.setattr(connections, "MAX_CONNECTIONS", 1)
     store: Any = RedisStore.from_url(new_store_url(kind), timeout=0.1)
     connection = store._client.connection_pool.get_connection()
     with pytest.raises(StoreUnavailable) as refused:
