@@ -27,22 +27,23 @@ def benchmark(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
 @pytest.fixture
 def measured(
     benchmark: Callable[[str], ModuleType], tmp_path: Path
-) -> Callable[[str], dict[str, Any]]:
-    """Measure one section, see it on the page, and return its figures."""
+) -> Callable[..., dict[str, Any]]:
+    """Measure sections, see them on the page, and return their figures."""
 
-    def measured(section: str) -> dict[str, Any]:
+    def measured(*sections: str) -> dict[str, Any]:
         figures = benchmark("figures")
         with needed():
             redis_binary()
-        command = [sys.executable, BENCHMARKS / "figures.py", section, "--quick"]
+        command = [sys.executable, BENCHMARKS / "figures.py", *sections, "--quick"]
         command += ["--into", tmp_path]
         run = subprocess.run(command, capture_output=True, text=True, check=False)
         assert run.returncode == 0, run.stderr
         found = figures.read(tmp_path / "figures.json")
-        assert list(found) == [section]
+        assert list(found) == list(sections)
         page = (tmp_path / "README.md").read_text()
-        assert "\n".join(figures.blocks(found)[section]) in page
-        assert found[section]["date"] in page
-        return dict(found[section]["figures"])
+        for section in sections:
+            assert "\n".join(figures.blocks(found)[section]) in page
+            assert found[section]["date"] in page
+        return {section: found[section]["figures"] for section in sections}
 
     return measured
