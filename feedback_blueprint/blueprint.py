@@ -85,15 +85,12 @@ class FeedbackBlueprint(Blueprint):
         `SECRET_KEY`, and if the app already has a route at our path. The app is unchanged then.
         """
         settings = Settings.from_config(app.config, self._config_prefix)
-        store, key = self._store, f"{self._config_prefix}STORE_URL"
-        chosen_by = "the blueprint's store="
+        store, chosen_by = self._store, "the blueprint's store="
         if store is None:
-            chosen_by = key if settings.store_url else f"default: {key} is not set"
+            key, url = f"{self._config_prefix}STORE_URL", settings.store_url
+            chosen_by = key if url else f"default: {key} is not set"
             store = store_from_url(
-                settings.store_url,
-                timeout=settings.store_timeout,
-                instance_path=app.instance_path,
-                key=key,
+                url, timeout=settings.store_timeout, instance_path=app.instance_path, key=key
             )
         name = f"{options.get('name_prefix', '')}.{options.get('name', self.name)}".lstrip(".")
         namespace = "" if name == "feedback" else name

@@ -27,7 +27,7 @@ def check(votes: Votes, *, full: bool = False) -> list[Finding]:
     parts: list[Callable[[], list[Finding]]] = [
         lambda: _round_trip(votes),
         lambda: votes.store.check(votes.keys.beginning, full=full),
-        lambda: votes.raters.check(votes.upkeep.announce()),
+        votes.upkeep.compare_keys,
         lambda: _undelivered(votes),
     ]
     findings = votes.agent.check()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import sys
@@ -159,8 +160,8 @@ def _add_forget_and_export(group: click.Group, votes: Callable[[], Votes]) -> No
             message_id = None if message is None else message_id_text(message)
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint="--message") from error
-        progress = Progress()
-        print_lines(personal_data.forget(votes(), rater, message_id, progress), progress, "removed")
+        find = functools.partial(personal_data.forget, votes(), rater, message_id)
+        print_lines(find, "removed")
 
     @group.command()
     @click.option(
@@ -174,8 +175,7 @@ def _add_forget_and_export(group: click.Group, votes: Callable[[], Votes]) -> No
         the app's secret keys.
         """
         refuse_without_rater(votes())
-        progress = Progress()
-        print_lines(personal_data.export(votes(), rater, progress), progress, "found")
+        print_lines(functools.partial(personal_data.export, votes(), rater), "found")
 
 
 def refuse_without_rater(votes: Votes) -> None:
@@ -187,7 +187,7 @@ def refuse_without_rater(votes: Votes) -> None:
         )
 
 
-class Progress:
+class ProgressPrinter:
     """Counts the messages that were looked at, and prints the number now and then to stderr."""
 
     STEP = 100_000
@@ -202,11 +202,11 @@ class Progress:
             click.echo(f"{self.number} messages looked at", err=True)
 
 
-def print_lines(found: Iterator[Mapping[str, Any]], progress: Progress, what: str) -> None:
+def print_lines(find: Callable[[ProgressPrinter], Iterator[Mapping[str, Any]]], what: str) -> None:
     """Print each object on a line as it comes, and at the end their number to stderr."""
-    number = 0
+    number, progress = 0, ProgressPrinter()
     try:
-        for each in found:
+        for each in find(progress):
             click.echo(json.dumps(each))
             number += 1
     except StoreUnavailable as error:

@@ -39,7 +39,8 @@ class HeldEvent:
     """An event that the agent of this process holds.
 
     `size` is in bytes. `has_ended` tells whether its transaction has ended. `is_repeat`: it was
-    recorded before. `since` is by `time.monotonic()`. `harvests` could have taken it and did not.
+    recorded before. `since` is by `time.monotonic()`. `harvests`: how many could have taken it and
+    did not.
     """
 
     mark: Mark

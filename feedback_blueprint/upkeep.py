@@ -7,7 +7,7 @@ from contextlib import suppress
 from .agent.harvests import Harvest, Listener
 from .errors import StoreUnavailable
 from .logs import ThrottledLog
-from .model import Keys
+from .model import Finding, Keys
 from .raters import Raters
 from .stores import Store
 
@@ -24,25 +24,25 @@ class Upkeep(Listener):
         self._keys = keys
         self._raters = raters
         self._log = log
-        self._is_announced = not raters.fingerprints
+        self._has_compared = False
 
     def harvested(self, _: Harvest) -> None:
         """Do the work; the agent calls this."""
         with suppress(StoreUnavailable):  # the delivery logs it
             self._store.clean_up()
-            if self._is_announced:
+            if self._has_compared:
                 return
-            for finding in self._raters.check(self.announce()):
+            for finding in self.compare_keys():
                 if not finding.ok:
                     self._log.warn("key", "SECRET_KEY: %s. %s", finding.seen, finding.remedy)
-            self._is_announced = True
+            self._has_compared = True
 
-    def announce(self) -> list[bytes]:
-        """Announce the key of this process, if it has one, and return the fingerprints of all.
+    def compare_keys(self) -> list[Finding]:
+        """Announce the key of this process, if it has one, and compare it with those of others.
 
         Raises `StoreUnavailable`.
         """
         fingerprints = self._raters.fingerprints
         if not fingerprints:
             return []
-        return self._store.announce(self._keys.fingerprints, fingerprints[0])
+        return self._raters.check(self._store.announce(self._keys.fingerprints, fingerprints[0]))

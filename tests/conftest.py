@@ -33,7 +33,10 @@ if TYPE_CHECKING:
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 #: Fixtures that one family of tests needs are beside what that family is made of.
-pytest_plugins = ["chatting", "contract", "decorated", "element_page", "engine_page", "outage"]
+pytest_plugins = [
+    *("chatting", "contract", "decorated", "element_page", "engine_page", "outage"),
+    "quick_benchmarks",
+]
 
 
 # Stores: real servers, and an empty store for each test

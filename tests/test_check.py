@@ -156,7 +156,9 @@ def test_a_store_that_takes_over_half_its_timeout_is_not_well(good_redis: RedisS
         assert check_store(url, store_timeout=10)["store"]["severity"] == "well"
 
 
-def test_a_new_relic_that_does_not_answer(collector: Collector, tmp_path: Path) -> None:
+def test_a_new_relic_that_does_not_answer_is_wrong_and_what_waits_is_counted(
+    collector: Collector, tmp_path: Path
+) -> None:
     """It is then that one asks what waits."""
     url = f"sqlite:///{tmp_path}/feedback.db"
     store = store_from_url(url, timeout=5, instance_path="", key="KEY")

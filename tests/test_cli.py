@@ -16,7 +16,7 @@ from flask import Flask, request
 
 from feedback_blueprint import FeedbackBlueprint
 from feedback_blueprint.checks import check
-from feedback_blueprint.cli import Progress, description, table
+from feedback_blueprint.cli import ProgressPrinter, description, table
 from feedback_blueprint.errors import StoreUnavailable
 from feedback_blueprint.model import CastVote, Finding, Message, StoredMessage
 from feedback_blueprint.testing import capture_feedback
@@ -451,7 +451,7 @@ def test_the_commands_in_the_readme_beside_the_stores_are_run_as_they_are(people
 
 
 def test_progress_is_told_beside_the_output(capsys):
-    progress = Progress()
+    progress = ProgressPrinter()
     for _ in range(250):
         progress(1000)
     assert capsys.readouterr() == ("", "100000 messages looked at\n200000 messages looked at\n")

@@ -20,7 +20,7 @@ def settings(feedback=None, **config):
     return make_app(feedback, **config).extensions["feedback_blueprint"][feedback].settings
 
 
-def test_the_defaults():
+def test_an_app_that_sets_nothing_has_the_defaults():
     assert settings() == Settings(
         store_url=None,
         ttl=timedelta(days=7),

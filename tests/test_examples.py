@@ -30,7 +30,7 @@ def store_url(new_store_url):
     return new_store_url("sqlite")
 
 
-def test_the_example_of_a_view(app, feedback, events):
+def test_the_example_of_a_view_works(app, feedback, events):
     app.config["SECRET_KEY"] = "k"
     login = LoginManager(app)
     login.login_view = "login"
@@ -61,7 +61,7 @@ def test_the_example_of_a_view(app, feedback, events):
     assert client.post("/feedback", json=body).status_code == 202
 
 
-def test_the_example_with_a_database(app, feedback, events, client):
+def test_the_example_with_a_database_works(app, feedback, events, client):
     class Row:
         def __init__(self, reply):
             self.reply, self.id = reply, None
@@ -78,7 +78,7 @@ def test_the_example_with_a_database(app, feedback, events, client):
     assert (events[0]["model"], events[0]["prompt_version"]) == ("small-1", 7)
 
 
-def test_the_example_of_an_answer_that_is_made_again(app, feedback, events, client):
+def test_the_example_of_an_answer_that_is_made_again_works(app, feedback, events, client):
     readme = example(
         block("messages", "python", "def regenerate"), feedback=feedback, llm=str.upper
     )
@@ -91,7 +91,7 @@ def test_the_example_of_an_answer_that_is_made_again(app, feedback, events, clie
     assert events[0]["feedback_id"] != events[1]["feedback_id"]
 
 
-def test_the_example_that_streams(app, feedback, events, client):
+def test_the_example_that_streams_works(app, feedback, events, client):
     example(
         block("messages", "python", "def stream_view"),
         app=app,
@@ -106,7 +106,7 @@ def test_the_example_that_streams(app, feedback, events, client):
     assert client.post("/feedback", json=body).status_code == 202
 
 
-def test_the_example_of_server_sent_events(app, feedback, events, client):
+def test_the_example_of_server_sent_events_works(app, feedback, events, client):
     names = {"Response": Response, "request": request, "json": json}
     example(
         block("messages", "python", "event: message-id"),
@@ -126,7 +126,7 @@ def test_the_example_of_server_sent_events(app, feedback, events, client):
     assert client.post("/feedback", json=body).status_code == 202
 
 
-def test_the_example_by_hand(app, feedback, events, client):
+def test_the_example_by_hand_works(app, feedback, events, client):
     row = SimpleNamespace(id="by hand")
     example(
         block("messages", "python", "def make_row"),
@@ -138,7 +138,7 @@ def test_the_example_by_hand(app, feedback, events, client):
     assert response.json["message_id"] == response.headers["X-Message-ID"] == "by hand"
 
 
-def test_the_example_of_a_worker_thread(app, feedback, events, client):
+def test_the_example_of_a_worker_thread_works(app, feedback, events, client):
     row = SimpleNamespace(id="late")
     with ThreadPoolExecutor(1) as pool:
         names = {"app": app, "feedback": feedback, "pool": pool, "make_answer": lambda: row}
@@ -148,7 +148,7 @@ def test_the_example_of_a_worker_thread(app, feedback, events, client):
     assert client.post("/feedback", json=body).status_code == 202
 
 
-def test_the_example_of_a_job(app, feedback, events):
+def test_the_example_of_a_job_works(app, feedback, events):
     sent = {}
     names = {"all_users": lambda: ["ann", "bob"], "deliver_to": sent.__setitem__}
     app.config["SECRET_KEY"] = "k"
@@ -173,7 +173,7 @@ def test_the_example_of_a_job(app, feedback, events):
 @pytest.mark.parametrize(
     "html", [block("README", "html", "<script"), block("static", "html", "<script")]
 )
-def test_the_example_in_a_template(app, feedback, events, html):
+def test_the_example_in_a_template_works(app, feedback, events, html):
     app.jinja_loader = DictLoader({"reply.html": html})
     example(
         block("static", "python", "def reply_to"),
@@ -190,7 +190,7 @@ def test_the_example_in_a_template(app, feedback, events, html):
     assert "immutable" in client.get(script).headers["Cache-Control"]
 
 
-def test_the_example_of_a_tag(store_url):
+def test_the_example_of_a_tag_works(store_url):
     html = block("static", "html", "feedback-rater")
     app, feedback = Flask(__name__), FeedbackBlueprint(rater=lambda: "ann")
     app.config.update(FEEDBACK_STORE_URL=store_url, SECRET_KEY="k")
@@ -202,7 +202,7 @@ def test_the_example_of_a_tag(store_url):
         assert feedback.rater_tag
 
 
-def test_the_example_of_a_base_url(store_url):
+def test_the_example_of_a_base_url_works(store_url):
     html = block("static", "html", "feedback-base-url")
     app = Flask(__name__)
     app.config["FEEDBACK_STORE_URL"] = store_url
@@ -215,7 +215,7 @@ def test_the_example_of_a_base_url(store_url):
     "code",
     [block("web", "python", "session.get"), block("web", "python", "current_user.get_id")],
 )
-def test_the_examples_of_raters(store_url, code):
+def test_the_examples_of_raters_work(store_url, code):
     feedback = example(code, FeedbackBlueprint=FeedbackBlueprint).feedback
     app = Flask(__name__)
     app.config.update(FEEDBACK_STORE_URL=store_url, SECRET_KEY="k")
@@ -242,7 +242,7 @@ def test_the_examples_of_raters(store_url, code):
         assert ann.post("/feedback", json=body).status_code == 202
 
 
-def test_the_example_of_an_endpoint_of_your_own(store_url):
+def test_the_example_of_an_endpoint_of_your_own_works(store_url):
     app, feedback = Flask(__name__), FeedbackBlueprint()
     app.config["FEEDBACK_STORE_URL"] = store_url
     example(
@@ -272,7 +272,7 @@ def test_the_example_of_an_endpoint_of_your_own(store_url):
     assert client.get("/llm/feedback/static/feedback.js").status_code == 200
 
 
-def test_the_example_of_a_scale(store_url):
+def test_the_example_of_a_scale_works(store_url):
     app = Flask(__name__)
     example(block("README", "python", "FEEDBACK_CATEGORIES"), app=app)
     app.config["FEEDBACK_STORE_URL"] = store_url
@@ -283,7 +283,7 @@ def test_the_example_of_a_scale(store_url):
     assert events[0]["score"] == 1
 
 
-def test_the_example_of_a_second_blueprint(app, client):
+def test_the_example_of_a_second_blueprint_works(app, client):
     names = {"app": app, "FeedbackBlueprint": FeedbackBlueprint}
     app.config["REVIEWS_STORE_URL"] = app.config["FEEDBACK_STORE_URL"]
     reviews = example(block("web", "python", "REVIEWS_"), **names).reviews
@@ -295,7 +295,7 @@ def test_the_example_of_a_second_blueprint(app, client):
     assert len(events) == 1
 
 
-def test_the_example_of_neighbours(app, feedback):
+def test_the_example_of_neighbours_works(app, feedback):
     app.config["SECRET_KEY"] = "k"
     names = {"Limiter": Limiter, "CORS": CORS, "CSRFProtect": CSRFProtect}
     example(
@@ -308,7 +308,7 @@ def test_the_example_of_neighbours(app, feedback):
     assert app.test_client().post("/feedback", json={}).status_code == 400, "a token is missing"
 
 
-def test_the_examples_of_the_signal_and_of_a_users_test(app, feedback, client, capsys):
+def test_the_examples_of_the_signal_and_of_a_users_test_work(app, feedback, client, capsys):
     example(block("web", "python", "connect_via"), app=app)
     app.post("/chat", endpoint="post_chat")(lambda: {"message_id": feedback.stash()})
     example(block("README", "python", "def test_a_thumb_is_recorded")).test_a_thumb_is_recorded(

@@ -39,7 +39,7 @@ from feedback_blueprint.stores.sqlite import client as sqlite_client
         (block("stores", "sh", "feedback deliver"), "0 undelivered"),
     ],
 )
-def test_a_command_for_any_trouble(
+def test_a_command_for_any_trouble_runs_as_it_is_written(
     collector: Collector, tmp_path: Path, commands: str, said: str
 ) -> None:
     env = collector.environ({"startup_timeout": 10})

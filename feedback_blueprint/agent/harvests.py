@@ -99,8 +99,9 @@ def sees_what_arrives() -> bool:
 def why_nothing_is_sent() -> str | None:
     """Say why this process will not send anything; `None` if it will."""
     agent = _agent()
+    settings: Any = global_settings()
     try:
-        if global_settings().serverless_mode.enabled:
+        if settings.serverless_mode.enabled:
             return None  # each transaction is sent when it ends
         if agent._harvest_shutdown.is_set():
             return "The agent of this process has ended: the process is about to."

@@ -13,6 +13,7 @@ from werkzeug.routing import Map, Rule
 
 from ..errors import ConfigurationError
 from ..model import Finding
+from ..votes import EXTENSION
 
 FEEDBACK_PATH = "/feedback"
 
@@ -83,8 +84,7 @@ def _takes_votes_of(ours: Map, theirs: Rule, app: App) -> bool:
     A rule of another blueprint of this package may: the app wants that.
     """
     is_a_feedback_blueprint = (
-        app.blueprints.get(theirs.endpoint.rpartition(".")[0])
-        in app.extensions["feedback_blueprint"]
+        app.blueprints.get(theirs.endpoint.rpartition(".")[0]) in app.extensions[EXTENSION]
     )
     if is_a_feedback_blueprint or "<" in theirs.rule or not _answers(theirs, ["POST"]):
         return False

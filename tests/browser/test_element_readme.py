@@ -123,7 +123,9 @@ def vote(page: Page, events: list[Any]) -> None:
     assert [event["rating"] for event in events] == ["good"]
 
 
-def test_an_event_stream(streams: None, show: Callable[..., Page], events: list[Any]) -> None:
+def test_the_example_of_an_event_stream_works(
+    streams: None, show: Callable[..., Page], events: list[Any]
+) -> None:
     page = show(BUBBLE)
     page.evaluate("""() => {
         window.EventSource = class extends EventSource {
@@ -137,7 +139,7 @@ def test_an_event_stream(streams: None, show: Callable[..., Page], events: list[
     page.wait_for_function(closed)  # or it would have the answer made again
 
 
-def test_lines_of_json(
+def test_the_example_of_lines_of_json_works(
     app: Flask, feedback: FeedbackBlueprint, show: Callable[..., Page], events: list[Any]
 ) -> None:
     more = threading.Event()

@@ -55,7 +55,7 @@ def test_an_entry_that_is_none_is_ignored_and_replaced(
     assert kept(page) == 2, "what is not of this message is left alone"
 
 
-def test_an_entry_that_is_overwritten_while_its_vote_is_under_way(
+def test_an_entry_may_be_overwritten_while_its_vote_is_under_way(
     visitor: Visitor, collector: Collector, new_id: str
 ) -> None:
     page = visitor.open(new_id)
@@ -68,7 +68,9 @@ def test_an_entry_that_is_overwritten_while_its_vote_is_under_way(
     collector.wait_for(message_id=new_id)
 
 
-def test_a_storage_that_is_full(visitor: Visitor, collector: Collector, new_id: str) -> None:
+def test_a_vote_is_sent_though_the_storage_is_full(
+    visitor: Visitor, collector: Collector, new_id: str
+) -> None:
     page = visitor.open(new_id)
     page.route("**/llm/feedback", lambda route: route.fulfill(status=403), times=1)
     good(page).click()

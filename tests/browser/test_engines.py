@@ -44,7 +44,7 @@ def test_a_double_click_is_one_vote(person: Person, new_id: str) -> None:
     assert sorted(person.asked()) == ["GET", "POST"]
 
 
-def test_the_keyboard_alone(person: Person, collector: Collector, new_id: str) -> None:
+def test_the_keyboard_alone_is_enough(person: Person, collector: Collector, new_id: str) -> None:
     person.open(new_id, attributes="categories='wrong,rude'")
     person.enabled(GOOD)
     seen = []
@@ -63,7 +63,9 @@ def test_the_keyboard_alone(person: Person, collector: Collector, new_id: str) -
     assert (event["rating"], event["category"]) == ("bad", "rude")
 
 
-def test_reasons_and_a_comment(person: Person, collector: Collector, new_id: str) -> None:
+def test_reasons_and_a_comment_go_with_a_vote(
+    person: Person, collector: Collector, new_id: str
+) -> None:
     person.open(new_id, attributes="categories='wrong, too long=Too long' categories-good=helpful")
     person.shows(SEND, False)
     person.press(GOOD)
@@ -109,7 +111,7 @@ def test_the_comment_grows_with_its_text(person: Person, new_id: str) -> None:
     assert abs(person.height() - heights[2]) < 20
 
 
-def test_stars(person: Person, collector: Collector, new_id: str) -> None:
+def test_stars_are_a_scale(person: Person, collector: Collector, new_id: str) -> None:
     person.open(new_id, attributes="ratings=1-5 no-comment")
     person.press("4 of 5")
     person.says(RECORDED)
@@ -137,7 +139,7 @@ def test_what_is_refused_is_rolled_back(person: Person, new_id: str) -> None:
     assert person.kept() == 0
 
 
-def test_a_message_that_cannot_be_rated(person: Person) -> None:
+def test_a_message_that_cannot_be_rated_has_thumbs_that_do_nothing(person: Person) -> None:
     person.open(unknown="gone")
     person.enabled(GOOD, False)
 
@@ -159,7 +161,7 @@ def test_a_draft_and_the_focus_survive_a_move(person: Person, new_id: str) -> No
     assert person.comment() == "Half a thought"
 
 
-def test_back_to_a_page_that_shows_an_older_vote(person: Person, new_id: str) -> None:
+def test_a_page_that_one_goes_back_to_shows_the_newest_vote(person: Person, new_id: str) -> None:
     person.open(new_id)
     person.press(GOOD)
     person.says(RECORDED)
@@ -174,7 +176,7 @@ def test_back_to_a_page_that_shows_an_older_vote(person: Person, new_id: str) ->
     person.says(RETRACTED)
 
 
-def test_a_frozen_server(person: Person, collector: Collector, new_id: str) -> None:
+def test_a_vote_survives_a_frozen_server(person: Person, collector: Collector, new_id: str) -> None:
     person.open(new_id)
     person.enabled(GOOD)
     person.engine.run("""
@@ -190,7 +192,9 @@ def test_a_frozen_server(person: Person, collector: Collector, new_id: str) -> N
     assert len(collector.wait_for(message_id=new_id)) == 1
 
 
-def test_a_server_that_is_restarted(person: Person, collector: Collector, new_id: str) -> None:
+def test_a_vote_survives_a_restart_of_the_server(
+    person: Person, collector: Collector, new_id: str
+) -> None:
     person.open(new_id)
     person.enabled(GOOD)
     with frozen(person.server) as pid:
@@ -201,7 +205,9 @@ def test_a_server_that_is_restarted(person: Person, collector: Collector, new_id
     assert len(collector.wait_for(message_id=new_id)) == 1
 
 
-def test_the_network_is_cut(person: Person, collector: Collector, new_id: str) -> None:
+def test_a_vote_survives_a_cut_of_the_network(
+    person: Person, collector: Collector, new_id: str
+) -> None:
     person.open(new_id)
     person.enabled(GOOD)
     with person.network.refusing():
@@ -233,7 +239,7 @@ def test_a_vote_is_sent_on_the_next_visit_once(
     assert len(collector.events(message_id=new_id)) == 1
 
 
-def test_the_plain_client_and_the_pages_events(
+def test_the_plain_client_sends_a_vote_and_the_page_hears_of_it(
     person: Person, collector: Collector, new_id: str
 ) -> None:
     person.open(new_id)

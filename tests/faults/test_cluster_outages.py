@@ -147,7 +147,9 @@ def test_a_slot_that_moves_costs_nothing(
     assert complaints() == []
 
 
-def test_a_cluster_that_serves_some_of_its_slots(cluster: RedisCluster) -> None:
+def test_a_cluster_that_serves_some_of_its_slots_keeps_what_lies_there(
+    cluster: RedisCluster,
+) -> None:
     """What lies there is kept and rated, by an app that is started then, too."""
     for node in cluster.nodes:
         node.ask("CONFIG", "SET", "cluster-require-full-coverage", "no")

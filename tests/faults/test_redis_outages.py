@@ -162,7 +162,7 @@ def test_a_database_that_does_not_exist_is_named(
     assert "Name a database in its URL that it has" in complaints()[0]
 
 
-def test_a_database_of_a_clusters_node(
+def test_a_database_of_a_clusters_node_is_refused_with_the_remedy(
     cluster: RedisCluster, complaints: Callable[[], list[str]]
 ) -> None:
     chat = Chat(f"redis://{cluster.nodes[0].address}/1")
@@ -171,14 +171,14 @@ def test_a_database_of_a_clusters_node(
     assert "redis+cluster://" in complaints()[0]
 
 
-def test_a_server_that_is_down_from_the_start(
+def test_a_server_that_is_down_from_the_start_costs_no_answer(
     site: Site, complaints: Callable[[], list[str]]
 ) -> None:
     fault = site.proxy.refusing()
     suffer(Chat(site.url), fault, complaints, "Check that it runs", from_the_start=True)
 
 
-def test_a_server_that_turned_out_to_be_a_clusters_node(
+def test_a_server_that_turns_out_to_be_a_clusters_node_is_named(
     site: Site, cluster: RedisCluster, complaints: Callable[[], list[str]]
 ) -> None:
     """MOVED, with a slot of its own for each key that is another node's."""
@@ -192,7 +192,7 @@ def test_a_server_that_turned_out_to_be_a_clusters_node(
     assert "redis+cluster://" in complaints()[0]
 
 
-def test_a_name_that_is_not_found(
+def test_a_host_that_is_not_found_costs_no_answer(
     site: Site, complaints: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The resolver is the one thing here that is not real: nobody else's would be asked."""
@@ -215,7 +215,9 @@ def test_a_name_that_is_not_found(
 
 
 @pytest.mark.parametrize("kind", ["redis", "redis+cluster", "redis+sentinel"])
-def test_a_name_that_cannot_be_one(complaints: Callable[[], list[str]], kind: str) -> None:
+def test_a_name_that_no_host_can_have_costs_no_answer(
+    complaints: Callable[[], list[str]], kind: str
+) -> None:
     with suppress(ConfigurationError):  # also a fair answer
         chat = Chat(f"{kind}://a..b:6379/{'service/0' if 'sentinel' in kind else 0}")
         with capture_feedback(chat.app):

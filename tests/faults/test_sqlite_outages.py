@@ -83,7 +83,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", str(tmp_path)], check=True)
 
 
-def test_a_full_disk(small_disk: Path, complaints: Callable[[], list[str]]) -> None:
+def test_a_full_disk_costs_no_answer(small_disk: Path, complaints: Callable[[], list[str]]) -> None:
     @contextmanager
     def filled() -> Iterator[None]:
         filler = small_disk / "filler"
@@ -96,7 +96,9 @@ def test_a_full_disk(small_disk: Path, complaints: Callable[[], list[str]]) -> N
     suffer(Chat(sqlite_url(small_disk / "feedback.db")), filled(), complaints, "Make room")
 
 
-def test_a_folder_that_is_a_file(tmp_path: Path, complaints: Callable[[], list[str]]) -> None:
+def test_a_folder_that_is_a_file_costs_no_answer(
+    tmp_path: Path, complaints: Callable[[], list[str]]
+) -> None:
     folder = tmp_path / "folder"
 
     @contextmanager
@@ -110,7 +112,9 @@ def test_a_folder_that_is_a_file(tmp_path: Path, complaints: Callable[[], list[s
 
 
 @pytest.mark.parametrize("exists", [False, True], ids=["no-file-yet", "file"])
-def test_a_read_only_folder(complaints: Callable[[], list[str]], exists: bool) -> None:
+def test_a_read_only_folder_costs_no_answer(
+    complaints: Callable[[], list[str]], exists: bool
+) -> None:
     with tempfile.TemporaryDirectory(dir="/tmp") as directory:
         path = Path(directory) / "feedback.db"
         if exists:

@@ -21,7 +21,7 @@ def test_a_stream_is_stashed_when_called_and_handed_through(feedback, call, kept
     assert kept(ids(response)[0])
 
 
-def test_a_generator_defined_inside_the_view(feedback, call):
+def test_a_generator_can_be_defined_inside_the_view(feedback, call):
     def view():
         @feedback.trace_message
         def generate(*, message_id):
@@ -43,7 +43,7 @@ def test_a_stream_that_nobody_reads_can_be_rated(feedback, call, kept):
     assert kept(ids(call(view))[0])
 
 
-def test_a_body_generated_after_the_request_context_is_gone(feedback, call, kept):
+def test_a_body_can_be_generated_after_the_request_context_is_gone(feedback, call, kept):
     @feedback.trace_message(message_id="id")
     def generate():
         yield {"id": "late"}

@@ -18,7 +18,7 @@ from redis_server import RedisServer
 from feedback_blueprint.testing import capture_feedback
 
 
-def test_tls_to_a_plain_port(
+def test_tls_to_a_plain_port_costs_no_answer(
     site: Site, secure: RedisServer, complaints: Callable[[], list[str]]
 ) -> None:
     with Proxy(secure.port) as proxy:
@@ -28,13 +28,13 @@ def test_tls_to_a_plain_port(
         suffer(Chat(url), proxy.to(site.server.port), complaints, "TLS")
 
 
-def test_no_tls_to_a_port_that_wants_it(
+def test_no_tls_to_a_port_that_wants_it_costs_no_answer(
     site: Site, secure: RedisServer, complaints: Callable[[], list[str]]
 ) -> None:
     suffer(Chat(site.url), site.proxy.to(secure.port), complaints, "TLS")
 
 
-def test_a_certificate_that_nobody_known_issued(
+def test_a_certificate_of_an_unknown_authority_is_refused(
     secure: RedisServer, complaints: Callable[[], list[str]]
 ) -> None:
     chat = Chat(secure.url.partition("?")[0].replace("//", f"//app:{PASSWORD}@"))

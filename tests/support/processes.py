@@ -23,11 +23,13 @@ class ToolMissingError(Exception):
 
 def wait_until(condition: Callable[[], Any], what: str, timeout: float = 60) -> Any:
     """The condition's first true value; for what can only be asked, not awaited."""
-    deadline = time.monotonic() + timeout
+    begin = time.monotonic()
     while not (value := condition()):
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - begin
+        if waited > timeout:
             raise AssertionError(f"waited {timeout} s: {what}")
-        time.sleep(0.05)  # the one place where tests poll
+        # The one place where tests poll: what takes long is asked less often.
+        time.sleep(min(max(waited / 20, 0.05), 0.5))
     return value
 
 

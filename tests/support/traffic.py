@@ -75,7 +75,7 @@ class Traffic:
                 while message_id and self.vote(message_id).status == 503:
                     if self._over.wait(0.02):
                         return
-                self._over.wait(0.1)
+                self._over.wait(0.2)
 
         with ThreadPoolExecutor(users) as pool:
             users_at_it = [pool.submit(use, user) for user in range(users)]

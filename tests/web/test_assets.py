@@ -91,7 +91,7 @@ def test_the_apps_own_setting_holds_for_it(app, client):
     assert response.headers["Cache-Control"] == "public, max-age=60"
 
 
-def test_what_is_not_there(app, client):
+def test_what_is_not_an_asset_is_not_found(app, client):
     assert client.get("/feedback/static/other.js").status_code == 404
     assert client.get("/feedback/static/../assets.py").status_code == 404
     assert client.get("/feedback/static/README.md").status_code == 404

@@ -42,7 +42,7 @@ def test_a_json_content_type_with_parameters_is_fine(client, message_id):
         assert response.status_code in (200, 202)
 
 
-def test_too_large(post, client):
+def test_a_body_over_64_kib_is_refused(post, client):
     """It is not even read."""
     assert refused(post(" " * 65536), 400, "malformed-json")
     body = BytesIO(b" " * 65537)
@@ -53,14 +53,14 @@ def test_too_large(post, client):
     assert body.tell() == 0
 
 
-def test_too_large_for_an_app_that_read_it_first(app, client):
+def test_a_body_over_the_limit_is_refused_if_the_app_read_it_first(app, client):
     app.before_request(lambda: request.get_data() and None)
     response = client.post("/feedback", data=" " * 65537, content_type="application/json")
     assert refused(response, 413, "too-large")
 
 
 @pytest.mark.parametrize("limit", [0, 100])
-def test_too_large_for_a_smaller_limit_of_the_app(app, post, limit):
+def test_a_body_over_a_smaller_limit_of_the_app_is_refused(app, post, limit):
     app.config["MAX_CONTENT_LENGTH"] = limit
     assert refused(post(" " * (limit + 1)), 413, "too-large")
 
@@ -77,7 +77,7 @@ def test_a_body_sent_in_chunks_has_the_same_limit(chat_server, env, limit):
             assert (answer.status, answer.json["code"]) == expected
 
 
-def test_a_body_that_ends_early(client):
+def test_a_body_that_ends_early_is_refused(client):
     response = client.post(
         "/feedback",
         data="{}",
@@ -95,7 +95,7 @@ def test_what_is_not_an_object_is_refused(post, raw):
     assert response.json["errors"] == {"_schema": ["Send an object."]}
 
 
-def test_a_field_that_the_apps_own_json_cannot_write(app, post):
+def test_a_field_that_the_apps_own_json_cannot_write_is_refused(app, post):
     app.json.ensure_ascii = False
     assert refused(post('{"\\ud800": 1}'), 422, "invalid")
 
@@ -194,7 +194,7 @@ def test_too_many_revisions(post, events):
     assert len(events) == 20
 
 
-def test_store_unavailable():
+def test_a_store_that_is_down_is_answered_503():
     app, store = Flask(__name__), BrokenStore(errors.StoreUnavailable("Gone."))
     app.register_blueprint(FeedbackBlueprint(store=store))
     client = app.test_client()
