@@ -150,6 +150,13 @@ def test_a_message_can_be_amended_before_and_after_its_first_vote(store):
     assert WEEK.total_seconds() - 60 < seconds_left(store, "n")[1] <= WEEK.total_seconds()
 
 
+def test_a_context_that_is_amended_together_with_the_text_is_the_new_one(store):
+    store.stash("m", Message(TRACE_ID, context={"n": 1}), WEEK)
+    amended = Message(TRACE_ID, context={"n": 2}, content="text")
+    store.amend("m", amended)
+    assert store.show("m").message == amended
+
+
 @pytest.mark.parametrize("content", [None, "text"])
 @pytest.mark.parametrize("rated", [False, True])
 @pytest.mark.parametrize("trace_id", ["f" * 32, "not hex either"])
