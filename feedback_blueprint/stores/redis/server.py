@@ -82,10 +82,10 @@ class QuickPool(redis.BlockingConnectionPool):
         connection.disconnect()
 
 
-def pack(command: str, *arguments: object, encoding: str) -> bytes:
+def pack(command: str, *arguments: object) -> bytes:
     """Pack a command, such as `CONFIG GET`, and its arguments: bytes, text or numbers."""
     whole = *command.split(" "), *arguments
-    parts = [each if isinstance(each, bytes) else str(each).encode(encoding) for each in whole]
+    parts = [each if isinstance(each, bytes) else str(each).encode() for each in whole]
     packed = b"".join([b"$%d\r\n%b\r\n" % (len(part), part) for part in parts])
     return b"*%d\r\n%b" % (len(parts), packed)
 
@@ -95,10 +95,9 @@ class QuickClient(redis.Redis):
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
         """Send a command and return what is answered; after a failure, once more."""
+        packed = [pack(*args)]  # if this raises, no connection is lost
         pool: Any = self.connection_pool
         connection = pool.get_connection()
-
-        packed = [pack(*args, encoding=connection.encoder.encoding)]
 
         def exchange() -> Any:
             connection.send_packed_command(packed)
