@@ -249,21 +249,26 @@ def _status(result: Any) -> int:
     return 200
 
 
-def _position_of_message_id(function: Any) -> int | None:
+def _position_of_message_id(function: Callable[..., Any]) -> int | None:
     """Return the position of the parameter `message_id`; `sys.maxsize` if it is keyword-only.
 
-    `None`: the function does not take it, or a decorator below ours does not pass it on.
+    `None`: the function does not take it, or a decorator below ours does not pass it on. Raises
+    `ValueError` if it wraps itself.
     """
-    while "message_id" not in (parameters := _parameters(function)):
-        passes_on = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
-        if not (passes_on and hasattr(function, "__wrapped__")):
-            return None
-        function = function.__wrapped__
+    parameters = _parameters(inspect.unwrap(function, stop=_takes_or_drops_message_id))
+    if "message_id" not in parameters:
+        return None
     parameter = parameters["message_id"]
     if parameter.kind is parameter.KEYWORD_ONLY:
         return sys.maxsize
     by_name_too = parameter.kind is parameter.POSITIONAL_OR_KEYWORD
     return [*parameters].index("message_id") if by_name_too else None
+
+
+def _takes_or_drops_message_id(function: Callable[..., Any]) -> bool:
+    parameters = _parameters(function)
+    passes_on = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
+    return "message_id" in parameters or not passes_on
 
 
 def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:

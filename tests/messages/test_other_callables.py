@@ -67,6 +67,13 @@ def test_an_id_that_another_decorator_takes_none_of_is_announced_alone(
     assert kept(*ids(response))
 
 
+def test_a_function_that_is_said_to_wrap_itself_is_refused(feedback):
+    function = passing_on(plain)
+    function.__wrapped__ = function
+    with pytest.raises(ValueError, match="wrapper loop"):
+        feedback.trace_message(function)
+
+
 @pytest.mark.parametrize("bot", OBJECTS)
 def test_an_object_that_a_class_holds_is_not_a_method(feedback, call, bot):
     class Page:

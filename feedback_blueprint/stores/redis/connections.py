@@ -8,6 +8,7 @@ byte keeps it busy for as long as it likes. So all steps of a call share one dea
 
 from __future__ import annotations
 
+import codecs
 import functools
 import math
 import sys
@@ -104,7 +105,9 @@ def try_options(connection: Callable[..., Any], options: Mapping[str, Any]) -> N
             raise BadURL(f"{name} is a number of seconds, over 0 and finite")
     with refusing_options():
         encoder = connection(**options).encoder
-        encoder.encode("a")
+        encoding = codecs.lookup(encoder.encoding).name
+    if encoding != "utf-8":
+        raise BadURL("a key is UTF-8: leave out encoding=")
     if encoder.decode_responses:
         raise BadURL("what is kept is bytes, which decode_responses would spoil")
 
