@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import newrelic.agent
 import pytest
+import under_agent
 from documentation import block
 from flask import Flask, request
 
@@ -141,6 +142,13 @@ def test_deliver_says_that_there_is_no_agent_to_send_anything(app, run):
     assert run("deliver").output == said
     with capture_feedback(app):
         assert run("deliver").output == said
+
+
+def test_an_apps_test_tells_new_relic_nothing_even_under_an_agent(collector, tmp_path):
+    env = {"FLASK_FEEDBACK_STORE_URL": f"sqlite:///{tmp_path}/feedback.sqlite3"}
+    said = under_agent.run(collector, ["captured.py"], env)
+    assert said.startswith("Error: The agent has no session")
+    assert collector.runs == 0
 
 
 def test_show_tells_all_that_is_kept(app, feedback, events, client, run):

@@ -1,0 +1,16 @@
+"""A test of the chat app, run under an agent: prints what `flask feedback deliver` says in it."""
+
+from __future__ import annotations
+
+from chat import app, feedback
+
+from feedback_blueprint.testing import capture_feedback
+
+with capture_feedback(app) as events:
+    with app.app_context():
+        message_id = feedback.stash()
+        assert message_id
+        feedback.submit(message_id, "good")
+        feedback.capture()
+    assert [event["rating"] for event in events] == ["good"]
+    print(app.test_cli_runner().invoke(args=["feedback", "deliver"]).output)
