@@ -19,7 +19,7 @@ from .agent.harvests import Harvest, Listener, sees_what_arrives
 from .agent.new_relic import AgentLimits, Ended, NewRelic
 from .errors import AgentNotRecording, StoreUnavailable
 from .logs import ThrottledLog
-from .model import Backlog, Mark, Message, Undelivered
+from .model import COMPACT_JSON, Backlog, Mark, Message, Undelivered
 from .stores import Store
 
 SHARE_OF_EVENTS = 0.75
@@ -79,7 +79,7 @@ class Outbox:
         self, event: Mapping[str, Any], mark: Mark, has_ended: Ended, *, is_repeat: bool
     ) -> None:
         """Note that the agent got the event of a vote."""
-        size = sum(len(f"{name}{value}".encode()) for name, value in event.items())
+        size = len(COMPACT_JSON.encode(event).encode())
         self._size += size
         self._held[_identity(event)] = HeldEvent(mark, size, has_ended, is_repeat)
 

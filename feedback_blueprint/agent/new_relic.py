@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -145,18 +146,9 @@ class NewRelic:
             _refuse_ignored(transaction)
         else:
             settings = newrelic.agent.application(activate=False, name=application).settings
-        if why := why_custom_events_are_off(settings) or why_nothing_is_sent():
+        if why := why_nothing_is_sent():
             raise AgentNotRecording(why)
-        harvests = settings.event_harvest_config
-        return AgentLimits(
-            int(settings.custom_insights_events.max_attribute_value),
-            None if HARVEST in missing_functions() else application,
-            harvests.harvest_limits.custom_event_data,
-            settings.max_payload_size_in_bytes,
-            min(harvests.report_period_ms / 1000, DEFAULT_PERIOD_SECONDS)
-            + settings.agent_limits.data_collector_timeout
-            + HARVEST_SECONDS,
-        )
+        return _limits_of(settings, application)
 
     def record(self, event: dict[str, Any]) -> Ended:
         """Hand one `LlmFeedbackMessage` to the agent, given all its attributes.
@@ -227,3 +219,20 @@ def _refuse_ignored(transaction: Any) -> None:
         raise AgentNotRecording(
             f"A transaction naming rule ignores {transaction.path}: exempt it from the rule."
         )
+
+
+@functools.lru_cache
+def _limits_of(settings: Any, application: str) -> AgentLimits:
+    """Return what the agent takes with these settings; it makes new ones when it connects."""
+    if why := why_custom_events_are_off(settings):
+        raise AgentNotRecording(why)
+    harvests = settings.event_harvest_config
+    return AgentLimits(
+        int(settings.custom_insights_events.max_attribute_value),
+        None if HARVEST in missing_functions() else application,
+        harvests.harvest_limits.custom_event_data,
+        settings.max_payload_size_in_bytes,
+        min(harvests.report_period_ms / 1000, DEFAULT_PERIOD_SECONDS)
+        + settings.agent_limits.data_collector_timeout
+        + HARVEST_SECONDS,
+    )

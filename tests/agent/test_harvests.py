@@ -276,9 +276,11 @@ with agent.transaction("failing", "tests"):
     assert transaction._priority == before
 for milliseconds, seconds in (5_000, 40), (60_000, 95), (120_000, 95):
     application.settings.event_harvest_config.report_period_ms = milliseconds
+    new_relic._limits_of.cache_clear()  # the agent would make new settings
     assert agent.limits("tests").next_harvest == seconds
 for missing, name in ((new_relic.HARVEST,), None), (("another",), "tests"):
     new_relic.missing_functions = checks.missing_functions = lambda: missing
+    new_relic._limits_of.cache_clear()
     assert agent.limits("tests").application == name
     found = checks._sending()[1]
     assert (found.ok, found.seen) == (False, f"not visible: {missing[0]}")
