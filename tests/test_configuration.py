@@ -20,8 +20,10 @@ def settings(feedback=None, **config):
     return make_app(feedback, **config).extensions["feedback_blueprint"][feedback].settings
 
 
-def test_an_app_that_sets_nothing_has_the_defaults():
-    assert settings() == Settings(
+def test_an_app_that_sets_nothing_has_the_defaults(feedback):
+    app = Flask(__name__)
+    app.register_blueprint(feedback)
+    assert app.extensions["feedback_blueprint"][feedback].settings == Settings(
         store_url=None,
         ttl=timedelta(days=7),
         vote_ttl=timedelta(days=30),
