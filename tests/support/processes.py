@@ -9,7 +9,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,10 +40,18 @@ WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 PORTS = itertools.count(10_000 + 2_000 * (WORKER % 5) + os.getpid() % 1_000)
 
 
+#: The same ports for UDP, which nothing here speaks. As long as this process has one, no other
+#: process that runs tests takes the port.
+RESERVED: list[socket.socket] = []
+
+
 def free_port() -> int:
     for port in PORTS:
-        with closing(socket.socket()) as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
+        with ExitStack() as probes, suppress(OSError):
+            for kind in socket.SOCK_STREAM, socket.SOCK_DGRAM:
+                probe = probes.enter_context(socket.socket(type=kind))
+                probe.bind(("127.0.0.1", port))
+            RESERVED.append(socket.socket(fileno=probe.detach()))
             return port
     raise AssertionError
 
