@@ -30,7 +30,7 @@ def main(*, replaces_itself: bool = os.name != "nt") -> None:
     demo = [sys.executable, "-c", UNDER_THE_AGENT]
     if replaces_itself:
         os.execv(sys.executable, demo)  # noqa: S606  # nothing that a user typed
-    child = subprocess.Popen(demo)  # noqa: S603
+    child = subprocess.Popen(demo)  # noqa: S603  # nothing that a user typed
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C reaches the child, which ends by itself
     sys.exit(child.wait())
 

@@ -249,7 +249,7 @@ def test_what_passes_after_a_connection_failed_is_not_counted(soon_over: None) -
     connection = bounded(redis.Connection)(port=free_port(), socket_connect_timeout=1)
     with pytest.raises(redis.ConnectionError):
         connection.connect()
-    time.sleep(0.3)
+    time.sleep(0.3)  # the time that must not count
     assert DEADLINE.get().begin() > 0.3
 
 

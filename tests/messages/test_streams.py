@@ -240,7 +240,7 @@ from feedback_blueprint import FeedbackBlueprint
 @newrelic.agent.function_trace()
 @(feedback := FeedbackBlueprint()).trace_message
 def stream(seconds):
-    time.sleep(seconds)
+    time.sleep(seconds)  # the work that the agent is to time
     yield "a"
 
 @newrelic.agent.function_trace()

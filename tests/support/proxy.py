@@ -149,11 +149,11 @@ class Proxy:
         with suppress(OSError):
             while data := source.recv(65536):
                 self._flowing.wait()
-                time.sleep(self._delay)
+                time.sleep(self._delay)  # the slow network that it plays
                 if answers and self._drip:
                     for byte in data:
                         sink.sendall(bytes([byte]))
-                        time.sleep(self._drip)
+                        time.sleep(self._drip)  # as above
                 elif not (answers and self._mute):
                     sink.sendall(data)
         self._pairs.discard(pair)

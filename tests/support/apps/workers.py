@@ -14,14 +14,14 @@ import newrelic.agent
 newrelic.agent.initialize()  # a spawned process begins here
 
 from celery import Celery  # noqa: E402  # after the agent
-from flask import Flask, Response, request  # noqa: E402
-from flask.typing import ResponseReturnValue  # noqa: E402
-from openai import OpenAI  # noqa: E402
-from redis import Redis  # noqa: E402
-from rq import Queue  # noqa: E402
+from flask import Flask, Response, request  # noqa: E402  # after the agent
+from flask.typing import ResponseReturnValue  # noqa: E402  # after the agent
+from openai import OpenAI  # noqa: E402  # after the agent
+from redis import Redis  # noqa: E402  # after the agent
+from rq import Queue  # noqa: E402  # after the agent
 
-from feedback_blueprint import FeedbackBlueprint  # noqa: E402
-from feedback_blueprint.messages.capture import Capture  # noqa: E402
+from feedback_blueprint import FeedbackBlueprint  # noqa: E402  # after the agent
+from feedback_blueprint.messages.capture import Capture  # noqa: E402  # after the agent
 
 feedback = FeedbackBlueprint(rater=lambda: request.headers.get("User"))
 llm = OpenAI()

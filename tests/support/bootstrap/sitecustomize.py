@@ -4,5 +4,6 @@ import importlib.metadata
 
 import newrelic.agent
 
-importlib.metadata.packages_distributions = dict  # type: ignore[assignment]
+# The agent looks up the library of each module, which takes a look at every installed file.
+importlib.metadata.packages_distributions = dict  # type: ignore[assignment]  # a callable, too
 newrelic.agent.initialize()
