@@ -23,13 +23,17 @@ RETRACTED = b"null"
 NO_CONTEXT: Mapping[str, Any] = MappingProxyType({})
 
 OUTBOX = "!outbox:"
-"""Begins the name of an outbox. No key of a message has it, because `quote()` leaves no `!`."""
+"""Stands after the prefix in the name of an outbox.
+
+No message has such a key. If its ID has a colon, a colon or the blueprint's name stands before it,
+and `quote()` leaves no `!` in the name.
+"""
 
 FINGERPRINTS = "!keys:"
-"""Begins the key of the fingerprints of the app's secret keys."""
+"""The same for the fingerprints of the app's secret keys."""
 
-CHECK = "!check"
-"""The outbox of the vote that a check casts."""
+CHECK = "!check:"
+"""The same for the vote that a check casts."""
 
 
 class Message(NamedTuple):
@@ -114,7 +118,10 @@ class Undelivered(NamedTuple):
 
 
 class Backlog(NamedTuple):
-    """How many votes are marked, and when the oldest of them was cast, in a mark's milliseconds."""
+    """How many votes are marked, and when the oldest was cast, in a mark's milliseconds.
+
+    If a store has thousands of marks, it is the oldest of those that are due first.
+    """
 
     votes: int
     oldest: int | None

@@ -24,7 +24,7 @@ from redis_server import RedisServer
 from under_agent import ended
 
 from feedback_blueprint import FeedbackBlueprint
-from feedback_blueprint.model import ANYONE, Finding, Message, VoteRequest
+from feedback_blueprint.model import ANYONE, Finding, Keys, Message, VoteRequest
 from feedback_blueprint.stores import RedisStore, SQLiteStore, store_from_url
 from feedback_blueprint.stores.redis import checks as redis_checks
 from feedback_blueprint.stores.sqlite import files
@@ -154,6 +154,16 @@ def test_a_store_that_takes_over_half_its_timeout_is_not_well(good_redis: RedisS
         assert slow["severity"] == "wrong"
         assert "FEEDBACK_STORE_TIMEOUT" in slow["remedy"]
         assert check_store(url, store_timeout=10)["store"]["severity"] == "well"
+
+
+@pytest.mark.parametrize("message_id", ["!check", "!check:"])
+def test_no_message_is_in_the_way_of_the_vote_that_a_check_casts(
+    redis_server: RedisServer, message_id: str
+) -> None:
+    url = redis_server.fresh_url()
+    key, message = Keys("fb:", "").of(message_id), Message("0" * 32)
+    assert redis_store(url).stash(key, message, timedelta(days=1))
+    assert check_store(url)["store"]["severity"] == "well"
 
 
 def test_a_new_relic_that_does_not_answer_is_wrong_and_what_waits_is_counted(
