@@ -151,6 +151,13 @@ def test_an_apps_test_tells_new_relic_nothing_even_under_an_agent(collector, tmp
     assert collector.runs == 0
 
 
+def test_an_apps_test_gives_the_agents_transaction_no_name(collector, tmp_path):
+    env = {"FLASK_FEEDBACK_STORE_URL": f"sqlite:///{tmp_path}/feedback.sqlite3"}
+    under_agent.run(collector, ["captured_connected.py"], env)
+    assert not [name for name in collector.metrics() if "feedback_blueprint" in name]
+    assert collector.runs == 1
+
+
 def test_show_tells_all_that_is_kept(app, feedback, events, client, run):
     with app.test_request_context():
         feedback.stash("m", context={"model": "m-1"})
