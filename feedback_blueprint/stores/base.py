@@ -20,6 +20,9 @@ from ..model import (
     VoteResult,
 )
 
+OLDEST_AMONG = 1000
+"""Marks among which a store seeks the oldest: to read them all would keep others waiting."""
+
 
 def of_newer_version(what: str) -> StoreUnavailable:
     """Return the error for what a newer version of this package wrote, in a layout unknown here."""
@@ -40,7 +43,8 @@ class Store(Protocol):
     a message was made for one of them, a vote on it is kept under that one. If it was made for
     anyone, a vote is kept under the first that already has one there, or under the current one.
 
-    Every method raises `StoreUnavailable` if the store fails, and takes a bounded time.
+    What does I/O raises `StoreUnavailable` if the store fails. What a request calls takes a bounded
+    time.
     """
 
     def node_of(self, key: str) -> str:
@@ -88,7 +92,7 @@ class Store(Protocol):
 
         Removes and yields what `export` finds there, with the marks; without `raters` it is
         everything. `outboxes` is what the names of all outboxes begin with. After its end, nobody
-        can read any of it in a file.
+        can read any of it in a SQLite file. Redis's append-only file has it until a rewrite.
         """
         ...
 
@@ -121,7 +125,10 @@ class Store(Protocol):
         ...
 
     def backlog(self, outbox: str) -> Backlog:
-        """Count the votes that are marked."""
+        """Count the votes that are marked, and find the oldest of the `OLDEST_AMONG` due first.
+
+        If more are marked, an older one may be held by a process that renews its lease.
+        """
         ...
 
     def read(

@@ -77,9 +77,9 @@ class CircuitBreaker:
     A call to what cannot be reached costs its caller a timeout or two. After the first such call,
     only one message a second tries again, because an answer waits behind it. If a try takes longer
     than a second, as with a slow resolver, the pause is as long. It grows with the number of nodes
-    that are down: otherwise each answer of a frozen cluster would wait for another node. A vote
-    tries at any time, if nobody else does: the store takes votes as soon as it is back. A store
-    that answers with an error is not down.
+    that are down: otherwise each answer of a frozen cluster would wait for another node. A vote or
+    a read tries at any time, if nobody else does: the store takes votes as soon as it is back. A
+    store that answers with an error is not down.
     """
 
     def __init__(

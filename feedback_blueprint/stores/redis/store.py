@@ -1,7 +1,8 @@
 """Messages and votes in Redis or Valkey, on one server or several.
 
-The hot paths call `execute_command`, which for a URL is `QuickClient`'s. With redis-py's own, and
-its methods for each command, which the agent traces, a chat takes a seventh longer.
+The hot paths call `execute_command`, which is `QuickClient`'s if a URL names one server. With
+redis-py's own, and its methods for each command, which the agent traces, a chat takes a seventh
+longer.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from ...model import (
     VoteRequest,
     VoteResult,
 )
-from ..base import of_newer_version
+from ..base import OLDEST_AMONG, of_newer_version
 from .checks import check_server
 from .cluster import group_by_node, node_name, outbox_key_beside, outbox_keys
 from .connections import Cached
@@ -345,7 +346,7 @@ class RedisStore:
                 self._add_to_outbox(mark._replace(cast_at=cast_at), lease)
 
     def unmark(self, marks: Sequence[Mark]) -> None:
-        """Take marks off the votes and out of the outboxes, in one round trip to each server."""
+        """Take marks off the votes and out of the outboxes, all of a server at once."""
         self._on_each_node(marks, attrgetter("outbox"), self._unmark)
 
     def _unmark(self, marks: Sequence[Mark]) -> None:
@@ -363,13 +364,13 @@ class RedisStore:
         pipeline.execute()
 
     def backlog(self, outbox: str) -> Backlog:
-        """Count the members; the oldest is among those that are due first."""
+        """Count the members, and look at the first of each sorted set."""
         names = self._outbox_keys(outbox)
         with translating_errors:
             pipeline: Any = self._client.pipeline(transaction=False)
             for name in names:
                 pipeline.zcard(name)
-                pipeline.zrange(name, 0, MESSAGES_PER_SCRIPT)
+                pipeline.zrange(name, 0, OLDEST_AMONG - 1)
             replies = pipeline.execute()
         times = [mark_of("", member).cast_at for members in replies[1::2] for member in members]
         return Backlog(sum(replies[::2]), min(times, default=None))
@@ -381,7 +382,10 @@ class RedisStore:
     def read(
         self, keys: Sequence[str], raters: Sequence[bytes], ttl: timedelta = DEFAULT_VOTE_TTL
     ) -> list[StoredVote | None]:
-        """Ask for all in one round trip to each server; a stranger's message is as good as none."""
+        """Ask for all at once; a stranger's message is as good as none.
+
+        That is one round trip, but two to each node of a cluster: see `_on_each_node`.
+        """
         replies = self._run_for_each("read", keys, _milliseconds(ttl), *raters)
         return [_stored_vote(replies[key]) for key in keys]
 
@@ -406,7 +410,7 @@ class RedisStore:
                 return self._client.eval(SCRIPTS[name], *both)
 
     def _run_for_each(self, name: str, keys: Sequence[str], *arguments: Any) -> dict[str, Any]:
-        """Run a script for each key, in one round trip to each server; return the replies by key.
+        """Run a script for each key, for all of a server at once; return the replies by key.
 
         The first call tells the server the script. In a cluster each call does, because redis-py
         may send it again, to another node.
