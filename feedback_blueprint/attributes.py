@@ -16,7 +16,10 @@ MAX_COMMENT_BYTES = 4095
 """Bytes of a comment: the highest possible `custom_insights_events.max_attribute_value`."""
 
 MAX_ENTRIES = 16
-"""Entries of metadata, and of context. Both, our own and a split comment are 64 attributes."""
+"""Entries of metadata, and of context.
+
+With both, our own, the longest comment in pieces and the agent's two, an event has at most 60.
+"""
 
 MAX_ATTRIBUTES = 64
 """Attributes of one custom event that New Relic documents for agents."""

@@ -15,7 +15,7 @@ from .stores import FASTER, is_slow
 from .votes import Votes
 
 LATE_SECONDS = 300.0
-"""Seconds after which a vote should be delivered. If its process dies, it takes two minutes."""
+"""Seconds after which a vote should be delivered, even if the process that took it died."""
 
 
 def check(votes: Votes, *, full: bool = False) -> list[Finding]:

@@ -11,7 +11,7 @@ from .attributes import MAX_VALUE_BYTES, number_problem, text_problem, without_e
 from .errors import ConfigurationError
 
 MAX_RATINGS = 1000
-"""Ratings of a scale. More are a typing error, and each takes memory."""
+"""The most ratings of a `range`. More are a typo, and each takes memory."""
 
 DURATION = "Give seconds or a timedelta from one millisecond to ten years."
 

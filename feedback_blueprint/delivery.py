@@ -52,7 +52,7 @@ class HeldEvent:
 
 
 class Outbox:
-    """The votes of one New Relic application that are accepted and not yet delivered.
+    """What this process knows of an outbox: the votes whose events its agent should hold.
 
     `delivered` has the marks that could not be taken off yet. `let_go` has the marks of votes that
     this process had a lease of, and that others may take over now.

@@ -37,7 +37,7 @@ class ConfigurationError(FeedbackError, click.ClickException):
 
 
 class Refusal(FeedbackError):
-    """Feedback that was not taken. It can be sent again.
+    """Feedback that was not acknowledged. To send it again does no harm.
 
     `status` is the HTTP status of the answer, `code` the reason in the problem document that a
     program can read.
@@ -67,7 +67,10 @@ class MalformedJSON(Refusal):
 
 
 class UnknownMessage(Refusal):
-    """The message was never made, has expired, or is another rater's. Nobody is told which."""
+    """The message was never made, has expired, is another rater's, or has no vote to retract.
+
+    Nobody is told which of the first three it is.
+    """
 
     status = 404
     code = "unknown-message"

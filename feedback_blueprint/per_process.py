@@ -1,4 +1,4 @@
-"""What each process has for itself, such as a lock that outlives a fork."""
+"""What each process makes for itself, such as a lock: a forked child does not use its parent's."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ class Raters:
         return [hmac.digest(key, b"fingerprint", "sha256")[:8] for key in self._keys]
 
     def check(self, announced: Sequence[bytes]) -> list[Finding]:
-        """Check the keys of a rater, given the fingerprints that all processes announced."""
+        """Check the app's secret keys, given the fingerprints that all processes announced."""
         seen = f"set, with {len(self._keys) - 1} fallbacks, for the rater"
         if others := len(set(announced).difference(self.fingerprints)):
             seen += f"; {others} other keys within an hour"

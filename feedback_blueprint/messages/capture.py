@@ -29,7 +29,7 @@ TAKEN = (
     "answer that is made again."
 )
 
-REPLACED = (
+OWNED_BY_ANOTHER = (
     "Message %r was stashed before for another rater and stays what it was: replace it for the one "
     "it was made for, or use another ID."
 )
@@ -149,14 +149,15 @@ class Capture:
         self,
         message_id: MessageID | None,
         context: Context,
-        content: str | None,
+        content: object,
         rater: Rater = ...,
         *,
         replace: bool = False,
     ) -> tuple[str, Message] | None:
         """Keep a message, whose context must be valid, and return its ID and what was kept.
 
-        `None`, with the reason in the log, if nothing was kept.
+        `content` is the message's text, or the whole result: what is not a string is not kept.
+        Returns `None`, with the reason in the log, if nothing was kept.
         """
         votes = self.votes
         if self._trace_id is None:
@@ -185,7 +186,7 @@ class Capture:
         try:
             owners, ttl = raters if replace else (), votes.settings.ttl
             if not votes.breaker.stash(votes.keys.of(id_text), message, ttl, may_replace=owners):
-                text = REPLACED if replace else TAKEN
+                text = OWNED_BY_ANOTHER if replace else TAKEN
                 votes.log.warn(text, text, id_text)
                 return None
         except StoreUnavailable:  # the circuit breaker has logged it

@@ -109,8 +109,8 @@ def operations() -> dict[str, Any]:
         answered(description, **NAMED, status={"const": status})
         for description, status in (
             ("The vote was the same before.", "unchanged"),
-            ("The agent took the event.", "accepted"),
-            ("The agent took the event.", "retracted"),
+            ("The vote is kept, and will arrive in New Relic.", "accepted"),
+            ("The retraction is kept, and will arrive in New Relic.", "retracted"),
         )
     )
     post, get, delete = FeedbackView.post, FeedbackView.get, FeedbackView.delete
