@@ -132,7 +132,7 @@ def _add_deliver(group: click.Group, votes: Callable[[], Votes]) -> None:
 
 def _backlog(votes: Votes) -> Backlog | None:
     """Return what is undelivered of this process's New Relic application, if it has one."""
-    application = votes.agent.application()
+    application = votes.agent.register()
     return None if application is None else votes.delivery.backlog(application)
 
 

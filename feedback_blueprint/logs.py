@@ -67,17 +67,7 @@ class ThrottledLog:
             known.left_out += 1
             return
         known.causes.add(cause)
-        self.tell(text, *args, exc_info=exc_info)
-
-    def tell(self, text: str, *args: object, exc_info: BaseException | bool = False) -> None:
-        """Log a warning each time, because it comes rarely."""
-        try:
-            text, args = _formattable(text, args)
-            logger.warning(text, *args, exc_info=exc_info)
-        except exits():
-            raise
-        except BaseException:  # we have no other place to say so
-            return
+        warn(text, *args, exc_info=exc_info)
 
     def catch(self, text: str, *args: object) -> CatchAndLog:
         """Return a context manager that logs what goes wrong in its block, and lets all go on."""
@@ -115,6 +105,17 @@ class CatchAndLog:
         except RecursionError:
             pass
         return True
+
+
+def warn(text: str, *args: object, exc_info: BaseException | bool = False) -> None:
+    """Log a warning that is rare, each time. Never raises, as `ThrottledLog`."""
+    try:
+        text, args = _formattable(text, args)
+        logger.warning(text, *args, exc_info=exc_info)
+    except exits():
+        raise
+    except BaseException:  # we have no other place to say so
+        return
 
 
 def exits() -> tuple[type[BaseException], ...]:

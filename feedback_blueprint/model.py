@@ -1,4 +1,4 @@
-"""What all rooms speak of: messages, votes, what becomes of them, and their keys in the store."""
+"""What all layers speak of: messages, votes, what becomes of them, and their keys in the store."""
 
 from __future__ import annotations
 

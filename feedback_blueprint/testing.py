@@ -70,7 +70,7 @@ class _Collector(NewRelic):
 
     def measure(self, name: str, value: float, times: int = 1) -> None: ...
 
-    def application(self) -> None:
+    def register(self) -> None:
         return None
 
     def check(self) -> list[Finding]:

@@ -100,7 +100,7 @@ def test_the_exit_status_is_0_if_all_is_well(collector: Collector, good_redis: R
     seen = {what: finding["seen"] for what, finding in found.items()}
     assert seen["agent"] == f"version {newrelic.version}"
     assert seen["registered with New Relic"] == "tests"
-    assert seen["custom events"] == "on, 3600 a process each 0.1 s"
+    assert seen["custom events"] == "on, 3600 per process every 0.1 s"
     assert seen["bytes of one value"] == "255"
     assert seen["size of a harvest"] == "1,000,000 bytes, 277 an event"
     assert seen["kept in"] == f"redis://{good_redis.address}/0, by FEEDBACK_STORE_URL"

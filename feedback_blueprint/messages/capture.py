@@ -57,12 +57,14 @@ class Capture:
     raise `RuntimeError`.
     """
 
-    def __init__(self, votes: Votes, raters: Sequence[bytes] | None, announced: list[str]) -> None:
+    def __init__(
+        self, votes: Votes, raters: Sequence[bytes] | None, message_ids: list[str]
+    ) -> None:
         self._votes: Votes | None = votes
         self._blueprint = ""
         self._headers: Headers = ()
         self._raters = raters
-        self._announced = announced
+        self._message_ids = message_ids
         self._trace_id: str | None = None
         self._why_no_trace_id = "The agent failed."
         with votes.log.catch("The agent failed: a message made here cannot be rated."):
@@ -73,7 +75,7 @@ class Capture:
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what another process cannot have: the app, and the response."""
-        return vars(self) | {"_votes": None, "_announced": []}
+        return vars(self) | {"_votes": None, "_message_ids": []}
 
     @property
     def votes(self) -> Votes:
@@ -192,8 +194,8 @@ class Capture:
         except StoreUnavailable:  # the circuit breaker has logged it
             votes.agent.count("StashesMissed")
             return None
-        if id_text not in self._announced:
-            self._announced.append(id_text)
+        if id_text not in self._message_ids:
+            self._message_ids.append(id_text)
         return id_text, message
 
     def amend(self, message_id: str, message: Message) -> None:
@@ -226,7 +228,7 @@ def _nothing(*_: object) -> None:
     """Do nothing: the agent began no transaction."""
 
 
-def announce(response: Response, message_ids: Sequence[str], log: ThrottledLog) -> None:
+def add_header(response: Response, message_ids: Sequence[str], log: ThrottledLog) -> None:
     """Put the IDs into headers, and only the last ones if they are too many for a client."""
     room = MAX_BYTES
     sent: list[str] = []

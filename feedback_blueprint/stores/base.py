@@ -35,9 +35,9 @@ def of_newer_version(what: str) -> StoreUnavailable:
 class Store(Protocol):
     """Keeps messages, and one vote for each of a message's raters.
 
-    Until a message expires, everyone whom it was made for can rate it. The store keeps it until its
-    last vote expires, for the raters who have a vote on it. Nobody else can see it then, but its
-    key stays taken.
+    Until `rateable_until`, everyone whom a message was made for can rate it. If it has votes, the
+    store keeps it until the last of them expires, for their raters. Nobody else can see it then,
+    but its key stays taken.
 
     `raters` are the caller's hashes under each of the app's secret keys, the current one first. If
     a message was made for one of them, a vote on it is kept under that one. If it was made for

@@ -14,11 +14,11 @@ from datetime import timedelta
 from typing import Literal, TypeVar
 
 from ..errors import StoreUnavailable
-from ..logs import INTERVAL, ThrottledLog
+from ..logs import INTERVAL, ThrottledLog, warn
 from ..model import DEFAULT_VOTE_TTL, Message, StoredVote, VoteRequest, VoteResult
 from ..per_process import PerProcess, new_reentrant_lock
 from .base import Store
-from .deadline import DEADLINE, Deadline
+from .deadline import DEADLINE, TIMEOUTS_PER_CALL, Deadline
 
 T = TypeVar("T")
 
@@ -34,10 +34,7 @@ MIN_PAUSE = 1.0
 FORGOTTEN = 60.0
 """Seconds after which a node that nobody asks again does not count: a cluster may replace it."""
 
-TIMEOUTS_PER_CALL = 2
-"""Timeouts that a call may take in all, whatever it does."""
-
-FASTER = "Check its load, its disk and the network to it, or raise FEEDBACK_STORE_TIMEOUT."
+SLOW_REMEDY = "Check its load, its disk and the network to it, or raise FEEDBACK_STORE_TIMEOUT."
 """What to do about a store that is slow."""
 
 Kind = Literal["messages", "votes"]
@@ -151,7 +148,7 @@ class CircuitBreaker:
             self._measure(took)
         if is_slow(took, self._timeout):
             text = "The store is slow: a call took %.2f s, and fails at %.2f s. %s"
-            self._log.warn("slow", text, took, TIMEOUTS_PER_CALL * self._timeout, FASTER)
+            self._log.warn("slow", text, took, TIMEOUTS_PER_CALL * self._timeout, SLOW_REMEDY)
         if self._open:
             self._close(nodes)
         if self._missed and kind:
@@ -217,4 +214,4 @@ class CircuitBreaker:
             where = f"Node {node} of the store" if node else "The store"
             text = "%s is back. In %.0f s, %d messages were not kept, and %d votes refused."
             number = missed.number["messages"], missed.number["votes"]
-            self._log.tell(text, where, now - missed.since, *number)
+            warn(text, where, now - missed.since, *number)

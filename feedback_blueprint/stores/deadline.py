@@ -7,6 +7,9 @@ import time
 from contextvars import ContextVar
 from threading import TIMEOUT_MAX
 
+TIMEOUTS_PER_CALL = 2
+"""Timeouts that a call may wait in all, whatever it does."""
+
 STEPS = 10
 """A step that ends well counts at most a deadline's seconds divided by this."""
 
@@ -59,8 +62,8 @@ class Deadline:
         self._begun = math.inf
 
 
-NONE = Deadline(math.inf)
+NO_DEADLINE = Deadline(math.inf)
 """The deadline outside a call, as for a delivery: it never passes."""
 
-DEADLINE: ContextVar[Deadline] = ContextVar("feedback_blueprint.deadline", default=NONE)
+DEADLINE: ContextVar[Deadline] = ContextVar("feedback_blueprint.deadline", default=NO_DEADLINE)
 """The deadline of the call that runs here."""

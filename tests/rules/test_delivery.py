@@ -70,10 +70,10 @@ class StandIn:
     def listen(self, listener):
         self.listener = self.listener or listener  # the delivery comes first
 
-    def name(self):
+    def application_name(self):
         return APPLICATION
 
-    def application(self):
+    def register(self):
         return APPLICATION
 
     def check(self):
@@ -903,7 +903,7 @@ def test_a_vote_that_waits_for_long_is_a_finding(start, monkeypatch):
 def test_the_command_says_what_keeps_it_from_delivering(start, deliver, monkeypatch):
     process = start()
     with monkeypatch.context() as patch:
-        patch.setattr(process.agent, "application", lambda: None)
+        patch.setattr(process.agent, "register", lambda: None)
         said = "Error: The agent has no session: see flask feedback check.\n"
         assert deliver(process, None) == (1, said)
 

@@ -18,7 +18,7 @@ from processes import wait_until
 from feedback_blueprint.errors import StoreUnavailable
 from feedback_blueprint.model import ANYONE, Message, StoredVote
 from feedback_blueprint.stores import SQLiteStore, store_from_url
-from feedback_blueprint.stores.redis.layout import decode, parts_of
+from feedback_blueprint.stores.redis.layout import pack_message, unpack_message
 
 #: How a message with this trace ID begins, whose rater is nobody.
 HEAD = b"\1" + bytes.fromhex("ab" * 16)
@@ -55,7 +55,7 @@ def test_a_message_comes_back_whole(store, message):
     ],
 )
 def test_an_unrated_message_in_redis_is_its_trace_id_its_owner_its_nonce_and_a_byte(message, size):
-    assert len(b"".join(parts_of(message))) == size
+    assert len(b"".join(pack_message(message))) == size
 
 
 @settings(
@@ -294,5 +294,5 @@ NOT_FACTS = [b"{", b"[]", b'{"trace_id": 1}', b'{"context": 1}', b'{"context": {
 @pytest.mark.parametrize("value", [b"", HEAD[:-1], *(HEAD + each for each in NOT_FACTS)])
 def test_bytes_that_are_not_a_message_are_decoded_as_none(value):
     """The scripts of Redis let some of them through, such as text that is not UTF-8."""
-    assert decode(value) is None
-    assert decode(HEAD) == Message("ab" * 16)
+    assert unpack_message(value) is None
+    assert unpack_message(HEAD) == Message("ab" * 16)
