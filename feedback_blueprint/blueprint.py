@@ -28,7 +28,7 @@ R = TypeVar("R")
 
 
 class FeedbackBlueprint(Blueprint):
-    """Records what users say of generated messages next to the traces that made them.
+    """Records what users say about generated messages, next to the traces that made them.
 
     Register it, and decorate the function that generates a message. Your frontend posts to
     `/feedback`.
@@ -38,9 +38,10 @@ class FeedbackBlueprint(Blueprint):
     rater for whom it was generated. `rater` needs the app's `SECRET_KEY`: the blueprint stores and
     sends only a hash with that key.
 
-    `store` is a ready store, used instead of `FEEDBACK_STORE_URL`. `config_prefix` comes before
-    each key of the app's configuration. All other arguments go to `flask.Blueprint`. Raises
-    `ConfigurationError` for an argument that cannot work. The keys, with the default prefix:
+    `store` is a ready store, used instead of `FEEDBACK_STORE_URL`. The name of each key that the
+    blueprint reads from the app's configuration begins with `config_prefix`. All other arguments go
+    to `flask.Blueprint`. Raises `ConfigurationError` for an argument that cannot work. The keys,
+    with the default prefix:
 
     - `FEEDBACK_STORE_URL` (a SQLite file in the instance folder): where all is kept:
       `redis://`, `rediss://`, `unix://`, `redis+cluster://h1:p,h2:p`,
@@ -53,7 +54,8 @@ class FeedbackBlueprint(Blueprint):
     - `FEEDBACK_RATINGS` (any): a mapping of rating to score, or a `range`, scored from 0 to 1
     - `FEEDBACK_CATEGORIES` (any): a list of the allowed ones
     - `FEEDBACK_STORE_MESSAGE` (off): also keep the message's text next to its trace ID
-    - `FEEDBACK_MAX_REVISIONS` (20): votes of one rater on one message, with changes and retractions
+    - `FEEDBACK_MAX_REVISIONS` (20): votes and retractions of one rater on one message; each change
+      counts, and a last retraction is always taken
     """
 
     def __init__(
@@ -185,10 +187,11 @@ class FeedbackBlueprint(Blueprint):
         )
 
     def capture(self) -> Capture:
-        """Return what only this request knows: `captured.stash()` works anywhere.
+        """Return what only this request knows, to take it to a thread, a task or another process.
 
-        In a thread, a task or another process `with captured.transaction("name"):` runs what calls
-        the LLM in the trace of this request. The result can be pickled: see `Capture`.
+        There, `captured.stash()` keeps a message, and what calls the LLM inside
+        `with captured.transaction("name"):` is in the trace of this request. The result can be
+        pickled: see `Capture`.
 
         Outside of a request there is no rater to capture. Give `rater=` to `captured.stash()` then.
 
@@ -234,7 +237,7 @@ class FeedbackBlueprint(Blueprint):
     ) -> Receipt:
         """Take one vote of the current rater, as `POST /feedback` does.
 
-        If no New Relic transaction runs, as in a socket's handler, it runs in one of its own.
+        If no New Relic transaction runs, as in a socket's handler, this opens one.
         Raises a `feedback_blueprint.Refusal` if the vote is not taken, and `RuntimeError` as
         `stash` does.
         """

@@ -100,8 +100,8 @@ class OtherRater(Refusal):
 
     def __init__(self) -> None:
         super().__init__(
-            "This page was made for another person than is logged in now. "
-            "Log in again, or reload it."
+            "This page was made for a different person than the one who is logged in. "
+            "Log in again, or reload the page."
         )
 
 

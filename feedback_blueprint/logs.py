@@ -1,4 +1,4 @@
-"""What goes into the host app's log: a line for each kind of trouble, not for each request."""
+"""What goes into the app's log: a line for each kind of trouble, not for each request."""
 
 from __future__ import annotations
 
@@ -77,8 +77,9 @@ class ThrottledLog:
 class CatchAndLog:
     """A context manager that logs what goes wrong in its block, with a traceback, and goes on.
 
-    Make it before the function that gives the answer is called, and it needs no more of the stack
-    than that function did. If the stack has no room even for the log line, there is none.
+    If it must work when the stack is nearly full, make it before the app's function is called: to
+    enter and leave it then needs no more of the stack than that function did. If the stack has no
+    room even for the log line, there is none.
     """
 
     def __init__(self, log: ThrottledLog, text: str, args: tuple[object, ...]) -> None:

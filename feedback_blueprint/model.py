@@ -140,8 +140,8 @@ class CastVote(NamedTuple):
 class StoredMessage(NamedTuple):
     """A message under a key, and votes on it: all of them, or one rater's.
 
-    In seconds since the epoch: it all goes at `expires_at`, and nobody new can rate the message
-    from `rateable_until` on. That is 0 for a message that another replaced.
+    Both times are in seconds since the epoch. At `expires_at` all of it goes. From `rateable_until`
+    on, nobody new can rate the message; it is 0 for a message that another replaced.
     """
 
     key: str
@@ -154,7 +154,7 @@ class StoredMessage(NamedTuple):
 class Receipt(NamedTuple):
     """What became of feedback that the blueprint took.
 
-    `accepted` and `retracted`: it stands, and will arrive; `unchanged`: the vote stood already.
+    `accepted` and `retracted`: it is kept, and will arrive; `unchanged`: the vote stood already.
     """
 
     message_id: str

@@ -92,12 +92,13 @@ class Capture:
     def transaction(self, name: str) -> Generator[None, None, None]:
         """Run the work of a `with` block in a New Relic transaction of the captured trace.
 
-        So the LLM events of a thread, a task or another process join the feedback. It is a
-        background transaction with this name. If a transaction runs already, that one joins the
-        trace, unless it has joined another. If the LLM events cannot join, the log says why, and
-        the work runs all the same. `transaction("name")` can also decorate a function.
+        So New Relic shows the LLM calls of a thread, a task or another process with the feedback.
+        It is a background transaction with this name. If a transaction runs already, that one joins
+        the trace, unless it has joined another. If New Relic will not show the LLM calls, the log
+        says why, and the work runs all the same. `transaction("name")` can also decorate a
+        function.
         """
-        text = "LLM events of %r do not join the feedback."
+        text = "New Relic does not show the LLM calls of %r with the feedback."
         agent, log = self.votes.agent, self.votes.log
         end: Callable[..., object] = _nothing
         with log.catch(text, name):
@@ -168,9 +169,9 @@ class Capture:
         raters = self._raters if isinstance(rater, EllipsisType) else votes.raters.of(rater)
         if raters is None:
             text = (
-                "A message cannot be rated: nobody says for whom it was made, and it would be "
-                "anybody's. Outside of a request use stash(rater=...), or what capture() returned "
-                "in the request."
+                "A message cannot be rated: its rater is not known, and it would be anybody's. "
+                "Outside of a request use stash(rater=...), or what capture() returned in the "
+                "request."
             )
             votes.log.warn("owner", text)
         if self._trace_id is None or raters is None:
@@ -179,7 +180,7 @@ class Capture:
         try:
             id_text = new_message_id() if message_id is None else message_id_text(message_id)
         except ValueError as error:
-            # Its begin alone: it may be a user's text.
+            # Only its first characters: it may be a user's text.
             votes.log.warn("ID", "Message ID %.40r cannot be used. %s", message_id, error)
             return None
         nonce = os.urandom(NONCE_BYTES) if replace else b""

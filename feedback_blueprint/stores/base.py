@@ -141,7 +141,7 @@ class Store(Protocol):
         ...
 
     def announce(self, key: str, value: bytes) -> list[bytes]:
-        """Keep a value of this process for an hour; return what processes announced within one."""
+        """Keep a value for an hour; return what all processes announced within the last one."""
         ...
 
     def show(self, key: str) -> StoredMessage | None:

@@ -65,10 +65,10 @@ class Missed:
 
 
 class CircuitBreaker:
-    """A store that nobody asks for a second at a time, once it could not be reached.
+    """Guards a store, and leaves it alone once it could not be reached.
 
-    A call has two `timeout`s, in seconds, for all that it does, as far as anything can stop the
-    store. The breaker tells `measure` the seconds of each call. It logs a call that takes more than
+    A call has two `timeout`s, in seconds, for all that it does, as far as a call can be stopped.
+    The breaker tells `measure` the seconds of each call. It logs a call that takes more than
     half a timeout. When a store keeps things again, it logs how much the store did not keep before.
 
     A call to what cannot be reached costs its caller a timeout or two. After the first such call,
@@ -139,7 +139,7 @@ class CircuitBreaker:
         except StoreUnavailable as error:
             self._fail(nodes, kind, error, self._now() - begin)
             raise
-        except BaseException:  # a timeout of gevent's, or a defect
+        except BaseException:  # a gevent.Timeout, or a bug of ours
             self._end_trial(nodes)
             raise
         finally:

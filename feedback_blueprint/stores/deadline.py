@@ -45,7 +45,8 @@ class Deadline:
     def begin(self) -> float:
         """Begin a step and return the seconds that are left for it.
 
-        A step before that did not end has failed. Raises `TimeoutError` if no seconds are left.
+        An earlier step that has not ended counts as failed. Raises `TimeoutError` if no seconds are
+        left.
         """
         self.fail()
         self._begun = time.monotonic()
