@@ -36,7 +36,7 @@ DEFAULT_PERIOD_SECONDS = 60.0
 """Seconds between two harvests of the agent's default kind (`core/agent.py`)."""
 
 HARVEST_SECONDS = 5.0
-"""Seconds that a harvest takes beside the one request that New Relic does not answer."""
+"""Seconds allowed for a harvest, beside one request that New Relic does not answer in time."""
 
 
 Ended = Callable[[], bool]
@@ -89,7 +89,7 @@ class NewRelic:
     def transaction(self, name: str, application: str | None = None) -> Any:
         """Return a context manager that opens a background transaction if none runs.
 
-        One that the app ignores runs, too.
+        A transaction that the app told the agent to ignore is running, too.
         """
         if current_transaction(active_only=False) is not None:
             return nullcontext()
@@ -122,7 +122,7 @@ class NewRelic:
     def why_not_in_trace(self, trace_id: str) -> str | None:
         """Say why LLM events of now do not join a trace, and the remedy; `None` if they do.
 
-        They are custom events, so what drops those drops them.
+        LLM events are custom events: what makes the agent drop those makes it drop them.
         """
         try:
             self.limits()
@@ -169,7 +169,8 @@ class NewRelic:
         finally:
             transaction._priority = priority
         recorded_in = ref(transaction)
-        return lambda: (running := recorded_in()) is None or not running.settings
+        # The agent takes the settings away from a transaction that has ended.
+        return lambda: (found := recorded_in()) is None or not found.settings
 
     def count(self, name: str, times: int = 1) -> None:
         """Count in a custom metric, which goes with the next harvest."""
@@ -178,7 +179,7 @@ class NewRelic:
     def measure(self, name: str, value: float, times: int = 1) -> None:
         """Record a value of a custom metric, `times` times; it goes with the next harvest."""
         METRICS.add(name, value, times)
-        if HARVEST in missing_functions():
+        if HARVEST in missing_functions():  # no harvest hands them over
             METRICS.hand_over()
 
     def listen(self, listener: Listener) -> None:
@@ -224,7 +225,7 @@ def _refuse_ignored(transaction: Any) -> None:
 
 @functools.lru_cache
 def _limits_of(settings: Any, application: str) -> AgentLimits:
-    """Return what the agent takes with these settings; it makes new ones when it connects."""
+    """Return what the agent takes. When it connects it makes new settings, so none are old here."""
     if why := why_custom_events_are_off(settings):
         raise AgentNotRecording(why)
     harvests = settings.event_harvest_config

@@ -97,7 +97,7 @@ class CircuitBreaker:
         self._lock = PerProcess(new_reentrant_lock)
         self._open: dict[str, OpenCircuit] = {}
         self._missed: dict[str, Missed] = {}
-        self._next_news: dict[str, float] = {}
+        self._next_report: dict[str, float] = {}
 
     def stash(
         self, key: str, message: Message, ttl: timedelta, *, may_replace: Sequence[bytes] = ()
@@ -132,19 +132,19 @@ class CircuitBreaker:
         nodes = {WHOLE_STORE, *map(self._store.node_of, keys)}
         if self._open:
             self._refuse_if_open(nodes, kind, pauses)
-        begin = self._now()
+        began = self._now()
         before = DEADLINE.set(Deadline(TIMEOUTS_PER_CALL * self._timeout))
         try:
             answer = call()
         except StoreUnavailable as error:
-            self._fail(nodes, kind, error, self._now() - begin)
+            self._fail(nodes, kind, error, self._now() - began)
             raise
         except BaseException:  # a gevent.Timeout, or a bug of ours
             self._end_trial(nodes)
             raise
         finally:
             DEADLINE.reset(before)
-            took = self._now() - begin
+            took = self._now() - began
             self._measure(took)
         if is_slow(took, self._timeout):
             text = "The store is slow: a call took %.2f s, and fails at %.2f s. %s"
@@ -174,6 +174,7 @@ class CircuitBreaker:
         self, nodes: set[str], kind: Kind | None, error: StoreUnavailable, took: float
     ) -> None:
         self._log.warn(error.remedy, "Feedback cannot be kept. %s", error, cause=error.why)
+        # WHOLE_STORE is among the nodes, and sorts before the name of any other.
         self._miss(WHOLE_STORE if error.unreachable == "store" else max(nodes), kind)
         if error.unreachable == "turn":  # nobody asked the store, so we learned nothing about it
             self._end_trial(nodes)
@@ -207,9 +208,9 @@ class CircuitBreaker:
         for node in nodes:
             with self._lock():
                 now = self._now()
-                if now < self._next_news.get(node, 0.0) or node not in self._missed:
+                if now < self._next_report.get(node, 0.0) or node not in self._missed:
                     continue
-                self._next_news[node] = now + INTERVAL
+                self._next_report[node] = now + INTERVAL
                 missed = self._missed.pop(node)
             where = f"Node {node} of the store" if node else "The store"
             text = "%s is back. In %.0f s, %d messages were not kept, and %d votes refused."

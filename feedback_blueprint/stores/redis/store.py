@@ -165,7 +165,7 @@ class RedisStore:
         names = list(itertools.chain(*self._scan(outboxes, "zset"))) if outboxes else []
         for key in keys:
             both = [key] if self._is_cluster else [key, *names]
-            # If an answer to FORGET is lost, redis-py sends it again, and the second is empty.
+            # If the reply is lost, redis-py runs the script again, and the second reply is empty.
             before = _stored_messages(key, self._run("export", [key], *(raters or ())))
             found = _stored_messages(key, self._run("forget", both, *(raters or ()))) or before
             marks = [
@@ -394,7 +394,7 @@ class RedisStore:
         """Read all that is kept of one message."""
         return next(iter(_stored_messages(key, self._run("export", [key]))), None)
 
-    def check(self, prefix: str = "", *, full: bool = False) -> list[Finding]:  # noqa: ARG002  # no question takes long
+    def check(self, prefix: str = "", *, full: bool = False) -> list[Finding]:  # noqa: ARG002  # nothing here takes long
         """Look at each server that keeps messages."""
         with translating_errors:
             client: Any = self._client

@@ -57,9 +57,9 @@ class Client:
     """Lends this process's one connection to the file `path`, made when first used.
 
     More connections would not be faster: nearly all calls write, and SQLite lets one write at a
-    time. A call waits at most twice `timeout` seconds for others. If another file is at the path by
-    now, or none, each process opens that one. If they did not, new processes would use another file
-    than old ones.
+    time. A call waits at most twice `timeout` seconds for others. If the file was removed or
+    replaced, each process opens the one that is there now, or makes one. If they did not, new
+    processes would use another file than old ones.
     """
 
     def __init__(self, path: Path, timeout: float) -> None:

@@ -110,7 +110,7 @@ WHERE messages.expires <= :now
 """
 
 MARGIN = 86_400
-"""Seconds by which a host's clock may be wrong: for so long we do not remove what has expired."""
+"""How wrong a host's clock may be, in seconds: what has expired stays that much longer."""
 
 CLEAN_UP = f"""
 DELETE FROM messages WHERE (key, older) IN (
