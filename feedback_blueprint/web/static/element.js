@@ -5,7 +5,7 @@ import {
 } from "./queue.js";
 
 const TAG = "message-feedback";
-const COMMENT_BYTES = 4095, NEARLY_FULL = 400; // from so many bytes left on, it says so
+const COMMENT_BYTES = 4095, NEARLY_FULL = 400; // bytes left from which on it counts them
 
 export const texts = {
   rate: "Rate this reply",
@@ -32,7 +32,7 @@ export const texts = {
 };
 
 // The messages of a page are loaded in one go.
-const asking = {}; // by endpoint
+const asking = {}; // by endpoint and rater
 
 function load(endpoint, messageId) {
   const mine = keyOf(endpoint, "");
@@ -126,7 +126,7 @@ function make(name, attributes, ...children) {
 
 function button(part, press, ...content) {
   const made = make("button", {type: "button", part}, ...content);
-  // A double click or a held key is no change of mind.
+  // A double click or a held key is not a change of mind.
   made.onclick = ({detail}) => {
     if (detail <= 1 && made.getAttribute("aria-disabled") !== "true") press();
   };
@@ -152,7 +152,7 @@ function pressOne(group, choice) {
   }
 }
 
-/** Put other buttons into a group; who was on one of them is on the one for the same choice. */
+/** Put other buttons into a group. The focus moves to the button of the same choice. */
 function replaceButtons(group, buttons) {
   const focused = [...group.children].find((each) => each.matches(":focus"))?.choice;
   group.replaceChildren(...buttons);
@@ -197,7 +197,7 @@ export class MessageFeedback extends (globalThis.HTMLElement ?? Object) {
   #pending; // on its way
   #isKept = false; // and cannot be sent now
   #shown = {}; // the vote that the buttons and the comment show
-  #isOpen = false; // after a vote, not because there is one
+  #isOpen = false; // opens when this visitor votes, not because a vote exists
   #focused;
   #parts;
 
@@ -445,7 +445,9 @@ if (typeof document !== "undefined") {
   // A login changes the page's rater.
   let rater = meta("feedback-rater");
   new MutationObserver(() => {
-    if (rater === (rater = meta("feedback-rater"))) return;
+    const before = rater;
+    rater = meta("feedback-rater");
+    if (rater === before) return;
     sendLeftovers(endpointOf());
     for (const view of views) view.update();
   }).observe(document.head, {subtree: true, childList: true, attributeFilter: ["content"]});
