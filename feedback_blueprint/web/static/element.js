@@ -159,6 +159,12 @@ function replaceButtons(group, buttons) {
   if (focused !== undefined) buttons.find(({choice}) => choice === focused)?.focus();
 }
 
+function growWithText(field) {
+  field.style.height = "auto";
+  const borders = field.offsetHeight - field.clientHeight;
+  if (field.value.trim()) field.style.height = `${field.scrollHeight + borders}px`;
+}
+
 const listed = (list) => list?.split(",").map((item) => item.trim()) ?? [];
 
 // The server's limit is in bytes, a person counts characters.
@@ -335,7 +341,7 @@ export class MessageFeedback extends (globalThis.HTMLElement ?? Object) {
     });
     more.setAttribute("aria-expanded", false);
     const comment = make("textarea", {part: "comment", rows: 1, "aria-describedby": "count"});
-    comment.oninput = () => this.#weigh();
+    comment.oninput = () => this.#checkComment();
     const count = make("span", {part: "count", id: "count"});
     const send = button("send", () => this.#send({...this.#vote, message: comment.value.trim()}));
     const details = make("div", {part: "details"}, categories, comment, count, send);
@@ -351,23 +357,27 @@ export class MessageFeedback extends (globalThis.HTMLElement ?? Object) {
     }));
   }
 
+  #buildRatings(range, best) {
+    const {ratings} = this.#parts;
+    if (ratings.range === range) return;
+    ratings.range = range;
+    const scale = best ? Array.from({length: best}, (_, i) => i + 1) : listed(range);
+    replaceButtons(ratings, scale.map((value, i) => {
+      const name = best ? "star" : i ? "down" : "up";
+      const path = make("path", {d: best ? STAR : THUMB});
+      const icon = make("svg", {viewBox: "0 0 24 24", "aria-hidden": true}, path);
+      const slot = make("slot", {name: value}, icon);
+      const made = choiceButton("rating " + name, value, (rating) => this.#send({rating}), slot);
+      made.textName = name;
+      return made;
+    }));
+  }
+
   #label() {
     const {ratings, categories, more, comment, send} = this.#parts;
     const range = this.getAttribute("ratings") || "good,bad";
     const best = range.match(/^1-(\d+)$/)?.[1];
-    if (ratings.range !== range) {
-      ratings.range = range;
-      const scale = best ? Array.from({length: best}, (_, i) => i + 1) : listed(range);
-      replaceButtons(ratings, scale.map((value, i) => {
-        const name = best ? "star" : i ? "down" : "up";
-        const path = make("path", {d: best ? STAR : THUMB});
-        const icon = make("svg", {viewBox: "0 0 24 24", "aria-hidden": true}, path);
-        const slot = make("slot", {name: value}, icon);
-        const made = choiceButton("rating " + name, value, (rating) => this.#send({rating}), slot);
-        made.textName = name;
-        return made;
-      }));
-    }
+    this.#buildRatings(range, best);
     for (const each of ratings.children) {
       each.title = this.#text(each.textName, {rating: each.choice, best});
       each.setAttribute("aria-label", each.title);
@@ -406,11 +416,11 @@ export class MessageFeedback extends (globalThis.HTMLElement ?? Object) {
     details.hidden = !(hasDetails && this.#isOpen);
     more.hidden = !hasDetails || this.#isOpen;
     if (details.hidden && hadFocus) ratings.firstChild.focus();
-    this.#weigh();
+    this.#checkComment();
   }
 
-  /** See whether the comment is new, how large it is, and how much room it takes. */
-  #weigh() {
+  /** See whether the comment is new and how long it is: say so, and allow to send it or not. */
+  #checkComment() {
     const {comment, count, send} = this.#parts;
     const text = comment.value.trim(), bytes = bytesOf(text);
     const isLong = bytes > COMMENT_BYTES, isNew = text !== (this.#vote.message ?? "");
@@ -421,11 +431,7 @@ export class MessageFeedback extends (globalThis.HTMLElement ?? Object) {
     send.setAttribute("aria-disabled", isLong || !isNew && !this.#isKept);
     if (isLong !== (comment.getAttribute("aria-invalid") === "true")) this.#say(isLong && "long");
     comment.setAttribute("aria-invalid", isLong);
-    if (!CSS.supports("field-sizing", "content")) {
-      comment.style.height = "auto";
-      const borders = comment.offsetHeight - comment.clientHeight;
-      if (text) comment.style.height = `${comment.scrollHeight + borders}px`;
-    }
+    if (!CSS.supports("field-sizing", "content")) growWithText(comment);
   }
 }
 
