@@ -11,7 +11,7 @@ from feedback_blueprint import errors
 from feedback_blueprint.signals import feedback_recorded
 
 
-def test_record_and_retract_do_what_the_routes_do(app, feedback, events):
+def test_submit_and_retract_do_what_the_routes_do(app, feedback, events):
     with app.test_request_context():
         message_id = feedback.stash()
         receipt = feedback.submit(message_id, "good", "c", "m", {"a": 1})

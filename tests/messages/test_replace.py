@@ -95,7 +95,7 @@ def test_an_answer_that_was_first_kept_without_it_is_replaced(feedback, call, ke
 
 @pytest.fixture
 def site(new_store_url):
-    """An app whose raters say who they are; with `captured`, what they may stash with."""
+    """An app whose raters say who they are."""
     feedback = FeedbackBlueprint(rater=lambda: request.headers.get("User"))
     app = make_app(
         feedback,

@@ -72,7 +72,7 @@ def test_integers_can_be_declared_in_the_environment(scaled, monkeypatch, declar
         ({"FEEDBACK_RATINGS": {"bad": 0, "good": 1}}, {"rating": "ugly"}, "bad, good"),
         ({"FEEDBACK_RATINGS": range(1, 4)}, {"rating": 4}, "1, 2, 3"),
         ({"FEEDBACK_RATINGS": range(1, 4)}, {"rating": "1"}, "1, 2, 3"),
-        ({"FEEDBACK_RATINGS": range(1, 4)}, {"rating": True}, ""),
+        ({"FEEDBACK_RATINGS": range(1, 4)}, {"rating": True}, "rating"),
         ({"FEEDBACK_RATINGS": range(1, 4)}, {}, "rating"),
         ({"FEEDBACK_CATEGORIES": ["a", "b"]}, {"rating": 1, "category": "c"}, "a, b"),
     ],

@@ -64,7 +64,10 @@ class Plain(Server, Client):
             self._process = Group(
                 self._command, cwd=self._directory, env=self._env, stdout=output, stderr=output
             )
-        wait_until(self._answers, f"an answer; its log:\n{tail(log)}")
+        try:
+            wait_until(self._answers, "an answer")
+        except AssertionError as error:
+            raise AssertionError(f"{error}; its log:\n{tail(log)}") from None
 
     def _answers(self) -> bool:
         with suppress(OSError):
