@@ -151,7 +151,7 @@ def test_an_apps_test_tells_new_relic_nothing_even_under_an_agent(collector, tmp
     assert collector.runs == 0
 
 
-def test_show_tells_all_that_is_kept(app, feedback, events, client, run):
+def test_show_prints_all_that_is_kept(app, feedback, events, client, run):
     with app.test_request_context():
         feedback.stash("m", context={"model": "m-1"})
     client.post("/feedback", json={"message_id": "m", "rating": "bad", "message": "né"})
@@ -165,7 +165,7 @@ def test_show_tells_all_that_is_kept(app, feedback, events, client, run):
     assert "revision 2: retracted" in run("show", "m").output
 
 
-def test_show_tells_an_unrated_message_its_text_and_owner(store_url):
+def test_show_prints_the_text_and_owner_of_an_unrated_message(store_url):
     app, feedback = Flask(__name__), FeedbackBlueprint(rater=lambda: "ann")
     app.config.update(SECRET_KEY="k", FEEDBACK_STORE_URL=store_url, FEEDBACK_STORE_MESSAGE=True)
     app.register_blueprint(feedback)
@@ -458,7 +458,7 @@ def test_the_commands_in_the_readme_beside_the_stores_are_run_as_they_are(people
     assert [[each["message_id"] for each in found] for found in kept] == [["mine"]] * 2 + [["ID"]]
 
 
-def test_progress_is_told_beside_the_output(capsys):
+def test_progress_is_printed_beside_the_output(capsys):
     progress = ProgressPrinter()
     for _ in range(250):
         progress(1000)

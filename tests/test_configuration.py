@@ -128,7 +128,7 @@ def test_a_good_value_is_read(key, value, expected):
         ("STORE_URL", 5),
     ],
 )
-def test_a_bad_value_is_told_with_its_key_and_a_remedy(key, value):
+def test_a_bad_value_is_named_with_its_key_and_a_remedy(key, value):
     with pytest.raises(ConfigurationError) as raised:
         settings(**{f"FEEDBACK_{key}": value})
     assert str(raised.value).startswith(f"FEEDBACK_{key} cannot be {value!r}. Give ")

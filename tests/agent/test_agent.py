@@ -194,7 +194,7 @@ def test_a_key_that_new_relic_refuses_is_named_and_no_setting_that_is_set(
         assert "startup_timeout" not in outcast.log.read_text()
 
 
-def test_an_agent_that_came_after_flask_is_told_to_come_first(collector: Collector) -> None:
+def test_an_agent_that_came_after_flask_is_named_with_its_remedy(collector: Collector) -> None:
     code = """
 import flask, newrelic.agent
 newrelic.agent.initialize()

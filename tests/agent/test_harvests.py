@@ -108,19 +108,19 @@ def harvest_of(listener):
     return run
 
 
-def test_what_new_relic_accepted_is_told(harvest_of, listener):
+def test_a_listener_hears_of_the_feedback_that_new_relic_accepted(harvest_of, listener):
     harvest_of([FEEDBACK, NOISE])
     assert listener.told == [("tests", [{"feedback_id": "f"}])]
     [harvest] = listener.harvests
     assert (harvest.application, harvest.has_events, harvest.is_active) == ("tests", True, True)
 
 
-def test_a_harvest_without_feedback_is_not_told(harvest_of, listener):
+def test_a_listener_hears_of_no_event_if_a_harvest_has_no_feedback(harvest_of, listener):
     assert harvest_of([NOISE]) == [[NOISE]]
     assert listener.told == []
 
 
-def test_what_the_agent_keeps_is_not(harvest_of, listener):
+def test_events_that_the_agent_keeps_do_not_count_as_accepted(harvest_of, listener):
     assert len(harvest_of([FEEDBACK, NOISE], RetryDataForRequest())) == 1
     assert listener.told == []
     assert not listener.harvests[0].has_events
@@ -376,6 +376,6 @@ def test_an_agent_that_sends_nothing_is_told_from_one_that_hides_it(monkeypatch,
     )
 
 
-def test_an_agent_of_the_future_that_is_elsewhere_may_record(monkeypatch):
+def test_an_agent_without_agent_instance_counts_as_recording(monkeypatch):
     monkeypatch.delattr("newrelic.core.agent.agent_instance")
     assert harvests.why_nothing_is_sent() is None

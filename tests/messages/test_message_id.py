@@ -216,7 +216,7 @@ def test_what_can_have_no_id_is_named_in_the_log_with_what_to_do(
     assert "leave it out: the blueprint then mints an ID" in text
 
 
-def test_an_error_inside_of_an_attribute_is_told_with_its_traceback(feedback, call, caplog):
+def test_an_error_inside_of_an_attribute_is_logged_with_its_traceback(feedback, call, caplog):
     class Lazy:
         @property
         def id(self):

@@ -59,7 +59,7 @@ def test_an_id_goes_through_other_decorators(feedback, call, function):
 @pytest.mark.parametrize(
     "function", [by_position_alone(plain), passing_on(by_position_alone(plain))]
 )
-def test_an_id_that_another_decorator_takes_none_of_is_announced_alone(
+def test_an_id_is_announced_even_if_another_decorator_does_not_pass_it_on(
     feedback, call, kept, function
 ):
     response = call(lambda: [run(feedback.trace_message(function))])

@@ -200,7 +200,7 @@ def test_a_vote_on_an_answer_that_was_made_again_is_recorded_again_as_a_vote_on_
     assert process.undelivered == 0
 
 
-def test_an_event_that_was_recorded_elsewhere_is_nobodys(start):
+def test_an_event_that_is_not_the_deliverys_takes_no_mark_off(start):
     """As the app's own code can, or the blueprint's other name in the same process."""
     process = start()
     process.rate(process.stash())
@@ -351,7 +351,9 @@ def test_a_rule_that_ignores_what_is_delivered_is_named_and_nothing_is_lost(star
     assert len(process.recorded) == 2
 
 
-def test_a_store_that_is_down_is_told_beside_an_agent_that_cannot_send(start, monkeypatch, caplog):
+def test_a_store_that_is_down_is_logged_beside_an_agent_that_cannot_send(
+    start, monkeypatch, caplog
+):
     process = start()
     process.rate(process.stash())
     process.agent.refusal = "Custom events are off."
@@ -547,7 +549,7 @@ def test_a_vote_that_cannot_be_recorded_stops_no_other(start, monkeypatch, caplo
     assert "A vote cannot be recorded: it waits." in caplog.messages
 
 
-def test_a_store_that_is_down_when_a_mark_should_go_is_told_later(start, monkeypatch, caplog):
+def test_a_mark_that_should_go_while_the_store_is_down_goes_later(start, monkeypatch, caplog):
     process = start()
     process.rate(process.stash())
 
@@ -593,7 +595,7 @@ def test_marks_of_delivered_and_of_expired_votes_go_once_the_store_is_back(start
 
 
 @ON_ALL_STORES
-def test_a_part_of_the_store_that_is_down_keeps_back_only_its_own_marks(start, monkeypatch):
+def test_a_node_of_the_store_that_is_down_keeps_back_only_its_own_marks(start, monkeypatch):
     process = start()
     for _ in range(3):
         process.rate(process.stash())
@@ -785,7 +787,7 @@ def test_processes_whose_secret_keys_differ_are_named(start, caplog):
     assert not finding.ok
 
 
-def test_processes_whose_secret_keys_are_the_same_or_were_are_not(start, caplog):
+def test_processes_with_a_common_secret_key_or_fallback_are_not_named(start, caplog):
     start(rater=str, app={"SECRET_KEY": "old"}).votes.upkeep.harvested(Harvest(APPLICATION))
     process = start(rater=str, app={"SECRET_KEY": "new", "SECRET_KEY_FALLBACKS": ["old"]})
     process.votes.upkeep.harvested(Harvest(APPLICATION))
@@ -827,7 +829,7 @@ def test_a_vote_that_is_forgotten_is_not_delivered_again_and_not_missed(start):
     assert process.undelivered == 0
 
 
-def test_a_store_that_is_down_is_told_the_key_later(start, monkeypatch):
+def test_a_key_is_announced_later_if_the_store_is_down(start, monkeypatch):
     process = start(rater=str)
 
     def fail(*_):

@@ -56,7 +56,7 @@ def ask_all(client, message_id):
     return [(answer.status_code, answer.text, sorted(answer.headers)) for answer in answers]
 
 
-def test_another_raters_message_is_exactly_like_none(visitor):
+def test_another_raters_message_gets_the_same_answer_as_an_unknown_message(visitor):
     ann, bob, nobody = visitor("ann"), visitor("bob"), visitor()
     message_id = ann.get("/chat").text
     body = {"message_id": message_id, "rating": "good"}
@@ -208,7 +208,7 @@ def test_any_text_is_a_rater(store_url, name):
         assert app.test_client().post("/feedback", json=body).status_code == 202
 
 
-def test_a_rater_that_is_not_a_string_is_told_what_to_return_and_not_named(store_url):
+def test_a_rater_that_is_not_a_string_is_not_named_and_the_error_says_what_to_return(store_url):
     app = make_app(store_url, lambda: ["ann"])
     [feedback] = app.extensions["feedback_blueprint"]
     with app.test_request_context(), pytest.raises(TypeError, match="Use str") as raised:

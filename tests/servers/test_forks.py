@@ -11,7 +11,7 @@ from rq import Queue
 from under_agent import run
 
 
-def test_an_app_that_registers_before_the_fork_is_told_so(
+def test_a_vote_is_refused_if_the_agent_was_registered_before_the_fork(
     collector: Collector, chat_server
 ) -> None:
     with chat_server("registered:app", options=["--preload"], connected=False) as server:

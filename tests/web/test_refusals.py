@@ -186,7 +186,7 @@ def test_a_vote_on_an_unknown_message_is_refused(post, events):
     assert events == []
 
 
-def test_too_many_revisions(post, events):
+def test_the_21st_vote_of_a_rater_is_refused_with_429(post, events):
     for number in range(20):
         assert post(rating=number).status_code == 202
     assert refused(post(rating=20), 429, "too-many-revisions")
@@ -210,7 +210,7 @@ def test_a_store_that_is_down_is_answered_503():
     assert events == []
 
 
-def test_agent_not_recording_keeps_nothing(app, client, caplog):
+def test_a_vote_is_refused_and_not_kept_if_the_agent_does_not_record(app, client, caplog):
     with capture_feedback(app):
         message_id = client.get("/chat").json["message_id"]
     body = {"message_id": message_id, "rating": "good"}
