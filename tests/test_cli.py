@@ -14,6 +14,7 @@ import pytest
 import under_agent
 from documentation import block
 from flask import Flask, request
+from outage import failing
 from store_kinds import ON_ALL_STORES
 
 from feedback_blueprint import FeedbackBlueprint
@@ -81,14 +82,10 @@ def test_check_leaves_no_message_and_no_vote_behind(app, run):
 
 
 @ON_ALL_STORES
-def test_check_leaves_no_message_behind_if_its_vote_fails(app, run, monkeypatch):
+def test_check_leaves_no_message_behind_if_its_vote_fails(app, run):
     [votes] = app.extensions["feedback_blueprint"].values()
-
-    def fail(*_):
-        raise StoreUnavailable("Gone", "Start it.")
-
-    monkeypatch.setattr(votes.store, "unmark", fail)
-    found = {each["what"]: each for each in json.loads(run("check", "--json").output)}
+    with failing(votes.store, "unmark"):
+        found = {each["what"]: each for each in json.loads(run("check", "--json").output)}
     store = found["store"]
     assert (store["severity"], store["seen"], store["remedy"]) == ("wrong", "Gone", "Start it.")
     assert any(re.match("SQLite file|Redis", what) for what in found), "all else is looked at"

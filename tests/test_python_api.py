@@ -60,7 +60,7 @@ def test_members_of_an_enum_are_kept_and_sent_as_what_they_are(app, feedback, ev
     assert str(events[0]["message"]) == "wrong"
 
 
-def test_the_signal_tells_of_each_event(app, feedback, post, client, events, message_id):
+def test_the_signal_tells_of_each_event(app, post, client, events, message_id):
     seen = []
 
     def receive(sender, **told):

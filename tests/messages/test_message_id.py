@@ -16,7 +16,7 @@ from runbook import is_quoted
 
 
 @pytest.mark.parametrize("function", KINDS)
-def test_a_minted_id_is_passed_in_announced_and_rateable(feedback, call, client, kept, function):
+def test_a_minted_id_is_passed_in_announced_and_rateable(feedback, call, client, function):
     response = call(lambda: {"id": run(feedback.trace_message(function))})
     [message_id] = ids(response)
     assert len(message_id) == 22
@@ -28,7 +28,7 @@ def test_a_minted_id_is_passed_in_announced_and_rateable(feedback, call, client,
 
 @pytest.mark.parametrize("function", KINDS)
 @pytest.mark.parametrize("how", ["keyword", "position"])
-def test_an_id_that_the_caller_passes_stands(feedback, call, kept, function, how):
+def test_an_id_that_the_caller_passes_stands(feedback, call, function, how):
     args, kwargs = ((), {"message_id": "mine"}) if how == "keyword" else (("mine",), {})
     response = call(lambda: {"id": run(feedback.trace_message(function), *args, **kwargs)})
     assert response.json == {"id": "mine"}

@@ -127,7 +127,7 @@ def test_another_raters_message_is_left_alone_and_the_log_says_what_to_do(site, 
     assert rate(client, User="bob").status_code == 404
 
 
-def test_a_message_made_under_an_earlier_key_is_replaced_by_its_rater(site, caplog):
+def test_a_message_made_under_an_earlier_key_is_replaced_by_its_rater(site):
     assert chat(site, "ann") == "m"
     feedback = FeedbackBlueprint(rater=lambda: request.headers.get("User"))
     config = {"FEEDBACK_STORE_URL": site.config["FEEDBACK_STORE_URL"], "SECRET_KEY": "new"}
@@ -143,7 +143,7 @@ def test_a_message_made_under_an_earlier_key_is_replaced_by_its_rater(site, capl
     assert rate(site.test_client(), User="ann").status_code == 404
 
 
-def test_a_job_replaces_a_message_of_the_rater_it_names(site, caplog):
+def test_a_job_replaces_a_message_of_the_rater_it_names(site):
     assert chat(site, "ann") == "m"
     feedback = site.feedback
     with site.app_context():

@@ -11,9 +11,7 @@ from rq import Queue
 from under_agent import run
 
 
-def test_a_vote_is_refused_if_the_agent_was_registered_before_the_fork(
-    collector: Collector, chat_server
-) -> None:
+def test_a_vote_is_refused_if_the_agent_was_registered_before_the_fork(chat_server) -> None:
     with chat_server("registered:app", options=["--preload"], connected=False) as server:
         assert_not_recording(server, made(server), "before the process was forked")
 

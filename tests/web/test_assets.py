@@ -73,7 +73,7 @@ def test_it_is_javascript_whatever_the_system_says(client, monkeypatch):
 @pytest.mark.parametrize(
     "path", ["feedback.js", "feedback.js?v=", "feedback.js?v=0123456789abcdef"]
 )
-def test_any_other_url_is_asked_for_again(app, client, path):
+def test_any_other_url_is_asked_for_again(client, path):
     response = client.get("/feedback/static/" + path)
     assert response.headers["Cache-Control"] == "no-cache"
     again = client.get(

@@ -159,7 +159,7 @@ def test_an_empty_object_is_refused(post):
         ("extra", 1),
     ],
 )
-def test_what_does_not_fit_is_named_by_its_field(post, events, client, message_id, field, value):
+def test_what_does_not_fit_is_named_by_its_field(post, events, field, value):
     response = post(**{field: value})
     assert refused(response, 422, "invalid")
     assert list(response.json["errors"]) == [field]
