@@ -6,7 +6,7 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from decorated import KINDS, collect, ids, run
+from decorated import KINDS, collect, id_given_to, ids
 from flask import request
 from host_app import make_app
 from runbook import is_quoted
@@ -39,7 +39,7 @@ def by_capture(feedback):
 def by_decorator(kind, **options):
     def make(feedback):
         traced = feedback.trace_message(replace=True, **options)(kind)
-        return lambda: str(run(traced, "m"))
+        return lambda: str(id_given_to(traced, "m"))
 
     return make
 
@@ -207,6 +207,6 @@ def test_each_id_from_a_stream_or_a_result_is_replaced(feedback, call, kept, fun
     traced = feedback.trace_message(message_id=lambda _: "m", replace=True)(function)
     nonces = set()
     for _ in range(2):
-        assert ids(call(lambda: str(run(traced)))) == ["m"]
+        assert ids(call(lambda: str(id_given_to(traced)))) == ["m"]
         nonces.add(kept("m").nonce)
     assert len(nonces) == 2

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
-from decorated import KINDS, run
+from decorated import KINDS, id_given_to
 from flask import Response, request
 from host_app import make_app
 from runbook import is_quoted
@@ -80,7 +80,7 @@ def test_a_decorated_function_outside_of_a_request_keeps_nothing(
 ):
     traced = feedback.trace_message(message_id=message_id)(function)
     with site.app_context():
-        given = run(traced, message_id="m")
+        given = id_given_to(traced, message_id="m")
         assert given == "m"
         assert votes.store.show("fb:m") is None
     assert_not_kept(None, caplog)
