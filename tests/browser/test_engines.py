@@ -245,9 +245,10 @@ def test_the_plain_client_sends_a_vote_and_the_page_hears_of_it(
     person.open(new_id)
     person.engine.run(
         """
-        addEventListener("feedback-accepted", ({detail}) => { window.heard = detail.rating; });
+        window.heard = [];
+        addEventListener("feedback-accepted", ({detail}) => heard.push(detail.rating));
         import("/llm/feedback/static/feedback.js").then(async (client) => {
-            const [messageId] = [arguments[0]];
+            const messageId = arguments[0];
             const sent = await client.sendFeedback({messageId, rating: "good", message: "m"});
             const {feedback, rateable} = await client.loadFeedback([messageId, "none"]);
             const refused = await client.sendFeedback({messageId}).catch((error) => error);
@@ -259,6 +260,6 @@ def test_the_plain_client_sends_a_vote_and_the_page_hears_of_it(
         new_id,
     )
     wait_until(lambda: person.engine.run("return window.result ?? null"), "the client")
-    result = person.engine.run("return [...result, heard ?? null]")
-    assert result == ["accepted", "m", 1, "invalid", "retracted", None]
+    result = person.engine.run("return [...result, heard]")
+    assert result == ["accepted", "m", 1, "invalid", "retracted", ["good", None]]
     person.pressed(GOOD, False)
