@@ -102,7 +102,7 @@ class FeedbackBlueprint(Blueprint):
         super().register(app, options)
         registered = app.extensions.setdefault(EXTENSION, {})
         if self not in registered:
-            registered[self] = Votes(settings, store, namespace, raters, chosen_by)
+            registered[self] = Votes(app, settings, store, namespace, raters, chosen_by)
             # With after_app_request() the agent would trace this in each request of the app.
             app.after_request_funcs.setdefault(None, []).append(self._add_header)
 

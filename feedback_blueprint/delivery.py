@@ -130,6 +130,7 @@ class Delivery(Listener):
         self._prefix = prefix
         self._event_of = event_of
         self._outboxes: dict[str, Outbox] = {}
+        self._agent_errors_caught = log.catch("The agent failed: a vote will be recorded again.")
 
     def outbox(self, application: str) -> Outbox:
         """Return the outbox of a New Relic application, which delivers its own votes only."""
@@ -216,7 +217,7 @@ class Delivery(Listener):
     ) -> None:
         """Hand an event to the agent, and remember it: if it is lost, it is recorded again."""
         has_ended: Ended = _has_ended
-        with self._log.catch("The agent failed: a vote will be recorded again."):
+        with self._agent_errors_caught:
             has_ended = self._agent.record(event)
         outbox.hold(event, mark, has_ended, is_repeat=is_repeat)
 

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from flask import Blueprint, current_app
+from flask.sansio.app import App
 
 from .agent.new_relic import AgentLimits, NewRelic
 from .attributes import MAX_VALUE_BYTES, message_id_text
@@ -39,8 +40,15 @@ class Votes:
     """
 
     def __init__(
-        self, settings: Settings, store: Store, blueprint: str, raters: Raters, chosen_by: str
+        self,
+        app: App,
+        settings: Settings,
+        store: Store,
+        blueprint: str,
+        raters: Raters,
+        chosen_by: str,
     ) -> None:
+        self._app = app
         self.settings = settings
         self.store = store
         self.chosen_by = chosen_by
@@ -175,7 +183,7 @@ class Votes:
             self.delivery.record_and_hold(outbox, event, result.mark)
         self.agent.count("VotesAccepted")
         feedback_recorded.send(
-            current_app._get_current_object(),  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]  # Flask documents it, but its types do not have it
+            self._app,
             message_id=message_id,
             trace_id=message.trace_id,
             attributes=event,

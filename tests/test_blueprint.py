@@ -160,12 +160,17 @@ def test_routes_that_do_not_answer_there_do_not_conflict():
     assert app.test_client().get("/other").text == "other"
 
 
-def test_an_app_without_the_blueprint_says_what_was_forgotten():
-    feedback = FeedbackBlueprint()
+def test_without_an_app_a_stash_says_what_was_forgotten():
     with pytest.raises(RuntimeError, match="capture"):
         FeedbackBlueprint().stash()
+
+
+def test_without_the_blueprint_an_app_says_what_was_forgotten():
     with Flask(__name__).app_context(), pytest.raises(RuntimeError, match="register_blueprint"):
-        feedback.submit("m", "good")
+        FeedbackBlueprint().submit("m", "good")
+
+
+def test_without_the_blueprint_an_apps_test_says_what_was_forgotten():
     with pytest.raises(RuntimeError, match="register_blueprint"), capture_feedback(Flask("x")):
         pass
 

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import pytest
 from flask import Flask
+from outage import failing
 from processes import wait_until
 from runbook import is_quoted
 from store_kinds import ON_ALL_STORES
@@ -200,7 +201,7 @@ def test_a_vote_on_an_answer_that_was_made_again_is_recorded_again_as_a_vote_on_
     assert process.undelivered == 0
 
 
-def test_an_event_that_was_recorded_elsewhere_is_nobodys(start):
+def test_an_event_that_is_not_the_deliverys_takes_no_mark_off(start):
     """As the app's own code can, or the blueprint's other name in the same process."""
     process = start()
     process.rate(process.stash())
@@ -351,18 +352,15 @@ def test_a_rule_that_ignores_what_is_delivered_is_named_and_nothing_is_lost(star
     assert len(process.recorded) == 2
 
 
-def test_a_store_that_is_down_is_told_beside_an_agent_that_cannot_send(start, monkeypatch, caplog):
+def test_a_store_that_is_down_is_logged_beside_an_agent_that_cannot_send(start, caplog):
     process = start()
     process.rate(process.stash())
     process.agent.refusal = "Custom events are off."
     process.agent.harvest(has_events=False)
     process.agent.refusal = None
 
-    def fail(*_, **__):
-        raise StoreUnavailable("Gone", "Start it.")
-
-    monkeypatch.setattr(process.votes.store, "take", fail)
-    process.agent.harvest()
+    with failing(process.votes.store, "take"):
+        process.agent.harvest()
     assert [
         text.removeprefix("Votes that were not delivered wait. ") for text in caplog.messages
     ] == [
@@ -486,9 +484,9 @@ def test_a_vote_on_a_message_that_expired_is_named_and_counted(start, caplog):
     wait_until(lambda: not any(show(f"fb:{each}") for each in message_ids), "expired", timeout=20)
     process.agent.harvest()
     assert process.counts["VotesExpired"] == 2
-    assert any("2 votes were never delivered" in text for text in caplog.messages)
+    [said] = [text for text in caplog.messages if "2 votes were never delivered" in text]
+    assert is_quoted(said)
     assert not any("cannot be recorded" in text for text in caplog.messages)
-    assert any(map(is_quoted, caplog.messages))
     assert process.undelivered == 0
 
 
@@ -547,16 +545,11 @@ def test_a_vote_that_cannot_be_recorded_stops_no_other(start, monkeypatch, caplo
     assert "A vote cannot be recorded: it waits." in caplog.messages
 
 
-def test_a_store_that_is_down_when_a_mark_should_go_is_told_later(start, monkeypatch, caplog):
+def test_a_mark_that_should_go_while_the_store_is_down_goes_later(start, caplog):
     process = start()
     process.rate(process.stash())
 
-    def fail(*_, **__):
-        raise StoreUnavailable("Gone", "Start it.")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(process.votes.store, "unmark", fail)
-        patch.setattr(process.votes.store, "take", fail)
+    with failing(process.votes.store, "unmark", "take"):
         process.agent.harvest(*process.recorded)
         process.rate(process.stash())
         process.agent.harvest(process.recorded[1])
@@ -569,7 +562,7 @@ def test_a_store_that_is_down_when_a_mark_should_go_is_told_later(start, monkeyp
 
 
 @ON_ALL_STORES
-def test_marks_of_delivered_and_of_expired_votes_go_once_the_store_is_back(start, monkeypatch):
+def test_marks_of_delivered_and_of_expired_votes_go_once_the_store_is_back(start):
     process = start()
     process.rate(process.stash())
     short = timedelta(seconds=0.5)
@@ -580,11 +573,7 @@ def test_marks_of_delivered_and_of_expired_votes_go_once_the_store_is_back(start
     process.rate(message_id)
     wait_until(lambda: not process.votes.store.show(f"fb:{message_id}"), "expired")
 
-    def fail(*_, **__):
-        raise StoreUnavailable("Gone", "Start it.")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(process.votes.store, "unmark", fail)
+    with failing(process.votes.store, "unmark"):
         process.agent.harvest(*process.recorded)
     assert process.counts["VotesExpired"] == 1
     assert process.undelivered == 2
@@ -593,7 +582,7 @@ def test_marks_of_delivered_and_of_expired_votes_go_once_the_store_is_back(start
 
 
 @ON_ALL_STORES
-def test_a_part_of_the_store_that_is_down_keeps_back_only_its_own_marks(start, monkeypatch):
+def test_a_node_of_the_store_that_is_down_keeps_back_only_its_own_marks(start, monkeypatch):
     process = start()
     for _ in range(3):
         process.rate(process.stash())
@@ -617,15 +606,11 @@ def test_a_part_of_the_store_that_is_down_keeps_back_only_its_own_marks(start, m
     assert process.undelivered == 0
 
 
-def test_what_was_let_go_while_the_store_is_down_is_let_go_later(start, monkeypatch):
+def test_what_was_let_go_while_the_store_is_down_is_let_go_later(start):
     process = start()
     process.rate(process.stash())
 
-    def fail(*_, **__):
-        raise StoreUnavailable("Gone", "Start it.")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(process.votes.store, "take", fail)
+    with failing(process.votes.store, "take"):
         for _ in range(2):
             process.agent.harvest()
         process.rate(process.stash())
@@ -655,15 +640,11 @@ def test_an_agent_whose_harvests_cannot_be_seen_leaves_no_mark(start):
     assert process.undelivered == 0
 
 
-def test_what_is_refused_for_the_agent_or_the_store_is_counted(start, monkeypatch, caplog):
+def test_what_is_refused_for_the_agent_or_the_store_is_counted(start, caplog):
     process = start()
     message_id = process.stash()
 
-    def fail(*_, **__):
-        raise StoreUnavailable("Gone", "Start it.")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(process.votes.store, "vote", fail)
+    with failing(process.votes.store, "vote"):
         assert process.rate(message_id).status_code == 503
     assert caplog.messages == ["Feedback cannot be kept. Gone. Start it."]
     process.agent.refusal = "Custom events are off."
@@ -785,7 +766,7 @@ def test_processes_whose_secret_keys_differ_are_named(start, caplog):
     assert not finding.ok
 
 
-def test_processes_whose_secret_keys_are_the_same_or_were_are_not(start, caplog):
+def test_processes_with_a_common_secret_key_or_fallback_are_not_named(start, caplog):
     start(rater=str, app={"SECRET_KEY": "old"}).votes.upkeep.harvested(Harvest(APPLICATION))
     process = start(rater=str, app={"SECRET_KEY": "new", "SECRET_KEY_FALLBACKS": ["old"]})
     process.votes.upkeep.harvested(Harvest(APPLICATION))
@@ -827,14 +808,10 @@ def test_a_vote_that_is_forgotten_is_not_delivered_again_and_not_missed(start):
     assert process.undelivered == 0
 
 
-def test_a_store_that_is_down_is_told_the_key_later(start, monkeypatch):
+def test_a_key_is_announced_later_if_the_store_is_down(start):
     process = start(rater=str)
 
-    def fail(*_):
-        raise StoreUnavailable("Gone")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(process.votes.store, "announce", fail)
+    with failing(process.votes.store, "announce"):
         process.votes.upkeep.harvested(Harvest(APPLICATION))
     process.votes.upkeep.harvested(Harvest(APPLICATION))
     assert len(process.votes.store.announce("fb:!keys:", b"seen")) == 2
@@ -907,8 +884,5 @@ def test_the_command_says_what_keeps_it_from_delivering(start, deliver, monkeypa
         said = "Error: The agent has no session: see flask feedback check.\n"
         assert deliver(process, None) == (1, said)
 
-    def fail(*_):
-        raise StoreUnavailable("Gone", "Start it.")
-
-    monkeypatch.setattr(process.votes.store, "backlog", fail)
-    assert deliver(process, None) == (1, "Error: Gone. Start it.\n")
+    with failing(process.votes.store, "backlog"):
+        assert deliver(process, None) == (1, "Error: Gone. Start it.\n")

@@ -73,15 +73,20 @@ def assert_recorded(server: Gunicorn, collector: Collector, message_id: str, **v
     return event
 
 
-def assert_not_recording(server: Gunicorn, answer: Response, *causes: str) -> None:
-    """A refusal, of which the server's log says why the agent would drop the event."""
+def assert_not_recording(
+    server: Gunicorn, message_id: str, *causes: str, headers: Mapping[str, str] | None = None
+) -> None:
+    """The vote is not taken, and the log says why the agent would drop its event."""
+    before = len(server.log.read_bytes())
+    answer = rate(server, message_id, headers=headers)
     assert answer.status == 503, answer.text
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert int(answer.headers["Retry-After"]) > 0
     assert answer.json["code"] == "agent-not-recording"
     assert answer.json["detail"] == AgentNotRecording().detail
+    said = server.log.read_bytes()[before:].decode().lower()
     for cause in causes:
-        assert cause in server.log.read_text().lower()
+        assert cause in said
 
 
 def assert_untouched(answer: Response) -> None:
