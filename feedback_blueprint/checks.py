@@ -50,7 +50,8 @@ def _round_trip(votes: Votes) -> list[Finding]:
     ttl = timedelta(seconds=10)
     store.stash(key, Message("0" * 32, rater), ttl)
     try:
-        result = store.vote(key, [rater], VoteRequest(b"[0]", 1, votes.keys.check, 10, ttl))
+        request = VoteRequest(b"[0]", 1, outbox=votes.keys.check, lease=10, ttl=ttl)
+        result = store.vote(key, [rater], request)
         store.unmark([result.mark] if result.mark else [])
         took = time.perf_counter() - start
         store.read([key], [rater])  # timed alone: the first calls connect, and load our scripts

@@ -9,7 +9,7 @@ from typing import Any
 
 from .attributes import MAX_ATTRIBUTES, MAX_VALUE_BYTES, split_text
 from .errors import AgentNotRecording
-from .model import Message, Receipt, Vote
+from .model import RETRACTION, Message, Receipt, Vote
 
 FEEDBACK_ID_BYTES = 22
 """Bytes of a `feedback_id`, which is 128 bits in base64."""
@@ -35,7 +35,7 @@ def event_of(
     most bytes of one value. If a new vote leaves out a category or comment, the event has it empty:
     the agent drops `None`, and NRQL's `latest()` would find the old one.
     """
-    rating, category, comment, metadata = vote or Vote("retracted")
+    rating, category, comment, metadata = vote or RETRACTION
     left_out = {"category": "", "message": ""} if receipt.revision > 1 else {}
     pieces = split_text(comment or "", limit)
     ours: dict[str, Any] = {

@@ -185,6 +185,10 @@ class Vote(NamedTuple):
         return cls(*json.loads(vote)) if vote and vote != RETRACTED else None
 
 
+RETRACTION = Vote("retracted")
+"""What is told of a vote that the rater took back."""
+
+
 class Keys:
     """The keys of one blueprint. `blueprint` is its name, or empty for the default one.
 

@@ -66,19 +66,20 @@ ERRORS_CAUGHT = ThrottledLog().catch("A harvest of the agent was not followed.")
 def listen(listener: Listener) -> None:
     """Tell a listener of each harvest of this process, as long as it lives."""
     _listeners.add(listener)
-    if not_there := missing_functions():
-        logger.warning("%s", explain_missing(not_there))
+    missing_functions()  # the first call wraps them
 
 
 @functools.cache
 def missing_functions() -> tuple[str, ...]:
-    """Wrap the agent's functions once in a process; return those that the agent does not have."""
+    """Wrap the agent's functions once in a process; log and return those that it does not have."""
     not_there = []
     for name, wrapper in ((HARVEST, _harvest), (SENDER, _send), (ROLLBACK, _roll_back)):
         try:
             newrelic.agent.wrap_function_wrapper(*name.split(":"), wrapper)
         except (ImportError, AttributeError):
             not_there.append(name)
+    if not_there:
+        logger.warning("%s", explain_missing(not_there))
     return tuple(not_there)
 
 
