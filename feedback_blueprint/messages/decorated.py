@@ -148,19 +148,22 @@ class DecoratedFunction:
 class StreamRecorder:
     """Records a stream: the first item may give ID and context, and all items give the content."""
 
-    def __init__(self, decorated: DecoratedFunction, chosen: MessageID | None) -> None:
+    def __init__(self, decorated: DecoratedFunction) -> None:
         self.errors_caught = decorated.errors_caught
         self._decorated = decorated
         self._items: list[Any] | None = None
         self._kept: tuple[str, Message] | None = None
+        self._awaits_first = True
         self._capture = decorated.capture()
+
+    def begin(self, chosen: MessageID | None) -> None:
+        """Stash the message, unless its ID comes with the first item."""
+        decorated, capture = self._decorated, self._capture
         if decorated.message_id is None:
-            context = {} if decorated.context_of else decorated.context_for(self._capture, None)
-            self._kept = self._capture.keep(chosen, context, None, replace=decorated.replace)
+            context = {} if decorated.context_of else decorated.context_for(capture, None)
+            self._kept = capture.keep(chosen, context, None, replace=decorated.replace)
             self._awaits_first = self._kept is not None and decorated.context_of is not None
-        else:
-            self._awaits_first = True
-        if self._capture.votes.settings.store_message and (self._kept or self._awaits_first):
+        if capture.votes.settings.store_message and (self._kept or self._awaits_first):
             self._items = []
 
     @property

@@ -111,7 +111,8 @@ class StreamFunction:
         chosen, args = self._decorated.choose_message_id(args, kwargs)
         stream = self._function(*args, **kwargs)
         with self._decorated.errors_caught:
-            recorder = StreamRecorder(self._decorated, chosen)
+            recorder = StreamRecorder(self._decorated)
+            recorder.begin(chosen)
             if recorder.needed:
                 stream = self._record(stream, recorder)
         return stream
