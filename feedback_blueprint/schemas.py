@@ -13,7 +13,7 @@ from .attributes import (
     MAX_ENTRIES,
     MAX_VALUE_BYTES,
     message_id_text,
-    number_problem,
+    rating_problem,
     text_problem,
     validate_entries,
     without_enum,
@@ -49,13 +49,7 @@ class RatingField(fields.Raw):
     """A label or a 64-bit integer. 0 is a rating; `true` and `1.5` are not."""
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> str | int:
-        if isinstance(value, int) and not isinstance(value, bool):
-            problem = number_problem(value)
-        elif isinstance(value, str):
-            problem = text_problem(value, MAX_VALUE_BYTES)
-        else:
-            problem = "Use a string or an integer."
-        if problem:
+        if problem := rating_problem(value):
             raise ValidationError(problem)
         rating: str | int = without_enum(value)
         return rating
