@@ -41,9 +41,10 @@ INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
 class Settings(NamedTuple):
     """What one app configures for one blueprint; `FeedbackBlueprint` explains each key.
 
-    `store_timeout` is in seconds.
+    `store_timeout` is in seconds. `prefix` comes before each key.
     """
 
+    prefix: str
     store_url: str | None
     ttl: timedelta
     vote_ttl: timedelta
@@ -67,6 +68,7 @@ class Settings(NamedTuple):
                 _refuse(key, value, remedy)
 
         settings = cls(
+            prefix=prefix,
             store_url=read("STORE_URL", None, _optional(_str), "Give a URL: redis://localhost/0."),
             ttl=read("TTL", timedelta(days=7), _duration, DURATION),
             vote_ttl=read("VOTE_TTL", DEFAULT_VOTE_TTL, _duration, DURATION),
@@ -81,6 +83,16 @@ class Settings(NamedTuple):
             remedy = f"Give at least as much as {prefix}TTL, which is {settings.ttl!r}."
             _refuse(f"{prefix}VOTE_TTL", settings.vote_ttl, remedy)
         return settings
+
+    def refuse_changes(self, config: Mapping[str, Any]) -> None:
+        """Raise `ConfigurationError` for a key that was changed since it was read."""
+        now = Settings.from_config(config, self.prefix)
+        for name, old, new in zip(self._fields, self, now, strict=True):
+            if old != new:
+                raise ConfigurationError(
+                    f"{self.prefix}{name.upper()} was changed too late to have an effect. "
+                    "Set it before app.register_blueprint()."
+                )
 
 
 def _refuse(key: str, value: object, remedy: str) -> NoReturn:

@@ -20,7 +20,8 @@ def capture_feedback(app: Flask) -> Generator[list[dict[str, Any]]]:
 
     It needs no agent and no account. Inside the `with` block each message has a trace ID, and each
     vote is recorded. The app's store is used as it is configured. Raises `RuntimeError` if no
-    `FeedbackBlueprint` is registered on `app`.
+    `FeedbackBlueprint` is registered on `app`, and `ConfigurationError` if the app's configuration
+    was changed after that: a test would use another store than it says.
     """
     registered = list(app.extensions.get(EXTENSION, {}).values())
     if not registered:
@@ -28,6 +29,8 @@ def capture_feedback(app: Flask) -> Generator[list[dict[str, Any]]]:
             "No FeedbackBlueprint is registered on this app. "
             "Did you forget to call app.register_blueprint()?"
         )
+    for votes in registered:
+        votes.settings.refuse_changes(app.config)
     agents = [votes.agent for votes in registered]
     collector = _Collector()
     for votes in registered:

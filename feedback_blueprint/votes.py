@@ -59,9 +59,7 @@ class Votes:
             store,
             self.log,
             settings.store_timeout,
-            lambda seconds: self.agent.measure(
-                "StoreSeconds", seconds
-            ),  # testing.py changes it
+            lambda seconds: self.agent.measure("StoreSeconds", seconds),  # testing.py changes it
         )
         self._schema = feedback_schema(settings.ratings, settings.categories)
         self.delivery = Delivery(store, self.log, self.agent, self.keys.outboxes, self._event_again)

@@ -175,6 +175,15 @@ def test_without_the_blueprint_an_apps_test_says_what_was_forgotten():
         pass
 
 
+def test_a_key_that_is_set_after_the_registration_is_refused_by_an_apps_test():
+    app = Flask(__name__)
+    app.register_blueprint(FeedbackBlueprint(config_prefix="REVIEWS_"))
+    app.config["REVIEWS_STORE_URL"] = "sqlite:///tests.sqlite3"
+    said = "REVIEWS_STORE_URL was changed too late"
+    with pytest.raises(ConfigurationError, match=said), capture_feedback(app):
+        pass
+
+
 # Its store
 
 

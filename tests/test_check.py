@@ -98,7 +98,7 @@ def test_the_exit_status_is_0_if_all_is_well(collector: Collector, good_redis: R
         *("protected mode", "undelivered votes"),
     }
     seen = {what: finding["seen"] for what, finding in found.items()}
-    assert seen["agent"] == f"version {newrelic.version}"
+    assert seen["agent"] == newrelic.version
     assert seen["registered with New Relic"] == "tests"
     assert seen["custom events"] == "on, 3600 per process every 0.1 s"
     assert seen["bytes of one value"] == "255"
@@ -197,7 +197,7 @@ def test_developer_mode_sends_nothing(collector: Collector, tmp_path: Path) -> N
     assert status == 1
     wrong = [what for what, finding in found.items() if finding["severity"] == "wrong"]
     assert wrong == ["registered with New Relic"]
-    assert "developer_mode = false" in found[wrong[0]]["remedy"]
+    assert "unset NEW_RELIC_DEVELOPER_MODE" in found[wrong[0]]["remedy"]
 
 
 FORKED = """

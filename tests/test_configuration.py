@@ -24,6 +24,7 @@ def test_an_app_that_sets_nothing_has_the_defaults(feedback):
     app = Flask(__name__)
     app.register_blueprint(feedback)
     assert app.extensions["feedback_blueprint"][feedback].settings == Settings(
+        prefix="FEEDBACK_",
         store_url=None,
         ttl=timedelta(days=7),
         vote_ttl=timedelta(days=30),
@@ -217,6 +218,7 @@ def test_everything_loads_from_the_environment(monkeypatch):
     app.config.from_prefixed_env()
     app.register_blueprint(feedback)
     assert app.extensions["feedback_blueprint"][feedback].settings == Settings(
+        prefix="FEEDBACK_",
         store_url="redis://localhost:6379/5",
         ttl=timedelta(hours=1),
         vote_ttl=timedelta(hours=2),

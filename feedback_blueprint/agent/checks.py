@@ -32,7 +32,7 @@ def findings(register: Callable[[], str | None]) -> list[Finding]:
     present = Finding(
         "agent",
         is_enabled(local),
-        f"version {newrelic.version}",
+        newrelic.version if is_enabled(local) else f"{newrelic.version}, not running here",
         f"Run this under newrelic-admin run-program, with {LICENCE}, and monitor_mode on.",
     )
     if not present.ok:
@@ -46,7 +46,7 @@ def findings(register: Callable[[], str | None]) -> list[Finding]:
         "registered with New Relic",
         not developing,
         f"{name}, in developer mode: nothing is sent" if developing else name,
-        "Set NEW_RELIC_LICENSE_KEY, and developer_mode = false, unless this is a trial.",
+        "Set NEW_RELIC_LICENSE_KEY, and unset NEW_RELIC_DEVELOPER_MODE, unless this is a trial.",
     )
     settings = newrelic.agent.application(name=name).settings
     return [
@@ -104,14 +104,14 @@ def _check_settings(settings: Any, startup_timeout: float) -> list[Finding]:
             # High security switches it off.
             bool(settings.ai_monitoring.enabled or settings.high_security),
             "on" if settings.ai_monitoring.enabled else "off",
-            "Set ai_monitoring.enabled = true, to see feedback next to the LLM's own events.",
+            "Set NEW_RELIC_AI_MONITORING_ENABLED=true, to see feedback next to the LLM's own events.",
             minor=True,
         ),
         Finding(
             "startup_timeout",
             startup_timeout > 0,
             f"{startup_timeout:g} s",
-            "Set startup_timeout = 10: otherwise a process's first messages have no trace ID.",
+            "Set NEW_RELIC_STARTUP_TIMEOUT=10: else a process's first messages have no trace ID.",
             minor=True,
         ),
     ]
