@@ -36,7 +36,7 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 #: Fixtures that one family of tests needs are beside what that family is made of.
 pytest_plugins = [
     *("chatting", "contract", "decorated", "element_page", "engine_page", "outage"),
-    "quick_benchmarks",
+    *("quick_benchmarks", "stand_in"),
 ]
 
 

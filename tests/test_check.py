@@ -7,9 +7,11 @@ import os
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import newrelic
@@ -21,9 +23,10 @@ from outage import Chat
 from processes import environment, wait_until
 from proxy import Proxy
 from redis_server import RedisServer
+from stand_in import Process
 from under_agent import ended
 
-from feedback_blueprint import FeedbackBlueprint
+from feedback_blueprint import FeedbackBlueprint, checks
 from feedback_blueprint.model import ANYONE, Finding, Message, VoteRequest
 from feedback_blueprint.stores import RedisStore, SQLiteStore, store_from_url
 from feedback_blueprint.stores.redis import checks as redis_checks
@@ -396,6 +399,28 @@ def test_only_a_full_check_reads_all_of_a_file(tmp_path: Path) -> None:
     assert "1 messages" in done.stdout
 
 
+def test_a_vote_that_waits_for_long_is_a_finding(
+    start: Callable[..., Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = start()
+
+    def found(age: float) -> Finding:
+        clock = SimpleNamespace(
+            time=lambda: process.recorded[0]["timestamp"] / 1000 + age,
+            perf_counter=time.perf_counter,
+        )
+        monkeypatch.setattr("feedback_blueprint.checks.time", clock)
+        return next(
+            each for each in checks.check(process.votes) if each.what == "undelivered votes"
+        )
+
+    assert found(0)[:3] == ("undelivered votes", True, "none")
+    process.rate(process.stash())
+    assert found(299)[:3] == ("undelivered votes", True, "1, the oldest for 299 s")
+    assert found(301).ok is False
+    assert "run flask feedback deliver" in found(301).remedy
+
+
 # Another version of this package
 
 
@@ -458,12 +483,12 @@ def test_a_vote_on_a_message_of_a_newer_version_is_sent_again_and_the_log_says_w
 WRONG = "app.config['FEEDBACK_TTL'] = 0; app.register_blueprint(FeedbackBlueprint())"
 MODULE = f"""
 from flask import Flask
-from feedback_blueprint import FeedbackBlueprint
+from feedback_blueprint import FeedbackBlueprint, checks
 app = Flask(__name__); {WRONG}
 """
 FACTORY = f"""
 from flask import Flask
-from feedback_blueprint import FeedbackBlueprint
+from feedback_blueprint import FeedbackBlueprint, checks
 def create_app():
     app = Flask(__name__); {WRONG}
     return app

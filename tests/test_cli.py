@@ -17,7 +17,7 @@ from flask import Flask, request
 from outage import failing
 from store_kinds import ON_ALL_STORES
 
-from feedback_blueprint import FeedbackBlueprint
+from feedback_blueprint import FeedbackBlueprint, cli
 from feedback_blueprint.checks import check
 from feedback_blueprint.cli import ProgressPrinter, description, table
 from feedback_blueprint.errors import StoreUnavailable
@@ -146,6 +146,61 @@ def test_an_apps_test_tells_new_relic_nothing_even_under_an_agent(collector, tmp
     said = under_agent.run(collector, ["captured.py"], env)
     assert said.startswith("Error: The agent has no session")
     assert collector.runs == 0
+
+
+@pytest.fixture
+def deliver(monkeypatch):
+    """Run the command in an app in which something happens in each second that it waits."""
+
+    def deliver(process, happens):
+        seconds = iter(range(1_000))
+        now = [0]
+
+        def sleep(_):
+            now[0] = next(seconds)
+            happens()
+
+        clock = SimpleNamespace(sleep=sleep, monotonic=lambda: now[0], time=time.time)
+        monkeypatch.setattr(cli, "time", clock)
+        monkeypatch.setattr(cli, "NO_PROGRESS_SECONDS", 3)
+        done = process.app.test_cli_runner().invoke(args=["feedback", "deliver"])
+        return done.exit_code, done.output
+
+    return deliver
+
+
+@pytest.mark.parametrize("backlog", [1, 9])
+def test_deliver_waits_for_the_votes_of_before_and_no_others(start, deliver, backlog):
+    process = start()
+    for _ in range(backlog):
+        process.rate(process.stash())
+
+    def one_comes_and_one_arrives():
+        process.rate(process.stash())
+        process.agent.harvest(process.recorded[-1 - backlog], has_events=False)
+
+    assert deliver(process, one_comes_and_one_arrives) == (0, f"{backlog} undelivered\n")
+    assert len(process.recorded) - 2 * backlog in (0, 1), "one may come in the same millisecond"
+
+
+def test_deliver_gives_up_if_nothing_arrives(start, deliver):
+    process = start()
+    process.rate(process.stash())
+    assert deliver(process, lambda: process.rate(process.stash())) == (
+        1,
+        "1 undelivered\nError: 1 votes do not arrive: see the agent's log.\n",
+    )
+
+
+def test_deliver_says_what_keeps_it_from_delivering(start, deliver, monkeypatch):
+    process = start()
+    with monkeypatch.context() as patch:
+        patch.setattr(process.agent, "application", lambda: None)
+        said = "Error: The agent has no session: see flask feedback check.\n"
+        assert deliver(process, None) == (1, said)
+
+    with failing(process.votes.store, "backlog"):
+        assert deliver(process, None) == (1, "Error: Gone. Start it.\n")
 
 
 def test_show_prints_all_that_is_kept(app, feedback, events, client, run):
