@@ -178,13 +178,6 @@ def test_without_the_blueprint_an_apps_test_says_what_was_forgotten():
 # Its store
 
 
-def test_registration_opens_nothing(tmp_path):
-    app = Flask(__name__, instance_path=str(tmp_path / "instance"))
-    app.register_blueprint(FeedbackBlueprint())
-    make_app(FeedbackBlueprint(), FEEDBACK_STORE_URL="redis://127.0.0.1:1/0")
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_the_default_store_is_a_file_in_the_instance_folder(tmp_path):
     app = Flask(__name__, instance_path=str(tmp_path / "instance"))
     feedback = FeedbackBlueprint()
