@@ -212,7 +212,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None]:
-    """Spare the garbage collector all that lives until the end: a tenth of the tests' work."""
+    """Collect no garbage while pytest collects tests, which live until the end: a tenth of all."""
     gc.disable()
     try:
         return (yield)

@@ -49,7 +49,7 @@ def run(
     collector: Collector,
     store_url: str,
     *command: str,
-    store_timeout: float = 5,  # a busy machine is no finding
+    store_timeout: float = 5,  # that a machine is busy is not a finding
     **settings: Any,
 ) -> Any:
     """Run a Python program under the agent, and return how it ended."""
@@ -507,7 +507,7 @@ def create_app():
 def test_a_configuration_that_cannot_work_is_its_sentence(
     tmp_path: Path, source: str, command: str
 ) -> None:
-    assert flask(tmp_path, source, command) == (
+    assert run_flask(tmp_path, source, command) == (
         1,
         "Error: FEEDBACK_TTL cannot be 0. "
         "Give seconds or a timedelta from one millisecond to ten years.\n",
@@ -515,13 +515,13 @@ def test_a_configuration_that_cannot_work_is_its_sentence(
 
 
 def test_any_other_error_of_an_app_keeps_its_traceback(tmp_path: Path) -> None:
-    status, said = flask(tmp_path, "1 / 0", "feedback check")
+    status, said = run_flask(tmp_path, "1 / 0", "feedback check")
     assert status == 1
     assert "Traceback" in said
     assert "ZeroDivisionError" in said
 
 
-def flask(tmp_path: Path, source: str, command: str) -> tuple[int, str]:
+def run_flask(tmp_path: Path, source: str, command: str) -> tuple[int, str]:
     """Run a command of an app, and return its exit status and what it says of errors."""
     (tmp_path / "wrong.py").write_text(source)
     done = subprocess.run(

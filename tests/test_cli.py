@@ -319,6 +319,8 @@ def test_a_message_is_set_out_with_its_votes():
 
 # Who asks for what is kept of them
 
+FORGET_ANN = ("feedback", "forget", "--rater", "ann")
+
 
 def lines(result):
     assert result.exit_code == 0, result.output
@@ -326,7 +328,7 @@ def lines(result):
 
 
 @pytest.fixture
-def people(store_url):
+def new_people(store_url):
     """An app of which the rater is in a header, and what runs its commands."""
     feedback = FeedbackBlueprint(rater=lambda: request.headers.get("X-User"))
     reviews = FeedbackBlueprint("reviews", rater=lambda: request.headers.get("X-User"))
@@ -359,8 +361,8 @@ def people(store_url):
     return start
 
 
-def test_export_prints_all_that_is_kept_of_a_person(people):
-    people = people()
+def test_export_prints_all_that_is_kept_of_a_person(new_people):
+    people = new_people()
     with capture_feedback(people.app) as events:
         people.stash("mine", "ann", context={"model": "m-1"}, content="né")
         people.stash("unrated", "ann")
@@ -394,8 +396,8 @@ def test_export_prints_all_that_is_kept_of_a_person(people):
     assert timedelta(days=6.9) < until - now <= timedelta(days=7)
 
 
-def test_forget_removes_all_that_is_kept_of_a_person_under_each_of_the_apps_keys(people):
-    before, now = people("old"), people("new", "old")
+def test_forget_removes_all_that_is_kept_of_a_person_under_each_of_the_apps_keys(new_people):
+    before, now = new_people("old"), new_people("new", "old")
     with capture_feedback(before.app) as old, capture_feedback(now.app) as new:
         before.stash("before", "ann")
         before.rate("before", "ann")
@@ -421,11 +423,8 @@ def test_forget_removes_all_that_is_kept_of_a_person_under_each_of_the_apps_keys
         assert now.rate("anyone's", "ann")["revision"] == 1
 
 
-FORGET_ANN = ("feedback", "forget", "--rater", "ann")
-
-
-def test_forget_removes_one_message_or_what_one_person_has_on_it(people):
-    people = people()
+def test_forget_removes_one_message_or_what_one_person_has_on_it(new_people):
+    people = new_people()
     with capture_feedback(people.app):
         for message_id in "-a:1", "b":
             people.stash(message_id, None)
@@ -441,8 +440,8 @@ def test_forget_removes_one_message_or_what_one_person_has_on_it(people):
     assert (result.stdout, result.stderr) == ("", "0 messages removed\n")
 
 
-def test_each_blueprint_forgets_its_own_messages_alone(people):
-    ours, others = people(), people(prefix="fb:other:")
+def test_each_blueprint_forgets_its_own_messages_alone(new_people):
+    ours, others = new_people(), new_people(prefix="fb:other:")
     with capture_feedback(ours.app), capture_feedback(others.app):
         for message_id in "m", "reviews:m", ":m":
             ours.stash(message_id, "ann")
@@ -476,8 +475,8 @@ def test_forget_asks_whom_or_what(run, arguments, said):
     assert said in result.output
 
 
-def test_forget_says_how_far_it_came_if_the_store_fails(people, monkeypatch):
-    people = people()
+def test_forget_says_how_far_it_came_if_the_store_fails(new_people, monkeypatch):
+    people = new_people()
     with capture_feedback(people.app):
         for message_id in "a", "b":
             people.stash(message_id, "ann")
@@ -496,9 +495,9 @@ def test_forget_says_how_far_it_came_if_the_store_fails(people, monkeypatch):
     assert "Gone. Start it. 1 messages removed before it failed. Repeat it." in result.stderr
 
 
-def test_the_commands_in_the_readme_beside_the_stores_are_run_as_they_are(people):
-    """Where they print to is a shell's."""
-    people = people()
+def test_the_commands_in_the_readme_beside_the_stores_are_run_as_they_are(new_people):
+    """But for the file that they print into, which is the shell's work."""
+    people = new_people()
     shell = block("stores", "sh", "feedback export")
     commands = re.findall(r"^flask (feedback (?:export|forget) .*) > \w+\.jsonl$", shell, re.M)
     assert len(commands) == 3

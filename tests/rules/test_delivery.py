@@ -92,7 +92,7 @@ def test_a_vote_on_an_answer_that_was_made_again_arrives_once(start):
 @ON_ALL_STORES
 def test_a_vote_on_an_answer_that_was_made_again_is_recorded_again_as_a_vote_on_that(start):
     dead, process = start(), start()
-    dead.agent.now = dead.agent.now._replace(next_harvest=0)
+    dead.agent.change_limits(next_harvest=0)
     events = rate_an_answer_and_another_in_its_place(dead)
     wait_until(lambda: process.agent.harvest() or len(process.recorded) == 2, "both votes")
     assert sorted(process.recorded, key=lambda each: each["number"]) == events
@@ -184,7 +184,7 @@ def test_an_event_of_after_the_beginning_of_a_harvest_does_not_miss_it(start):
 @ON_ALL_STORES
 def test_a_vote_of_a_process_that_died_is_taken_over_once_its_lease_has_ended(start):
     dead, living = start(), start()
-    dead.agent.now = dead.agent.now._replace(next_harvest=1.5)
+    dead.agent.change_limits(next_harvest=1.5)
     dead.rate(dead.stash())
     living.agent.harvest()
     assert living.recorded == []
@@ -196,7 +196,7 @@ def test_a_vote_of_a_process_that_died_is_taken_over_once_its_lease_has_ended(st
 
 def test_a_process_that_lives_keeps_its_votes(start):
     voter, other = start(), start()
-    voter.agent.now = voter.agent.now._replace(next_harvest=1.5)
+    voter.agent.change_limits(next_harvest=1.5)
     voter.rate(voter.stash())
     end = time.monotonic() + 3.5
 
@@ -213,7 +213,7 @@ def test_a_process_that_lives_keeps_its_votes(start):
 @pytest.mark.parametrize("state", [{"is_active": False}, {"is_last": True}])
 def test_an_agent_that_records_no_more_takes_nothing_over_and_marks_still_go(start, state):
     dead, process = start(), start()
-    dead.agent.now = dead.agent.now._replace(next_harvest=0)
+    dead.agent.change_limits(next_harvest=0)
     dead.rate(dead.stash())
     process.rate(process.stash())
     process.agent.harvest(*process.recorded, **state)
@@ -223,7 +223,7 @@ def test_an_agent_that_records_no_more_takes_nothing_over_and_marks_still_go(sta
 
 def test_an_agent_that_cannot_send_takes_nothing_over(start, caplog):
     dead, process = start(), start()
-    dead.agent.now = dead.agent.now._replace(next_harvest=0)
+    dead.agent.change_limits(next_harvest=0)
     dead.rate(dead.stash())
     process.agent.refusal = "Custom events are off."
     process.agent.harvest()
@@ -269,13 +269,13 @@ def test_a_store_that_is_down_is_logged_beside_an_agent_that_cannot_send(start, 
 
 
 def test_a_process_whose_harvest_is_full_leaves_votes_to_others(start):
-    """The more so where New Relic has come to want fewer events than the agent holds."""
+    """All the more if New Relic has come to want fewer events than the agent holds."""
     full, other = start(), start()
     for _ in range(4):
         full.rate(full.stash())
-    full.agent.now = full.agent.now._replace(harvest_events=1, next_harvest=0)
+    full.agent.change_limits(harvest_events=1, next_harvest=0)
     full.rate(full.stash())
-    full.agent.now = full.agent.now._replace(next_harvest=60)
+    full.agent.change_limits(next_harvest=60)
     full.agent.harvest(has_events=False)
     assert len(full.recorded) == 4
     other.agent.harvest()
@@ -373,7 +373,7 @@ def test_a_vote_on_a_message_that_expired_is_named_and_counted(start, caplog):
     process = start()
     short = timedelta(seconds=0.5)
     process.votes.settings = process.votes.settings._replace(ttl=short, vote_ttl=short)
-    process.agent.now = process.agent.now._replace(next_harvest=0)
+    process.agent.change_limits(next_harvest=0)
     process.agent.failure = OSError("the agent's")
     message_ids = [process.stash() for _ in range(2)]
     for message_id in message_ids:
@@ -423,7 +423,7 @@ def test_a_vote_of_a_rater_whose_key_was_changed_keeps_its_identity(start, monke
 
 def test_a_vote_that_cannot_be_recorded_stops_no_other(start, monkeypatch, caplog):
     process = start()
-    process.agent.now = process.agent.now._replace(next_harvest=0)
+    process.agent.change_limits(next_harvest=0)
     for message_id in "bad", "good":
         with process.app.test_request_context():
             process.feedback.stash(message_id)
@@ -466,7 +466,7 @@ def test_marks_of_delivered_and_of_expired_votes_go_once_the_store_is_back(start
     process.rate(process.stash())
     short = timedelta(seconds=0.5)
     process.votes.settings = process.votes.settings._replace(ttl=short, vote_ttl=short)
-    process.agent.now = process.agent.now._replace(next_harvest=0)
+    process.agent.change_limits(next_harvest=0)
     process.agent.failure = OSError("the agent's")
     message_id = process.stash()
     process.rate(message_id)
@@ -533,7 +533,7 @@ def test_an_agent_that_does_not_say_what_arrived_is_trusted_after_two_harvests(s
 
 def test_an_agent_whose_harvests_cannot_be_seen_leaves_no_mark(start):
     process = start()
-    process.agent.now = process.agent.now._replace(application=None)
+    process.agent.change_limits(application=None)
     assert process.rate(process.stash()).status_code == 202
     assert len(process.recorded) == 1
     assert process.undelivered == 0
@@ -599,8 +599,8 @@ def test_an_event_made_again_has_the_messages_own_id(start, message_id, name):
 def test_two_new_relic_names_deliver_their_own_votes_only(start):
     one, other = start(), start()
     for process in one, other:
-        process.agent.now = process.agent.now._replace(next_harvest=0)
-    other.agent.now = other.agent.now._replace(application="another name")
+        process.agent.change_limits(next_harvest=0)
+    other.agent.change_limits(application="another name")
     other.rate(other.stash())
     one.agent.harvest()
     assert one.recorded == []
@@ -611,7 +611,7 @@ def test_two_new_relic_names_deliver_their_own_votes_only(start):
 def test_a_vote_that_is_forgotten_is_not_delivered_again_and_not_missed(start):
     """The agent still holds its event, and then loses it."""
     process = start()
-    process.agent.now = process.agent.now._replace(next_harvest=0)
+    process.agent.change_limits(next_harvest=0)
     message_id = process.stash()
     process.rate(message_id)
     [event] = process.recorded
@@ -636,7 +636,7 @@ def test_a_vote_that_is_forgotten_is_not_delivered_again_and_not_missed(start):
 )
 def test_apps_that_share_a_store_deliver_their_own_votes_only(start, application, others):
     process, other = start(), start(**others)
-    process.agent.now = process.agent.now._replace(application=application, next_harvest=0)
+    process.agent.change_limits(application=application, next_harvest=0)
     process.rate(process.stash())
     assert process.votes.delivery.backlog(application).votes == 1
     assert other.undelivered == 0

@@ -84,7 +84,7 @@ def test_300_greenlets_at_once_on_one_worker_lose_nothing(
     kind: str,
     options: list[str],
 ) -> None:
-    """With the default timeout: waiting for each other is no outage."""
+    """With the default timeout: waiting for each other is not an outage."""
     url = new_store_url(kind)
     with chat_server(store_url=url, worker_class="gevent", options=options) as server:
         assert_all_recorded(server, collector, 300)

@@ -48,7 +48,7 @@ def at_once(
         return list(pool.map(call, arguments))
 
 
-# What is to become of it
+# What becomes of it
 
 
 def comment_of(event: Event) -> str:
@@ -107,6 +107,6 @@ def shared_store_url(new_store_url: Callable[[str], str]) -> str:
 
 @pytest.fixture(scope="module")
 def server(chat_server: StartServer, shared_store_url: str) -> Iterator[Gunicorn]:
-    """The chat app with a working agent, where a file of tests does not make it another one."""
+    """The chat app with a working agent, if a file of tests does not make it another one."""
     with chat_server(store_url=shared_store_url) as running:
         yield running

@@ -21,7 +21,7 @@ class StandIn:
     def __init__(self, events=300, size=1_000_000):
         self.recorded, self.counts, self.transactions = [], {}, []
         self.listener = None
-        self.now = AgentLimits(255, APPLICATION, events, size, 60)
+        self._limits = AgentLimits(255, APPLICATION, events, size, 60)
         self.refusal = self.ignored = self.failure = None
         self.is_in_transaction = False
 
@@ -38,7 +38,7 @@ class StandIn:
     def limits(self, application=None):
         if self.refusal or (self.ignored and application is None):
             raise AgentNotRecording(self.refusal or self.ignored)
-        return self.now
+        return self._limits
 
     def record(self, event):
         if self.failure:
@@ -65,10 +65,13 @@ class StandIn:
     def check(self):
         return []
 
-    # What the real one does in its own thread
+    # What a test has it do
+
+    def change_limits(self, **limits):
+        self._limits = self._limits._replace(**limits)
 
     def harvest(self, *arrived, **kwargs):
-        """Deliver some events, and end the harvest."""
+        """Deliver some events, and end the harvest, as the real one does in its own thread."""
         harvest = Harvest(APPLICATION, **{"has_events": True, "is_active": True} | kwargs)
         if arrived:
             self.listener.arrived(APPLICATION, arrived)

@@ -139,7 +139,7 @@ def schema(request, app_with):
 @schemathesis.pytest.from_fixture("schema").parametrize()
 def test_no_answer_is_undocumented(case):
     """With messages that can be rated, so that valid votes get past the schema, and come twice."""
-    # JSON Schema does not tell 1.0 from 1. Here a float is no rating, and may be over 64 bits.
+    # JSON Schema does not tell 1.0 from 1. Here a float is not a rating, and may be over 64 bits.
     assume(not holds_whole_float(case.body))
     app, valid = case.operation.app, case.meta.generation.mode.is_positive
     with capture_feedback(app):
