@@ -16,6 +16,9 @@ from feedback_blueprint.errors import AgentNotRecording
 
 numbers = count(1)
 
+#: However slow this machine may be while so many ask at once.
+PATIENT = {"FLASK_FEEDBACK_STORE_TIMEOUT": "5"}
+
 
 def chat(
     server: Gunicorn, path: str = "/plain", *, prompt: str | None = None, **options: Any
