@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -80,8 +81,8 @@ def check_store(url: str, **options: float) -> dict[str, Any]:
     return {finding["what"]: finding for finding in found}
 
 
-def found_by(store: RedisStore | SQLiteStore, **options: Any) -> dict[str, Finding]:
-    return {finding.what: finding for finding in store.check("fb:", **options)}
+def found_by(store: RedisStore | SQLiteStore) -> dict[str, Finding]:
+    return {finding.what: finding for finding in store.check("fb:")}
 
 
 def redis_store(url: str) -> RedisStore:
@@ -327,6 +328,9 @@ def test_a_check_of_a_replica_says_what_it_is(good_redis: RedisServer, tmp_path:
 # SQLite
 
 
+FILE_SYSTEM = "feedback_blueprint.stores.sqlite.store.file_system"
+
+
 def mounted(tmp_path: Path, kind: str) -> Path:
     """A table in which a file system of one kind is at `tmp_path / "a b"`."""
     table = tmp_path / "mounts"
@@ -347,7 +351,7 @@ def mounted(tmp_path: Path, kind: str) -> Path:
 def test_a_file_on_a_network_file_system_is_wrong(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, severity: str
 ) -> None:
-    monkeypatch.setattr(files.file_system, "__defaults__", (mounted(tmp_path, kind),))
+    monkeypatch.setattr(FILE_SYSTEM, partial(files.file_system, table=mounted(tmp_path, kind)))
     store = SQLiteStore(tmp_path / "a b" / "feedback.db", timeout=5)
     found = found_by(store)["file system"]
     assert (found.severity, found.seen) == (severity, kind)
@@ -373,7 +377,7 @@ def test_what_linux_says_is_mounted_is_understood() -> None:
 def test_nothing_is_said_if_nothing_tells_the_file_system(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files.file_system, "__defaults__", (tmp_path / "no table",))
+    monkeypatch.setattr(FILE_SYSTEM, partial(files.file_system, table=tmp_path / "no table"))
     assert found_by(SQLiteStore(tmp_path / "f.db", timeout=5)).keys() == {"SQLite file"}
 
 
