@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
 
 from outage import failing
 from processes import wait_until
@@ -53,7 +54,7 @@ def test_what_has_expired_goes_with_a_harvest(start, monkeypatch):
     message_id = process.stash()
     store = process.votes.store
     wait_until(lambda: store.show(f"fb:{message_id}") is None, "expired")
-    a_day_later = time.time() + 90_000
-    monkeypatch.setattr(time, "time", lambda: a_day_later)
+    clock = SimpleNamespace(time=lambda: time.time() + 90_000)  # more than a day later
+    monkeypatch.setattr("feedback_blueprint.stores.sqlite.store.time", clock)
     process.votes.upkeep.harvested(Harvest(APPLICATION))
     assert sum(number for number, _ in store.export("fb:", lambda _: True, [b"a" * 16])) == 0
