@@ -26,7 +26,9 @@ def event_of(
     ratings: Mapping[str | int, float] | None,
     limit: int,
 ) -> dict[str, Any]:
-    """Put the event together. If names meet, ours win over context, and context over metadata.
+    """Put the event together.
+
+    If two entries have the same name, ours wins over the context's, and that over the metadata's.
 
     `cast_at`, in milliseconds since the epoch, is the event's time, however late the event goes.
     For agents before 11.2 it is one more attribute, beside the time of recording. `limit` is the

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from marshmallow import Schema, ValidationError, fields
 from marshmallow.validate import OneOf
@@ -18,6 +18,7 @@ from .attributes import (
     validate_entries,
     without_enum,
 )
+from .errors import Invalid
 
 
 class MessageIDField(fields.Raw):
@@ -85,11 +86,15 @@ class FeedbackSchema(Schema):
     message = TextField(MAX_COMMENT_BYTES, blank=True, allow_none=True)
     metadata = MetadataField(allow_none=True)
 
+    def handle_error(self, error: ValidationError, *_: Any, **__: Any) -> NoReturn:
+        """Raise `Invalid` for whatever is wrong."""
+        raise Invalid(error.messages_dict) from error
+
 
 def feedback_schema(
     ratings: Mapping[str | int, float] | None, categories: tuple[str, ...] | None
 ) -> Schema:
-    """Make the schema of one app, with the ratings and categories that it declares."""
+    """Make the schema of one app, with its ratings and categories. `load` raises `Invalid`."""
     declared: dict[str, Any] = {}
     if ratings is not None:
         declared["rating"] = RatingField(required=True, validate=OneOf(tuple(ratings)))

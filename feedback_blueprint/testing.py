@@ -60,6 +60,8 @@ class _Collector(NewRelic):
     def resume(self, *_: Any, **__: Any) -> contextlib.nullcontext[None]:
         return contextlib.nullcontext()
 
+    def name_transaction(self, name: str) -> None: ...
+
     def why_not_in_trace(self, *_: Any, **__: Any) -> None:
         return None
 
@@ -68,7 +70,7 @@ class _Collector(NewRelic):
 
     def measure(self, name: str, value: float, times: int = 1) -> None: ...
 
-    def application(self) -> None:
+    def register(self) -> None:
         return None
 
     def check(self) -> list[Finding]:

@@ -28,7 +28,7 @@ from stand_in import Process
 from under_agent import ended
 
 from feedback_blueprint import FeedbackBlueprint, checks
-from feedback_blueprint.model import ANYONE, Finding, Message, VoteRequest
+from feedback_blueprint.model import ANYONE, Finding, Keys, Message, VoteRequest
 from feedback_blueprint.stores import RedisStore, SQLiteStore, store_from_url
 from feedback_blueprint.stores.redis import checks as redis_checks
 from feedback_blueprint.stores.sqlite import files
@@ -104,7 +104,7 @@ def test_the_exit_status_is_0_if_all_is_well(collector: Collector, good_redis: R
     seen = {what: finding["seen"] for what, finding in found.items()}
     assert seen["agent"] == f"version {newrelic.version}"
     assert seen["registered with New Relic"] == "tests"
-    assert seen["custom events"] == "on, 3600 a process each 0.1 s"
+    assert seen["custom events"] == "on, 3600 per process every 0.1 s"
     assert seen["bytes of one value"] == "255"
     assert seen["size of a harvest"] == "1,000,000 bytes, 277 an event"
     assert seen["kept in"] == f"redis://{good_redis.address}/0, by FEEDBACK_STORE_URL"
@@ -158,6 +158,16 @@ def test_a_store_that_takes_over_half_its_timeout_is_not_well(good_redis: RedisS
         assert slow["severity"] == "wrong"
         assert "FEEDBACK_STORE_TIMEOUT" in slow["remedy"]
         assert check_store(url, store_timeout=10)["store"]["severity"] == "well"
+
+
+@pytest.mark.parametrize("message_id", ["!check", "!check:"])
+def test_no_message_is_in_the_way_of_the_vote_that_a_check_casts(
+    redis_server: RedisServer, message_id: str
+) -> None:
+    url = redis_server.fresh_url()
+    key, message = Keys("fb:", "").of(message_id), Message("0" * 32)
+    assert redis_store(url).stash(key, message, timedelta(days=1))
+    assert check_store(url)["store"]["severity"] == "well"
 
 
 def test_a_new_relic_that_does_not_answer_is_wrong_and_what_waits_is_counted(

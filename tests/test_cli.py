@@ -148,6 +148,13 @@ def test_an_apps_test_tells_new_relic_nothing_even_under_an_agent(collector, tmp
     assert collector.runs == 0
 
 
+def test_an_apps_test_gives_the_agents_transaction_no_name(collector, tmp_path):
+    env = {"FLASK_FEEDBACK_STORE_URL": f"sqlite:///{tmp_path}/feedback.sqlite3"}
+    under_agent.run(collector, ["captured_connected.py"], env)
+    assert not [name for name in collector.metrics() if "feedback_blueprint" in name]
+    assert collector.runs == 1
+
+
 @pytest.fixture
 def deliver(monkeypatch):
     """Run the command in an app in which something happens in each second that it waits."""
@@ -195,7 +202,7 @@ def test_deliver_gives_up_if_nothing_arrives(start, deliver):
 def test_deliver_says_what_keeps_it_from_delivering(start, deliver, monkeypatch):
     process = start()
     with monkeypatch.context() as patch:
-        patch.setattr(process.agent, "application", lambda: None)
+        patch.setattr(process.agent, "register", lambda: None)
         said = "Error: The agent has no session: see flask feedback check.\n"
         assert deliver(process, None) == (1, said)
 

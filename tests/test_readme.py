@@ -15,6 +15,7 @@ import pytest
 from collector import Collector
 from documentation import ROOT, SCRIPTS, block, run, text_of
 from http_client import Client
+from installing import PIP
 from needed import needed
 from processes import Group, ToolMissingError, environment, free_port, tail, wait_until
 from running_demo import demo
@@ -22,12 +23,6 @@ from running_demo import demo
 README = text_of("README")
 DEMO = block("README", "sh", "-m feedback_blueprint.demo").strip()
 TESTS = block("README", "sh", "-m pytest").strip()
-
-#: An empty home still has pip's configuration and what it has downloaded.
-PIP = {
-    "XDG_CONFIG_HOME": os.environ.get("XDG_CONFIG_HOME", str(Path.home() / ".config")),
-    "XDG_CACHE_HOME": os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache")),
-}
 
 
 @contextmanager
@@ -86,6 +81,15 @@ def test_a_newcomers_first_vote(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.skipif(
+    os.environ.get("TEST_INSTALLATION") != "true", reason="installs from the network"
+)
+def test_a_newcomers_folder_has_the_commands_for_the_first_vote(tmp_path: Path) -> None:
+    run(block("README", "sh", "mkdir first-vote"), tmp_path, PIP, **{"path/to/checkout": str(ROOT)})
+    commands = {path.name for path in (tmp_path / "first-vote" / ".venv" / "bin").iterdir()}
+    assert {"flask", "newrelic-admin"} <= commands
+
+
 def test_a_vote_arrives_with_the_commands_for_an_account(
     collector: Collector, tmp_path: Path
 ) -> None:
@@ -126,7 +130,7 @@ def test_each_of_the_two_commands_is_one_line() -> None:
     reason="installs from the network: set TEST_INSTALLATION=true",
 )
 def test_the_demos_command_runs_if_there_is_only_python(tmp_path: Path) -> None:
-    """The tests' command cannot run itself: `.ci/run` takes it from here and runs it."""
+    """It needs nothing but `python3` on PATH."""
     checkout, tools = tmp_path / "checkout", tmp_path / "tools"
     shutil.copytree(ROOT, checkout, ignore=shutil.ignore_patterns(".*", "__pycache__"))
     tools.mkdir()

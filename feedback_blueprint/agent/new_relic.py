@@ -15,7 +15,7 @@ from newrelic.api.transaction import current_transaction  # the agent.py one cou
 from ..attributes import MAX_VALUE_BYTES, text_problem
 from ..errors import AgentNotRecording
 from ..model import Finding
-from .checks import findings, runs, why_no_transaction
+from .checks import findings, is_enabled, why_no_transaction
 from .harvests import (
     HARVEST,
     Listener,
@@ -26,7 +26,8 @@ from .harvests import (
 )
 from .metrics import METRICS
 
-ARGUMENTS = ("trace_id", "rating", "category", "message")
+FEEDBACK_ARGUMENTS = ("trace_id", "rating", "category", "message")
+"""Parameters of `record_llm_feedback_event` beside `metadata`."""
 
 REGISTRATION_SECONDS = 10.0
 """Seconds that a command waits for New Relic if `startup_timeout` is not set."""
@@ -159,7 +160,7 @@ class NewRelic:
         The agent holds a limited number of events for a harvest, and those of higher priority stay.
         A client can choose the priority of its own transaction, but none is above infinity.
         """
-        arguments = {name: event.get(name) for name in ARGUMENTS}  # they win over metadata
+        arguments = {name: event.get(name) for name in FEEDBACK_ARGUMENTS}  # they win over metadata
         transaction = _running_transaction()
         priority = getattr(transaction, "_priority", None)
         transaction._priority = math.inf
@@ -184,16 +185,16 @@ class NewRelic:
         """Tell a listener of each harvest, as long as it lives."""
         listen(listener)
 
-    def application(self) -> str | None:
+    def register(self) -> str | None:
         """Register this process as the app does; return the name if New Relic answers in time."""
         local = newrelic.agent.global_settings()
-        if not runs(local):
+        if not is_enabled(local):
             return None
         timeout = local.startup_timeout or REGISTRATION_SECONDS
         registered: Any = newrelic.agent.register_application(timeout=timeout)
         return str(registered.name) if registered.settings else None
 
-    def name(self) -> str | None:
+    def application_name(self) -> str | None:
         """Return the application's name at New Relic, even if New Relic does not answer.
 
         The agent knows it after the app asked it to register.
@@ -203,7 +204,7 @@ class NewRelic:
 
     def check(self) -> list[Finding]:
         """Check how the agent is set up, and what New Relic answers, for an operator."""
-        return findings(self.application)
+        return findings(self.register)
 
 
 def _running_transaction() -> Any:

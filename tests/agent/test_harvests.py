@@ -309,7 +309,7 @@ for missing, name in ((new_relic.HARVEST,), None), (("another",), "tests"):
     new_relic.missing_functions = checks.missing_functions = lambda: missing
     new_relic._limits_of.cache_clear()
     assert agent.limits("tests").application == name
-    found = checks._sending()[1]
+    found = checks._check_sending()[1]
     assert (found.ok, found.seen) == (False, f"not visible: {missing[0]}")
 """,
     "an agent that sends nothing takes nothing": """

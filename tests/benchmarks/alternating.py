@@ -2,7 +2,7 @@
 
 The process runs under the agent in developer mode and calls the apps as a WSGI server would. It
 sends each app so many requests of a kind, then the next app, there and back. What is compared are
-ratios within a round. So it finds what a change of a hundredth does, which `compare.py` cannot
+ratios within a round. So it finds what a change of a hundredth does, which `sockets.py` cannot
 see; what users get is what that says.
 """
 

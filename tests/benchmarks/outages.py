@@ -16,8 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
-TESTS = Path(__file__).parents[1]
-sys.path[:0] = [str(TESTS / "support"), str(TESTS / "faults")]
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 from certificates import issue_certificate
 from outage import USERS, Chat, Site, with_password
@@ -25,8 +24,7 @@ from proxy import Proxy
 from redis_cluster import RedisCluster
 from redis_sentinel import RedisSentinel
 from redis_server import RedisServer
-from test_redis_outages import FAULTS
-from test_sqlite_outages import locked, no_bytes_left, sqlite_url
+from store_faults import FAULTS, locked, no_bytes_left, sqlite_url
 
 from feedback_blueprint.testing import capture_feedback
 

@@ -34,12 +34,17 @@ def page(browser: Browser, running: Demo) -> Iterator[Page]:
     assert [text for text in complaints if "Failed to load resource" not in text] == []
 
 
-def test_chat_vote_see_the_event(page: Page) -> None:
-    from playwright.sync_api import expect
-
+def ask(page: Page) -> Locator:
+    """Ask the demo something; return the thumb below its answer."""
     page.get_by_label("Your message").fill("Which trace is this?")
     page.keyboard.press("Enter")
-    thumb = page.get_by_role("button", name="Good reply")
+    return page.get_by_role("button", name="Good reply")
+
+
+def test_a_vote_shows_its_event(page: Page) -> None:
+    from playwright.sync_api import expect
+
+    thumb = ask(page)
     thumb.click()
     expect(thumb).to_have_attribute("aria-pressed", "true")
     expect(page.get_by_text("Recorded. Thank you.")).to_be_visible()
@@ -56,10 +61,16 @@ def test_chat_vote_see_the_event(page: Page) -> None:
     expect(fact(page, "category")).to_have_text("to the point")
     expect(fact(page, "revision")).to_have_text("3")
 
-    offered = page.locator("#log .questions").get_by_role("button")
-    expect(offered).to_have_count(3)
+
+def test_a_reload_shows_the_conversation_and_the_vote_again(page: Page) -> None:
+    from playwright.sync_api import expect
+
+    thumb, comment = ask(page), page.get_by_label("Comment on this reply")
+    thumb.click()
+    comment.fill("It is this one.")
+    page.get_by_role("button", name="Send comment").click()
+    expect(fact(page, "message")).to_have_text("It is this one.")
     page.reload()
-    expect(offered).to_have_count(3)
     expect(page.get_by_text("You said “Which trace is this?”.")).to_be_visible()
     expect(thumb).to_have_attribute("aria-pressed", "true")
     page.get_by_role("button", name="Say more").click()
@@ -71,11 +82,29 @@ def test_chat_vote_see_the_event(page: Page) -> None:
     page.locator(".event summary").click()  # it is folded since the page was loaded
     expect(fact(page, "retracted")).to_have_text("true")
 
+
+def test_questions_are_offered_until_one_is_asked(page: Page) -> None:
+    from playwright.sync_api import expect
+
+    ask(page)
+    offered = page.locator("#log .questions").get_by_role("button")
+    expect(offered).to_have_count(3)
+    page.reload()
+    expect(offered).to_have_count(3)
     offered.first.click()
     expect(offered).to_have_count(0)
     expect(page.locator("message-feedback")).to_have_count(2)
-    page.get_by_role("button", name="Good reply").last.click()
-    expect(page.locator("#log").get_by_text("Recorded. Thank you.")).to_be_visible()
+
+
+def test_only_the_event_of_the_first_vote_is_open(page: Page) -> None:
+    from playwright.sync_api import expect
+
+    ask(page).click()
+    expect(fact(page, "trace_id")).to_be_visible()
+    page.locator("#log .questions").get_by_role("button").first.click()
+    thumbs = page.get_by_role("button", name="Good reply")
+    expect(thumbs).to_have_count(2)
+    thumbs.last.click()
     expect(page.locator(".event").last).to_be_visible()
     expect(fact(page, "trace_id").last).to_be_hidden()
 
@@ -96,7 +125,7 @@ def test_without_a_network_nothing_is_claimed(page: Page) -> None:
 
 @pytest.mark.parametrize("width", [375, 1280])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing(page: Page, scheme: Any, width: int) -> None:
+def test_the_demo_has_no_accessibility_problem(page: Page, scheme: Any, width: int) -> None:
     from playwright.sync_api import expect
 
     page.set_viewport_size({"width": width, "height": 720})

@@ -36,7 +36,9 @@ def test_focus_is_not_lost_when_the_comment_goes(visitor: Visitor, new_id: str) 
 
 @pytest.mark.parametrize("attributes", ["categories='wrong,rude'", "ratings=1-5"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing(visitor: Visitor, new_id: str, scheme: Any, attributes: str) -> None:
+def test_the_element_has_no_accessibility_problem(
+    visitor: Visitor, new_id: str, scheme: Any, attributes: str
+) -> None:
     page = visitor.context.new_page()
     page.emulate_media(color_scheme=scheme)
     page.goto(visitor.url([new_id, new_id + "-2"], attributes, unknown="gone"))
@@ -67,16 +69,22 @@ def test_forced_colours_tell_what_is_chosen_and_what_cannot_be(
     assert button(page, "Send comment").evaluate(style)[0] == "1"
 
 
-def test_nothing_moves_and_nothing_empty_is_printed(visitor: Visitor, new_id: str) -> None:
+def test_nothing_moves(visitor: Visitor, new_id: str) -> None:
     page = visitor.open(new_id)
     good(page).click()
     says(page, RECORDED)
-    comment = element(page).get_by_role("textbox")
     moving = """element => [...element.shadowRoot.querySelectorAll("*")].filter((each) => {
         const {transitionDuration, animationName} = getComputedStyle(each);
         return transitionDuration !== "0s" || animationName !== "none";
     }).length"""
     assert element(page).evaluate(moving) == 0
+
+
+def test_a_comment_is_printed_unless_it_is_empty(visitor: Visitor, new_id: str) -> None:
+    page = visitor.open(new_id)
+    good(page).click()
+    says(page, RECORDED)
+    comment = element(page).get_by_role("textbox")
     page.emulate_media(media="print")
     expect(comment).to_be_hidden()
     expect(button(page, "Send comment")).to_be_hidden()
@@ -98,7 +106,7 @@ def test_twice_the_text_size_fits_a_phone(visitor: Visitor, new_id: str) -> None
     assert max(element(page).evaluate(ends)) <= 375
 
 
-def test_a_browser_from_before_the_stated_ones_can_vote_and_take_back(
+def test_a_browser_that_lacks_newer_functions_can_vote_and_take_back(
     visitor: Visitor, new_id: str
 ) -> None:
     visitor.context.add_init_script("""
@@ -122,7 +130,7 @@ def test_a_browser_from_before_the_stated_ones_can_vote_and_take_back(
     expect(element(page).get_by_text("Characters too many: 1", exact=True)).to_be_visible()
 
 
-def test_it_speaks_any_language_in_any_direction(visitor: Visitor, new_id: str) -> None:
+def test_its_texts_are_in_any_language(visitor: Visitor, new_id: str) -> None:
     attributes = (
         "text-up='Gute Antwort' text-comment='Was meinen Sie?' text-send='Senden' "
         "text-accepted='Danke!' text-refused='Nicht gespeichert:' categories='wrong=falsch' "
@@ -147,7 +155,9 @@ def test_it_speaks_any_language_in_any_direction(visitor: Visitor, new_id: str) 
     page = visitor.open(new_id, script="german.js")
     pressed(button(page, "Schlechte Antwort"), False)
 
+
+def test_it_begins_at_the_right_in_a_language_that_does(visitor: Visitor, new_id: str) -> None:
     page = visitor.open(new_id, attributes="text-up='إجابة جيدة'", lang="ar", dir="rtl")
     thumb = button(page, "إجابة جيدة").bounding_box()
     assert thumb
-    assert thumb["x"] > 300, "it begins at the right"
+    assert thumb["x"] > 300

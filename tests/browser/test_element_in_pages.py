@@ -56,9 +56,7 @@ def test_a_load_that_fails_is_tried_again(visitor: Visitor, new_id: str) -> None
     pressed(good(page))
 
 
-def test_an_element_that_is_swapped_shows_its_vote(
-    visitor: Visitor, collector: Collector, new_id: str
-) -> None:
+def test_an_element_that_is_swapped_shows_its_vote(visitor: Visitor, new_id: str) -> None:
     page = visitor.open(new_id)
     page.evaluate("""
         window.policy = trustedTypes.createPolicy("test", {createHTML: (html) => html});
@@ -167,9 +165,7 @@ def test_a_copy_among_the_apps_own_files_takes_its_place_for_nothing(
     assert {urlsplit(request.url).path for request in visitor.sent} == {place}
 
 
-def test_an_attribute_or_a_move_leaves_the_draft_and_the_focus(
-    visitor: Visitor, new_id: str
-) -> None:
+def test_an_attribute_leaves_the_draft_and_the_focus(visitor: Visitor, new_id: str) -> None:
     page = visitor.open(new_id, attributes="categories='wrong, rude'")
     good(page).click()
     says(page, RECORDED)
@@ -183,15 +179,6 @@ def test_an_attribute_or_a_move_leaves_the_draft_and_the_focus(
     element(page).evaluate("element => element.removeAttribute('no-comment')")
     expect(comment).to_have_attribute("placeholder", "Your words")
     expect(comment).to_have_value("Half a")
-    comment.focus()
-    page.evaluate("""() => {
-        const main = document.querySelector("main");
-        main.append(document.createElement("p"), document.querySelector("message-feedback"));
-        main.prepend(document.querySelector("message-feedback"));
-    }""")
-    expect(comment).to_be_focused()
-    page.keyboard.type(" thought")
-    expect(comment).to_have_value("Half a thought")
     says(page, RECORDED)
 
     button(page, "rude").focus()
@@ -204,7 +191,7 @@ def test_an_attribute_or_a_move_leaves_the_draft_and_the_focus(
         window.later = () => document.querySelector("main").append(element);
     }""")
     page.evaluate("later()")
-    expect(comment).to_have_value("Half a thought")
+    expect(comment).to_have_value("Half a")
     expect(button(page, "rude")).not_to_be_focused()  # too late to be a move
 
 
@@ -227,49 +214,7 @@ def test_properties_that_were_set_before_the_script_came_are_taken(
     assert collector.wait_for(message_id=new_id)[0]["early"] is True
 
 
-def test_the_plain_client_sends_a_vote(visitor: Visitor, collector: Collector, new_id: str) -> None:
-    page = visitor.open(new_id)
-    result = page.evaluate(
-        """async (messageId) => {
-            const client = await import("/llm/feedback/static/feedback.js");
-            const sent = await client.sendFeedback(
-                {messageId, rating: 0, category: "c", message: "m", metadata: {k: true}});
-            const {feedback, rateable} = await client.loadFeedback([messageId, "none"]);
-            const refused = await client.sendFeedback({messageId}).catch((error) => error);
-            const retracted = await client.retractFeedback(messageId);
-            const again = await client.retractFeedback(messageId);
-            const unknown = await client.retractFeedback("none").catch((error) => error);
-            const first = client.sendFeedback({messageId, rating: 1}).catch(() => {});
-            const second = client.sendFeedback({messageId, rating: 2});
-            const third = client.sendFeedback({messageId, rating: 3});
-            const replaced = await second.catch((error) => error.name);
-            const empty = await client.loadFeedback([]);
-            const idOf = (ids) => client.messageIdOf({headers: new Headers({"X-Message-ID": ids})});
-            return {sent, feedback, rateable, retracted, again, replaced, empty,
-                refused: {...refused, response: null},
-                unknown: unknown.message,
-                third: (await third).revision,
-                ids: ["one, two", "one,two", "one two"].map(idOf),
-                none: client.messageIdOf(new Response())};
-        }""",
-        new_id,
-    )
-    assert result["sent"]["status"] == "accepted"
-    assert result["feedback"][0]["rating"] == 0
-    assert result["rateable"] == [new_id]
-    assert result["refused"]["status"] == 422
-    assert "rating" in result["refused"]["errors"]
-    assert result["retracted"]["status"] == "retracted"
-    assert result["again"]["status"] == "unchanged"
-    assert "no such message" in result["unknown"]
-    assert result["replaced"] == "AbortError"
-    assert result["empty"] == {"feedback": [], "rateable": []}
-    assert result["third"] in (3, 4)
-    assert (result["ids"], result["none"]) == (["two", "two", "one two"], None)
-    assert collector.wait_for(message_id=new_id, revision=1)[0]["k"] is True
-
-
-def test_slots_and_parts_change_its_look_and_no_style_leaks(visitor: Visitor, new_id: str) -> None:
+def test_slots_and_parts_change_its_look(visitor: Visitor, new_id: str) -> None:
     page = visitor.open(new_id)
     element(page).evaluate("""element => {
         const icon = document.createElement("b");
@@ -278,9 +223,14 @@ def test_slots_and_parts_change_its_look_and_no_style_leaks(visitor: Visitor, ne
         element.append(icon);
     }""")
     expect(element(page).get_by_text("+1")).to_be_visible()
-    good(page).click()  # it is there, though the page hides all of its buttons
+    good(page).click()
     send = button(page, "Send comment")
     assert send.evaluate("send => getComputedStyle(send).textTransform") == "uppercase"
+
+
+def test_no_style_leaks_in_or_out(visitor: Visitor, new_id: str) -> None:
+    page = visitor.open(new_id)
+    good(page).click()  # it is there, though the page hides all of its buttons
     textarea = element(page).get_by_role("textbox")
     assert textarea.evaluate("area => getComputedStyle(area).color") != "rgb(255, 0, 0)"
     assert page.evaluate("document.styleSheets.length + document.adoptedStyleSheets.length") == 1

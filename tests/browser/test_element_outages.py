@@ -21,11 +21,11 @@ from element_page import (
 from gunicorn_server import Gunicorn
 
 
-def test_a_vote_survives_a_cut_of_the_network(
+def test_votes_are_sent_as_soon_as_the_network_is_back(
     visitor: Visitor, collector: Collector, new_id: str
 ) -> None:
     page = visitor.open(new_id)
-    page.evaluate("setTimeout = () => 0")  # what follows is due to the network's return
+    page.evaluate("setTimeout = () => 0")  # no timer tries again
     visitor.context.set_offline(True)
     good(page).click()
     says(page, WAITING)
@@ -68,7 +68,7 @@ def test_a_vote_survives_a_tab_that_is_closed_right_after_the_click(
     assert len(collector.events(message_id=new_id)) == 1
 
 
-def test_a_vote_is_sent_on_the_next_visit_once(
+def test_a_vote_that_was_left_is_sent_once_though_three_tabs_find_it(
     visitor: Visitor, collector: Collector, new_id: str
 ) -> None:
     page = visitor.open(new_id)
@@ -105,9 +105,7 @@ def test_a_leftover_is_sent_from_a_page_without_its_element(
     assert collector.wait_for(message_id=new_id)[0]["rating"] == "bad"
 
 
-def test_two_tabs_with_one_message_show_the_same_vote(
-    visitor: Visitor, collector: Collector, new_id: str
-) -> None:
+def test_two_tabs_with_one_message_show_the_same_vote(visitor: Visitor, new_id: str) -> None:
     one, two = visitor.open(new_id), visitor.open(new_id)
     good(one).click()
     pressed(good(two))  # it has followed

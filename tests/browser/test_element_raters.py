@@ -1,4 +1,4 @@
-"""<message-feedback> sends what one rater left in a browser as nobody else's."""
+"""<message-feedback> never sends what one rater left in a browser as another's."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from element_page import (
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
-STALE = "This page was made for another person than is logged in now."
+STALE = "This page was made for a different person than the one who is logged in."
 
 
 def tagged(visitor: Visitor, *ids: str) -> Page:
@@ -53,7 +53,7 @@ def leave(visitor: Visitor, page: Page, words: str) -> None:
     [("ann", "bob"), (None, "ann"), ("ann", None)],
     ids=["two raters", "nobody before", "nobody after"],
 )
-def test_a_vote_that_was_left_is_sent_for_the_one_who_left_it_alone(
+def test_a_vote_that_was_left_is_sent_only_for_the_rater_who_left_it(
     visitor: Visitor,
     collector: Collector,
     new_id: str,
@@ -157,7 +157,7 @@ def test_a_page_that_stays_open_shows_nothing_of_the_next_rater(
     pressed(good(page), False)
 
 
-def test_a_vote_under_way_when_the_login_changes(
+def test_a_vote_under_way_when_the_login_changes_is_not_sent_as_the_next_raters(
     visitor: Visitor, collector: Collector, new_id: str
 ) -> None:
     visitor.open(new_id).close()

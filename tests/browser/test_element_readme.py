@@ -106,7 +106,7 @@ def lines_of_json(more: threading.Event) -> Iterator[str]:
 BUBBLE = '<p id="bubble"></p><message-feedback></message-feedback>'
 
 
-def run(page: Page, code: str) -> None:
+def run_script(page: Page, code: str) -> None:
     """Run one of the scripts on a page with a bubble and an element."""
     page.evaluate(f"""() => {{
         const bubble = document.querySelector("#bubble"), prompt = "hi";
@@ -132,7 +132,7 @@ def test_the_example_of_an_event_stream_works(
             constructor(url) { super(url); window.source = this; }
         };
     }""")
-    run(page, block("static", "js", "EventSource"))
+    run_script(page, block("static", "js", "EventSource"))
     expect(page.locator("#bubble")).to_have_text(TEXT)
     vote(page, events)
     closed = "source.readyState === EventSource.CLOSED"
@@ -152,7 +152,7 @@ def test_the_example_of_lines_of_json_works(
         request=request,
     )
     page = show(BUBBLE)
-    run(page, block("static", "js", "getReader"))
+    run_script(page, block("static", "js", "getReader"))
     expect(page.locator("#bubble")).to_have_text("".join(TOKENS[:2]))
     vote(page, events)  # while the answer comes
     more.set()
@@ -225,17 +225,17 @@ def test_text_that_is_added_leaves_the_element_in_the_bubble_alone(
     code = block("static", "js", "EventSource")
     if way == "insertAdjacentText":
         code = code.replace("bubble.append(", 'bubble.insertAdjacentText("beforeend", ')
-    run(page, code)
+    run_script(page, code)
     expect(page.locator("#bubble")).to_contain_text(TEXT)
     assert page.evaluate("element.isConnected")
     vote(page, events)
 
 
-def test_what_is_said_of_inner_html(
+def test_append_keeps_an_element_inside_and_inner_html_replaces_it(
     streams: None, show: Callable[..., Page], events: list[Any], client: Any
 ) -> None:
     page = show(INSIDE)
-    run(
+    run_script(
         page, 'element.setAttribute("message-id", "' + client.get("/chat").json["message_id"] + '")'
     )
     vote(page, events)

@@ -13,7 +13,9 @@ from processes import wait_until
 GOOD, BAD, COMMENT, SEND = "Good reply", "Bad reply", "Comment on this reply", "Send comment"
 
 
-def test_vote_change_reload_retract(person: Person, collector: Collector, new_id: str) -> None:
+def test_a_vote_is_changed_shown_again_and_taken_back(
+    person: Person, collector: Collector, new_id: str
+) -> None:
     person.open(new_id)
     person.press(GOOD)
     person.says(RECORDED)
@@ -245,20 +247,46 @@ def test_the_plain_client_sends_a_vote_and_the_page_hears_of_it(
     person.open(new_id)
     person.engine.run(
         """
-        addEventListener("feedback-accepted", ({detail}) => { window.heard = detail.rating; });
+        window.heard = [];
+        addEventListener("feedback-accepted", ({detail}) => heard.push(detail.rating));
         import("/llm/feedback/static/feedback.js").then(async (client) => {
-            const [messageId] = [arguments[0]];
-            const sent = await client.sendFeedback({messageId, rating: "good", message: "m"});
+            const messageId = arguments[0];
+            const sent = await client.sendFeedback(
+                {messageId, rating: 0, category: "c", message: "m", metadata: {k: true}});
             const {feedback, rateable} = await client.loadFeedback([messageId, "none"]);
+            const empty = await client.loadFeedback([]);
             const refused = await client.sendFeedback({messageId}).catch((error) => error);
             const retracted = await client.retractFeedback(messageId);
-            window.result = [sent.status, feedback[0].message, rateable.length,
-                refused.code, retracted.status];
+            const again = await client.retractFeedback(messageId);
+            const unknown = await client.retractFeedback("none").catch((error) => error);
+            const first = client.sendFeedback({messageId, rating: 1}).catch(() => {});
+            const second = client.sendFeedback({messageId, rating: 2});
+            const third = client.sendFeedback({messageId, rating: 3});
+            const replaced = await second.catch((error) => error.name);
+            const {revision} = await third;
+            const idOf = (ids) => client.messageIdOf({headers: new Headers({"X-Message-ID": ids})});
+            window.result = {sent, feedback, rateable, empty, retracted, again, replaced, revision,
+                refused: {status: refused.status, code: refused.code, errors: refused.errors},
+                unknown: unknown.message,
+                ids: ["one, two", "one,two", "one two"].map(idOf),
+                none: client.messageIdOf(new Response()),
+                heard};
         });
         """,
         new_id,
     )
-    wait_until(lambda: person.engine.run("return window.result ?? null"), "the client")
-    result = person.engine.run("return [...result, heard ?? null]")
-    assert result == ["accepted", "m", 1, "invalid", "retracted", None]
-    person.pressed(GOOD, False)
+    result = wait_until(lambda: person.engine.run("return window.result ?? null"), "the client")
+    assert result["sent"]["status"] == "accepted"
+    assert (result["feedback"][0]["rating"], result["feedback"][0]["message"]) == (0, "m")
+    assert result["rateable"] == [new_id]
+    assert result["empty"] == {"feedback": [], "rateable": []}
+    assert (result["refused"]["status"], result["refused"]["code"]) == (422, "invalid")
+    assert "rating" in result["refused"]["errors"]
+    assert result["retracted"]["status"] == "retracted"
+    assert result["again"]["status"] == "unchanged"
+    assert "no such message" in result["unknown"]
+    assert result["replaced"] == "AbortError"
+    assert result["revision"] in (3, 4)
+    assert (result["ids"], result["none"]) == (["two", "two", "one two"], None)
+    assert (result["heard"][:2], result["heard"][-1]) == ([0, None], 3)
+    assert collector.wait_for(message_id=new_id, revision=1)[0]["k"] is True

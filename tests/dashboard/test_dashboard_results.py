@@ -1,11 +1,14 @@
 """The dashboard's queries are right about revisions, however events arrive."""
 
+import math
 import random
 import re
 
 import pytest
 from dashboard import DELIVERY, QUERIES
 from nrql import MAX, run
+
+from feedback_blueprint.attributes import MAX_COMMENT_BYTES, MAX_VALUE_BYTES
 
 PREFIX, VALUE = "Custom/Feedback/", "newrelic.timeslice.value"
 
@@ -102,8 +105,8 @@ def test_worst_comments_come_first_whole_and_without_withdrawn_ones():
 
 
 def test_the_longest_comment_fits_the_parts_a_query_reads():
-    # 4,095 bytes, cut between characters into values of at most 255 bytes
-    assert -(-4095 // (255 - 3)) == 17
+    smallest_part = MAX_VALUE_BYTES - 3  # a cut falls between characters of up to 4 bytes
+    assert math.ceil(MAX_COMMENT_BYTES / smallest_part) == 17
     assert "message_17\n" in QUERIES["Comments of the worst-rated"]
 
 

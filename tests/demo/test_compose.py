@@ -21,9 +21,9 @@ import pytest
 from chatting import at_once
 from composed import COMPOSE, FILE, SERVICES, Container, Loopback, interpolated, words
 from http_client import Client
+from installing import PIP
 from needed import needed
 from processes import Group, ToolMissingError, environment, free_port, tail, wait_until
-from test_readme import PIP
 
 from feedback_blueprint.stores import store_from_url
 

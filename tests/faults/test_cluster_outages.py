@@ -151,25 +151,12 @@ def test_a_cluster_that_serves_some_of_its_slots_keeps_what_lies_there(
     cluster: RedisCluster,
 ) -> None:
     """What lies there is kept and rated, by an app that is started then, too."""
-    for node in cluster.nodes:
-        node.ask("CONFIG", "SET", "cluster-require-full-coverage", "no")
     with cluster.unserved("fb:gone"):
         chat = Chat(cluster.url)
         with capture_feedback(chat.app):
             message_ids = [chat.chat() for _ in range(10)]
             assert {chat.rate(each) for each in message_ids if each} == {202}
             assert chat.rate("gone") == 503
-
-
-def test_each_node_of_a_cluster_is_looked_at_by_itself(cluster: RedisCluster) -> None:
-    settings = [("64mb", "volatile-ttl"), ("64mb", "noeviction"), ("0", "volatile-ttl")]
-    for node, values in zip(cluster.nodes, settings, strict=True):
-        for name, value in zip(("maxmemory", "maxmemory-policy"), values, strict=True):
-            node.ask("CONFIG", "SET", name, value)
-    found = RedisStore.from_url(cluster.url, TIMEOUT).check()
-    limits = [each for each in found if each.what.startswith("memory limit")]
-    well = [each.what.split()[-1] for each in limits if each.ok]
-    assert well == [cluster.nodes[0].address]
 
 
 # Sentinel

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
-import resource
 import sqlite3
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,44 +14,11 @@ from pathlib import Path
 
 import pytest
 from outage import Chat, soon, suffer
+from store_faults import locked, no_bytes_left, sqlite_url
 
 from feedback_blueprint.errors import StoreUnavailable
 from feedback_blueprint.stores import SQLiteStore
 from feedback_blueprint.testing import capture_feedback
-
-HOLD_LOCKED = """
-import sqlite3, sys
-connection = sqlite3.connect(sys.argv[1], isolation_level=None)
-connection.execute("BEGIN EXCLUSIVE")
-print("locked", flush=True)
-sys.stdin.read()
-"""
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Another process is writing, and does not come to an end."""
-    command = [sys.executable, "-c", HOLD_LOCKED, str(path)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdout
-        assert process.stdout.readline() == b"locked\n"
-        yield
-        process.communicate()
-
-
-@contextmanager
-def no_bytes_left(_: Path) -> Iterator[None]:
-    """This process may write to no file."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-def sqlite_url(path: Path) -> str:
-    return f"sqlite:///{path}"
 
 
 @pytest.mark.parametrize(
@@ -175,14 +140,16 @@ def somebody_elses(path: Path) -> None:
         connection.execute("INSERT INTO messages VALUES ('theirs')")
 
 
-def another_version(path: Path) -> None:
-    """A later version of ours, or an app's own that counts its migrations."""
+def numbered_by_another_app(path: Path) -> None:
+    """A file of another app, which counts its migrations in `user_version`."""
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE TABLE users (name)")
         connection.execute("PRAGMA user_version = 7")
 
 
-@pytest.mark.parametrize("damage", [nonsense, torn, cut_short, somebody_elses, another_version])
+@pytest.mark.parametrize(
+    "damage", [nonsense, torn, cut_short, somebody_elses, numbered_by_another_app]
+)
 def test_a_file_that_is_not_ours_is_left_as_it_is(
     tmp_path: Path, complaints: Callable[[], list[str]], damage: Callable[[Path], None]
 ) -> None:

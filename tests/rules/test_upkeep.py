@@ -21,7 +21,7 @@ def test_processes_whose_secret_keys_differ_are_named(start, caplog):
         process.votes.upkeep.harvested(Harvest(APPLICATION))
         process.votes.upkeep.harvested(Harvest(APPLICATION))
     [warning] = [text for text in caplog.messages if "SECRET_KEY" in text]
-    assert "1 other keys within an hour. Give all processes the same SECRET_KEY" in warning
+    assert "other keys within the last hour: 1. Give all processes the same SECRET_KEY" in warning
     assert is_quoted(warning)
     finding = next(each for each in check(process.votes) if each.what == "SECRET_KEY")
     assert not finding.ok

@@ -14,8 +14,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from outage import soon
 
-from feedback_blueprint.model import Message, VoteRequest
+from feedback_blueprint.model import Message
 from feedback_blueprint.stores import SQLiteStore
 from feedback_blueprint.stores.sqlite.client import Client
 from feedback_blueprint.stores.sqlite.layout import STASH, row_of
@@ -142,25 +143,11 @@ def test_threads_fork_one_after_the_other(tmp_path: Path) -> None:
         assert execute("SELECT 1").fetchone() == (1,)
 
 
-def test_a_fork_waits_no_longer_than_a_store_may(tmp_path: Path) -> None:
-    """Nobody would end the wait of a signal's handler for what it has interrupted."""
+def test_a_fork_amid_a_call_does_not_wait_for_its_end(tmp_path: Path) -> None:
+    """A handler of a signal that forks would wait for the call that it has interrupted."""
     store = SQLiteStore(tmp_path / "feedback.sqlite3", timeout=0.1)
     with store._connected() as execute:
-        with child_that_stashes(store) as tell:
+        with soon(), child_that_stashes(store) as tell:
             assert tell("child")
         execute("SELECT 1")
     assert store.read(["child"], [b""]) != [None]
-
-
-def test_votes_of_several_processes_make_revisions_without_gap(tmp_path: Path) -> None:
-    """Each store here has a connection, as each process has."""
-    path = tmp_path / "feedback.sqlite3"
-    stores = [SQLiteStore(path, timeout=5) for _ in "12"]
-    stash(stores[0], "m")
-
-    def vote(number: int) -> int:
-        ballot = VoteRequest(b"[%d]" % number, max_revisions=1000)
-        return stores[number % 2].vote("m", [b""], ballot).revision
-
-    with ThreadPoolExecutor(2) as pool:
-        assert sorted(pool.map(vote, range(600))) == list(range(1, 601))

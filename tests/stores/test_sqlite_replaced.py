@@ -159,7 +159,7 @@ def test_who_finds_no_file_spoils_none_that_another_makes_meanwhile(
     slow.pipe.send(("stash", "slow"))
     assert is_about_to.wait(60)
     quick.pipe.send(("stash", "quick"))
-    quick.pipe.poll(0.5)  # it has to wait, and else would be done
+    assert not quick.pipe.poll(0.5), "it has to wait"
     may_go_on.set()
     assert (slow.pipe.recv(), quick.pipe.recv()) == (True, True)
     assert (slow.vote("quick"), quick.vote("slow")) == ("accepted", "accepted")

@@ -212,13 +212,17 @@ def test_of_an_expired_message_only_the_mark_is_left(store):
     assert store.backlog(OUTBOX) == Backlog(0, None)
 
 
-def test_a_mark_of_an_id_that_was_used_again_is_that_of_an_expired_message_at_most(store):
+def test_a_new_message_under_an_expired_id_is_not_delivered_with_the_old_vote(store):
     store.stash("m", Message(TRACE_ID), SHORT)
     mark = cast(store, lease=0.4, ttl=SHORT).mark
     wait_until(lambda: store.read(["m"], [ANYONE]) == [None], "expired")
     store.stash("m", Message("f" * 32), WEEK)
-    wait_until(lambda: store.backlog(OUTBOX).votes == 0 or take(store), "the end of the lease")
-    assert all(each.message is None for each in take(store))
+    taken = []
+    wait_until(
+        lambda: taken.extend(take(store)) or taken or store.backlog(OUTBOX).votes == 0,
+        "the end of the lease",
+    )
+    assert [each.message for each in taken] in ([], [None])
     store.unmark([mark])
     assert store.backlog(OUTBOX).votes == 0
     assert store.read(["m"], [ANYONE])[0].message.trace_id == "f" * 32

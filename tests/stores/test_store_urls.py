@@ -58,6 +58,7 @@ def settings(url: str) -> Settings:
         "redis+cluster://",
         "redis://two..dots",
         "redis+cluster://two..dots",
+        "redis+sentinel://two..dots/primary",
         "redis+cluster://localhost:6379/3",
         "redis+cluster://localhost:6379?db=3",
         "redis+cluster://localhost:6379,:6380",

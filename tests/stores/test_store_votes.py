@@ -6,6 +6,7 @@ import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 from contract import (
     ANN,
     BOB,
@@ -16,8 +17,10 @@ from contract import (
     seconds_left,
     votes_shown,
 )
+from store_kinds import STORES
 
 from feedback_blueprint.model import ANYONE, RETRACTED, Message, StoredVote, VoteResult
+from feedback_blueprint.stores import store_from_url
 
 
 def test_a_vote_on_an_unknown_message_leaves_no_trace(store):
@@ -123,6 +126,20 @@ def test_different_votes_at_once_make_revisions_without_gap(store):
 
     with ThreadPoolExecutor(40) as pool:
         assert sorted(pool.map(vote, range(40))) == list(range(1, 41))
+
+
+@pytest.mark.parametrize("kind", STORES)
+def test_different_votes_of_two_processes_make_revisions_without_gap(new_store_url, kind):
+    """Each store here has connections of its own, as each process has."""
+    url = new_store_url(kind)
+    stores = [store_from_url(url, timeout=5, instance_path="", key="KEY") for _ in "12"]
+    stores[0].stash("m", Message(TRACE_ID), WEEK)
+
+    def vote(number: int) -> int:
+        return cast(stores[number % 2], b"[%d]" % number, limit=1000).revision
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(vote, range(600))) == list(range(1, 601))
 
 
 def test_the_same_vote_at_once_stands_once(store):

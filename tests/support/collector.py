@@ -104,7 +104,10 @@ class Collector:
             return self._matching(event_type, having)
 
     def metrics(self) -> dict[str, int]:
-        """Call counts by metric name; agents send them once a minute and when they end."""
+        """By metric name: how often it was called, for Custom/ its total.
+
+        Agents send metrics once a minute and when they end.
+        """
         with self._arrived:
             return dict(self._metrics)
 

@@ -153,5 +153,5 @@ def person(engine: Engine, engine_server: Gunicorn) -> Iterator[Person]:
         person = Person(engine, engine_server, network)
         person.asked()
         yield person
-        assert person.engine.run("return window.log ?? []") == []
+        assert person.engine.run("return window.complaints") == []
         person.engine.open("about:blank")

@@ -56,10 +56,10 @@ class StandIn:
     def listen(self, listener):
         self.listener = self.listener or listener  # the delivery comes first
 
-    def name(self):
+    def application_name(self):
         return APPLICATION
 
-    def application(self):
+    def register(self):
         return APPLICATION
 
     def check(self):

@@ -75,7 +75,7 @@ def test_a_later_route_in_the_way_is_named_at_the_first_request_and_by_the_check
     assert finding["severity"] == "wrong"
     for said in complaint, finding["seen"] + finding["remedy"]:
         assert f"{rule} (endpoint 'old')" in said
-        assert "url_prefix, or remove it" in said
+        assert "url_prefix, or remove that route" in said
     assert "'feedback'" in complaint
     assert is_quoted(complaint)
 

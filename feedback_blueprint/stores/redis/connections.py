@@ -25,7 +25,7 @@ from redis.connection import parse_url
 from redis.retry import Retry
 
 from ...per_process import PerProcess, new_lock
-from ..deadline import DEADLINE, NONE, Deadline
+from ..deadline import DEADLINE, NO_DEADLINE, TIMEOUTS_PER_CALL, Deadline
 from .errors import FAILURES
 
 MAX_CONNECTIONS = 500
@@ -184,8 +184,9 @@ class BoundedSocket:
         return int(self._in_time(self._sock.recv_into, *args))
 
     def _begin(self) -> None:
-        running = DEADLINE.get()
-        self._deadline = Deadline(2 * self._timeout) if running is NONE else running
+        self._deadline = DEADLINE.get()
+        if self._deadline is NO_DEADLINE:
+            self._deadline = Deadline(TIMEOUTS_PER_CALL * self._timeout)
 
     def _in_time(self, call: Callable[..., Any], *args: Any) -> Any:
         waited = 0.0

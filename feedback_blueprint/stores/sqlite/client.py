@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import StoreUnavailable
-from ...logs import ThrottledLog
+from ...logs import warn
 from ...per_process import PerProcess, new_lock, new_reentrant_lock
 from ..base import of_newer_version
+from ..deadline import TIMEOUTS_PER_CALL
 from .files import (
     FileID,
     alone_in,
@@ -63,7 +64,7 @@ class Client:
 
     def __init__(self, path: Path, timeout: float) -> None:
         self._path = path
-        self._max_wait = 2 * timeout
+        self._max_wait = TIMEOUTS_PER_CALL * timeout
         # Some servers, such as uWSGI, fork without our hooks. A child must not close its copy of
         # the parent's connection: that would undo, in the file, what the parent is writing.
         self._open_file = PerProcess(OpenFile)
@@ -78,7 +79,7 @@ class Client:
                 if opened.connection is not None and file_at(self._path) != opened.file:
                     self._remove_wal(opened, deadline)
                     opened.close()
-                    ThrottledLog().tell(GONE, self._path)
+                    warn(GONE, self._path)
                 yield Execute(opened.connection or self._open(opened, deadline), deadline)
             except BaseException as error:
                 opened.close()

@@ -1,7 +1,8 @@
 """Messages and votes in one SQLite file: for one host, with any number of processes and threads.
 
-Each step is one statement, and SQLite makes each statement a transaction. In a longer one, a thread
-that lets another run between statements would keep the file locked meanwhile.
+Each step of a request is one statement, and SQLite makes each statement a transaction. In a longer
+one, a thread that lets another run between statements would keep the file locked meanwhile. Only
+`forget` and the making of the tables need one.
 """
 
 from __future__ import annotations

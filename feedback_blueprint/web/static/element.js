@@ -1,7 +1,7 @@
 // <message-feedback>: shows the vote on one message, and sends what is pressed and written.
 
 import {
-  endpointOf, keyOf, loadFeedback, meta, persist, read, sendLeftovers, submit, views, viewsOf,
+  endpointOf, keyOf, loadFeedback, meta, read, retry, sendLeftovers, submit, views, viewsOf,
 } from "./queue.js";
 
 const TAG = "message-feedback";
@@ -40,7 +40,7 @@ function load(endpoint, messageId) {
     const ids = asking[mine] = new Set();
     setTimeout(() => {
       delete asking[mine];
-      persist(endpoint, () => loadFeedback(ids, endpoint)).then(({feedback, rateable}) => {
+      retry(endpoint, () => loadFeedback(ids, endpoint)).then(({feedback, rateable}) => {
         for (const id of ids) for (const view of viewsOf(mine + id)) {
           view.onLoad(feedback.find((vote) => vote.message_id === id), rateable.includes(id));
         }

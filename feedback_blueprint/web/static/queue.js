@@ -99,7 +99,7 @@ const sleepers = new Set();
 /** Send now what waits to be sent again. */
 export const wake = () => sleepers.forEach((resume) => resume());
 
-export async function persist({url}, attempt, whenWaiting) {
+export async function retry({url}, attempt, whenWaiting) {
   for (let pause = FIRST_PAUSE; ; pause = Math.min(2 * pause, LONGEST_PAUSE)) {
     const rest = busyUntil[url] - Date.now();
     if (rest > 0) await new Promise((resume) => setTimeout(resume, rest));
@@ -203,7 +203,7 @@ async function deliver(endpoint, key, entry, isStored) {
       : call(endpoint, "POST", "", JSON.stringify(vote));
   };
   try {
-    const answer = await persist(endpoint, attempt, (error) => notify("waiting", key, entry, {error}));
+    const answer = await retry(endpoint, attempt, (error) => notify("waiting", key, entry, {error}));
     settle("accepted", answer);
     return answer.receipt;
   } catch (error) {
