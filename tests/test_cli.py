@@ -68,8 +68,8 @@ def test_check_says_that_the_rater_has_its_key(store_url):
 
 
 def number_kept(votes):
-    """How many messages a store has, which is that of one blueprint."""
-    batches = votes.store.export("", lambda key: "!" not in key, [b"a" * 16])
+    """How many messages a blueprint has in its store."""
+    batches = votes.store.export(votes.keys.beginning, votes.keys.is_ours, [b"a" * 16])
     return sum(looked_at for looked_at, _ in batches)
 
 
