@@ -46,7 +46,7 @@ def good_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer
 COMMAND = "-m", "flask", "--app", "chat", "feedback", "check"
 
 
-def run(
+def run_under_agent(
     collector: Collector,
     store_url: str,
     *command: str,
@@ -63,12 +63,12 @@ def run(
 def check(collector: Collector, store_url: str, **settings: Any) -> tuple[int, dict[str, Any]]:
     """Run the command, and return its exit status and what it found."""
     texts = {"ai_monitoring.enabled": True, "ai_monitoring.record_content.enabled": False}
-    done = run(collector, store_url, *COMMAND, "--json", **(texts | settings))
+    done = run_under_agent(collector, store_url, *COMMAND, "--json", **(texts | settings))
     assert done.stdout, done.stderr
     return done.returncode, {finding["what"]: finding for finding in json.loads(done.stdout)}
 
 
-def command(url: str, *command: str, store_timeout: float = 5) -> Any:
+def run_command(url: str, *command: str, store_timeout: float = 5) -> Any:
     """Run a command in this process, whose agent does not run: for what is said of the store."""
     config = {"FEEDBACK_STORE_URL": url, "FEEDBACK_STORE_TIMEOUT": store_timeout}
     app = make_app(FeedbackBlueprint(), **config)
@@ -77,7 +77,7 @@ def command(url: str, *command: str, store_timeout: float = 5) -> Any:
 
 def check_store(url: str, **options: float) -> dict[str, Any]:
     """What the command finds, run in this process."""
-    found = json.loads(command(url, "check", "--json", **options).stdout)
+    found = json.loads(run_command(url, "check", "--json", **options).stdout)
     return {finding["what"]: finding for finding in found}
 
 
@@ -220,7 +220,7 @@ else:
 def test_an_agent_that_was_started_before_a_fork_sends_nothing(
     collector: Collector, tmp_path: Path
 ) -> None:
-    done = run(collector, f"sqlite:///{tmp_path}/feedback.db", "-c", FORKED)
+    done = run_under_agent(collector, f"sqlite:///{tmp_path}/feedback.db", "-c", FORKED)
     found = {finding["what"]: finding for finding in json.loads(done.stdout)}
     assert found["registered with New Relic"]["severity"] == "well"
     assert found["this process sends"]["severity"] == "wrong"
@@ -407,7 +407,7 @@ def test_only_a_full_check_reads_all_of_a_file(tmp_path: Path) -> None:
     found = check_store(url)["SQLite file"]
     assert found["severity"] == "well"
     assert "messages" not in found["seen"]
-    done = command(url, "check", "--full")
+    done = run_command(url, "check", "--full")
     assert done.exit_code == 1
     assert "\u2717 SQLite file" in done.stdout
     assert "1 messages" in done.stdout
@@ -447,9 +447,9 @@ def test_a_check_names_a_file_of_a_newer_version(tmp_path: Path) -> None:
     found = check_store(url)["store"]
     assert "written by a newer version of feedback_blueprint" in found["seen"]
     assert "Install that version again" in found["remedy"]
-    said = command(url, "check").stdout
+    said = run_command(url, "check").stdout
     assert said.count("newer version of feedback_blueprint") == 1, "by each look at the file"
-    shown = command(url, "show", "m")
+    shown = run_command(url, "show", "m")
     assert "newer version of feedback_blueprint. Install that version again" in shown.stderr
 
 
