@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from collector import Collector, Event
 from gunicorn_server import Gunicorn, StartServer
-from http_client import Response
+from http_client import Client, Response
 
 from feedback_blueprint.errors import AgentNotRecording
 
@@ -21,7 +21,7 @@ PATIENT = {"FLASK_FEEDBACK_STORE_TIMEOUT": "5"}
 
 
 def chat(
-    server: Gunicorn, path: str = "/plain", *, prompt: str | None = None, **options: Any
+    server: Client, path: str = "/plain", *, prompt: str | None = None, **options: Any
 ) -> Response:
     """Have a message made; its prompt is unique, unless told otherwise."""
     answer = server.post(path, {"prompt": prompt or f"hello {next(numbers)}"}, **options)
@@ -30,7 +30,7 @@ def chat(
 
 
 def rate(
-    server: Gunicorn, message_id: str, *, headers: Mapping[str, str] | None = None, **vote: Any
+    server: Client, message_id: str, *, headers: Mapping[str, str] | None = None, **vote: Any
 ) -> Response:
     """Vote "good", unless told otherwise."""
     return server.post(
@@ -38,7 +38,7 @@ def rate(
     )
 
 
-def made(server: Gunicorn, path: str = "/plain") -> str:
+def made(server: Client, path: str = "/plain") -> str:
     """Make a message, return its ID."""
     return str(chat(server, path).headers["X-Message-ID"])
 
@@ -65,7 +65,7 @@ def comment_of(event: Event) -> str:
     return "".join(parts)
 
 
-def assert_recorded(server: Gunicorn, collector: Collector, message_id: str, **vote: Any) -> Event:
+def assert_recorded(server: Client, collector: Collector, message_id: str, **vote: Any) -> Event:
     """The vote is taken, and its one event arrives whole."""
     answer = rate(server, message_id, **vote)
     assert answer.status == 202, answer.text
