@@ -187,13 +187,6 @@ def test_a_key_that_is_set_after_the_registration_is_refused_by_an_apps_test():
 # Its store
 
 
-def test_registration_opens_nothing(tmp_path):
-    app = Flask(__name__, instance_path=str(tmp_path / "instance"))
-    app.register_blueprint(FeedbackBlueprint())
-    make_app(FeedbackBlueprint(), FEEDBACK_STORE_URL="redis://127.0.0.1:1/0")
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_the_default_store_is_a_file_in_the_instance_folder(tmp_path):
     app = Flask(__name__, instance_path=str(tmp_path / "instance"))
     feedback = FeedbackBlueprint()

@@ -1,4 +1,4 @@
-"""What is kept of a message beside its ID: its context, and its text where configured."""
+"""What is kept of a message beside its ID: its context, and its text if the app wants that."""
 
 from __future__ import annotations
 

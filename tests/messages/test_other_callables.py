@@ -1,4 +1,4 @@
-"""The decorator above other decorators, and on what is no plain function."""
+"""The decorator above other decorators, and on what is not a plain function."""
 
 from __future__ import annotations
 

@@ -9,7 +9,6 @@ import pytest
 from decorated import KINDS, collect, id_given_to, ids
 from flask import request
 from host_app import make_app
-from runbook import is_quoted
 
 from feedback_blueprint import FeedbackBlueprint
 from feedback_blueprint.testing import capture_feedback
@@ -149,15 +148,6 @@ def test_a_job_replaces_a_message_of_the_rater_it_names(site):
     with site.app_context():
         assert feedback.stash("m", replace=True, rater="bob") is None
         assert feedback.capture().stash("m", replace=True, rater="ann") == "m"
-
-
-def test_the_log_says_how_an_answer_is_made_again(feedback, call, caplog):
-    call(lambda: feedback.stash("m"))
-    call(lambda: str(feedback.stash("m")))
-    [warning] = caplog.messages
-    assert "stashed before" in warning
-    assert is_quoted(warning)
-    assert "replace=True" in warning
 
 
 @pytest.mark.parametrize("minted", [True, False])

@@ -197,7 +197,7 @@ def test_who_closes_a_followed_stream_closes_the_apps_own(feedback, call):
         try:
             yield "first"
         finally:
-            raise ZeroDivisionError  # which is lost where the garbage collector closes it
+            raise ZeroDivisionError  # which is lost if the garbage collector closes it
 
     def view():
         running = stream()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from chatting import at_once, chat, made, rate
+from chatting import PATIENT, at_once, chat, made, rate
 from collector import Collector
 from gunicorn_server import StartServer
 from redis_server import RedisServer
@@ -16,9 +16,6 @@ from store_kinds import STORES
 FOUR: dict[str, Any] = {"workers": 4, "options": ["--preload"]}
 
 THREADS: dict[str, Any] = {"worker_class": "gthread", "threads": 16}
-
-#: However slow this machine may be while so many ask at once.
-PATIENT = {"FLASK_FEEDBACK_STORE_TIMEOUT": "5"}
 
 
 @pytest.fixture(scope="module", params=STORES)

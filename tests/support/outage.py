@@ -46,7 +46,7 @@ class Chat:
         self.answers: list[str] = []
 
     def chat(self) -> str | None:
-        """Have a message made, which always works; its ID, where it can be rated."""
+        """Have a message made, which always works; return its ID if it can be rated."""
         answer = self.client.get("/chat")
         assert (answer.status_code, answer.text) == (200, self.reply)
         return answer.headers.get("X-Message-ID")
@@ -64,7 +64,10 @@ class Chat:
 
 @contextmanager
 def soon() -> Iterator[None]:
-    """What is done inside waits two timeouts at most, a second, and no five as redis-py would."""
+    """What is done inside waits at most two timeouts, which are a second.
+
+    The rest is for a busy machine. redis-py alone would wait for five seconds.
+    """
     begin = time.monotonic()
     yield
     assert time.monotonic() - begin < 4

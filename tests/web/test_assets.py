@@ -27,7 +27,7 @@ def test_the_scripts_are_8_kilobytes_gzipped_as_the_pages_say(app, client):
     assert round(size / 1000) == 8, size
 
 
-def test_they_depend_on_nothing_but_each_other():
+def test_the_scripts_depend_on_nothing_but_each_other():
     assert {path.name for path in FOLDER.glob("*.js")} == set(MODULES)
     for name in MODULES:
         script = (FOLDER / name).read_text()
@@ -65,7 +65,7 @@ def test_a_url_that_names_the_content_is_kept_for_good(app, client):
     assert response.headers["Cache-Control"] == FOREVER
 
 
-def test_it_is_javascript_whatever_the_system_says(client, monkeypatch):
+def test_a_script_is_javascript_whatever_the_system_says(client, monkeypatch):
     monkeypatch.setattr("mimetypes.guess_type", lambda *_, **__: ("text/plain", None))
     assert client.get("/feedback/static/feedback.js").mimetype == "text/javascript"
 
@@ -82,7 +82,7 @@ def test_any_other_url_is_asked_for_again(client, path):
     assert again.status_code == 304
 
 
-def test_the_apps_own_setting_holds_for_it(app, client):
+def test_the_apps_own_max_age_holds_for_a_script(app, client):
     app.config["SEND_FILE_MAX_AGE_DEFAULT"] = 60
     response = client.get("/feedback/static/feedback.js")
     assert response.headers["Cache-Control"] == "public, max-age=60"
@@ -115,7 +115,7 @@ def test_answers_of_the_routes_are_still_not_stored(client, message_id):
         assert answer.headers["Cache-Control"] == "no-store"
 
 
-def test_it_is_where_the_blueprint_is(store_url):
+def test_the_scripts_are_where_the_blueprint_is(store_url):
     parent = Blueprint("api", __name__, url_prefix="/api")
     parent.register_blueprint(FeedbackBlueprint("deep"), url_prefix="/v1")
     app = Flask(__name__)

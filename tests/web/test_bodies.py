@@ -160,6 +160,40 @@ def test_no_memory_is_spent_on_a_body_without_end(server):
 # In process: what the app's own limit and hooks do to it
 
 
+def test_a_body_over_64_kib_is_refused(post, client):
+    """It is not even read."""
+    assert_refused(post(" " * 65536), 400, "malformed-json")
+    body = BytesIO(b" " * 65537)
+    response = client.post(
+        "/feedback", input_stream=body, content_length=65537, content_type="application/json"
+    )
+    assert_refused(response, 413, "too-large")
+    assert body.tell() == 0
+
+
+def test_a_body_over_the_limit_is_refused_if_the_app_read_it_first(app, client):
+    app.before_request(lambda: request.get_data() and None)
+    response = client.post("/feedback", data=" " * 65537, content_type="application/json")
+    assert_refused(response, 413, "too-large")
+
+
+@pytest.mark.parametrize("limit", [0, 100])
+def test_a_body_over_a_smaller_limit_of_the_app_is_refused(app, post, limit):
+    app.config["MAX_CONTENT_LENGTH"] = limit
+    assert_refused(post(" " * (limit + 1)), 413, "too-large")
+
+
+def test_a_body_that_ends_early_is_refused(client):
+    response = client.post(
+        "/feedback",
+        data="{}",
+        content_type="application/json",
+        environ_overrides={"CONTENT_LENGTH": "3"},
+    )
+    assert_refused(response, 400, "malformed-json")
+    assert response.json["detail"] == "The body cannot be read."
+
+
 def post_in_chunks(app: Flask, body: bytes | BytesIO, **environ: object):
     return app.test_client().post(
         "/feedback",

@@ -51,17 +51,17 @@ def described(app):
 # What is in it
 
 
-def test_it_is_a_valid_document(app_with):
+def test_the_document_is_valid(app_with):
     described(app_with(**SCALE)).validate()
 
 
-def test_it_lists_the_ratings_and_categories_that_the_app_declares(app_with):
+def test_the_document_lists_the_ratings_and_categories_that_the_app_declares(app_with):
     fields = document_of(app_with(**SCALE))["components"]["schemas"]["Feedback"]["properties"]
     assert fields["rating"]["enum"] == [1, 2, 3]
     assert fields["category"]["enum"] == ["informative", "wrong", None]
 
 
-def test_it_has_the_path_of_each_registration(app_with):
+def test_the_document_has_the_path_of_each_registration(app_with):
     feedback, parent = FeedbackBlueprint("deep"), Blueprint("api", __name__, url_prefix="/api")
     parent.register_blueprint(feedback, url_prefix="/v1")
     app = app_with()
@@ -76,7 +76,7 @@ def test_it_has_the_path_of_each_registration(app_with):
     assert list(document_of(app)["paths"]) == [PATH]
 
 
-def test_it_has_every_refusal(app_with):
+def test_the_document_has_every_refusal(app_with):
     document = document_of(app_with())
     responses = json.dumps(document["paths"][PATH]["post"]["responses"])
     others = document["components"]["responses"]
@@ -139,7 +139,7 @@ def schema(request, app_with):
 @schemathesis.pytest.from_fixture("schema").parametrize()
 def test_no_answer_is_undocumented(case):
     """With messages that can be rated, so that valid votes get past the schema, and come twice."""
-    # JSON Schema does not tell 1.0 from 1. Here a float is no rating, and may be over 64 bits.
+    # JSON Schema does not tell 1.0 from 1. Here a float is not a rating, and may be over 64 bits.
     assume(not holds_whole_float(case.body))
     app, valid = case.operation.app, case.meta.generation.mode.is_positive
     with capture_feedback(app):

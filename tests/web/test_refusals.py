@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from io import BytesIO
 
 import pytest
 from broken_store import BrokenStore
-from flask import Flask, request
+from flask import Flask
 from problems import assert_refused
 
 from feedback_blueprint import FeedbackBlueprint, errors
@@ -40,52 +39,6 @@ def test_a_json_content_type_with_parameters_is_fine(client, message_id):
     for content_type in "application/json; charset=utf-8", "application/vnd.api+json":
         response = client.post("/feedback", data=body, content_type=content_type)
         assert response.status_code in (200, 202)
-
-
-def test_a_body_over_64_kib_is_refused(post, client):
-    """It is not even read."""
-    assert_refused(post(" " * 65536), 400, "malformed-json")
-    body = BytesIO(b" " * 65537)
-    response = client.post(
-        "/feedback", input_stream=body, content_length=65537, content_type="application/json"
-    )
-    assert_refused(response, 413, "too-large")
-    assert body.tell() == 0
-
-
-def test_a_body_over_the_limit_is_refused_if_the_app_read_it_first(app, client):
-    app.before_request(lambda: request.get_data() and None)
-    response = client.post("/feedback", data=" " * 65537, content_type="application/json")
-    assert_refused(response, 413, "too-large")
-
-
-@pytest.mark.parametrize("limit", [0, 100])
-def test_a_body_over_a_smaller_limit_of_the_app_is_refused(app, post, limit):
-    app.config["MAX_CONTENT_LENGTH"] = limit
-    assert_refused(post(" " * (limit + 1)), 413, "too-large")
-
-
-@pytest.mark.parametrize(("env", "limit"), [({}, 65536), ({"FLASK_MAX_CONTENT_LENGTH": "9"}, 9)])
-def test_a_body_sent_in_chunks_has_the_same_limit(chat_server, env, limit):
-    with chat_server(agent=False, env=env) as server:
-        for over, expected in (
-            (0, (422, "invalid")),
-            (1, (413, "too-large")),
-            (9, (413, "too-large")),
-        ):
-            answer = server.post("/feedback", iter([b"{}".ljust(limit), b" " * over]))
-            assert (answer.status, answer.json["code"]) == expected
-
-
-def test_a_body_that_ends_early_is_refused(client):
-    response = client.post(
-        "/feedback",
-        data="{}",
-        content_type="application/json",
-        environ_overrides={"CONTENT_LENGTH": "3"},
-    )
-    assert_refused(response, 400, "malformed-json")
-    assert response.json["detail"] == "The body cannot be read."
 
 
 @pytest.mark.parametrize("raw", ["[]", "null", "5", '"text"'])
