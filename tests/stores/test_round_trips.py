@@ -7,13 +7,12 @@ from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 
 import pytest
+from contract import ANN, BOB, OUTBOX
 from redis_cluster import RedisCluster
 from redis_server import RedisServer
 
 from feedback_blueprint.model import ANYONE, Mark, Message, VoteRequest
 from feedback_blueprint.stores import store_from_url
-
-OUTBOX = "!outbox:tests"
 
 COMMANDS = {"SET", "GET", "EVAL", "EVALSHA", "ZADD", "ZREM"}
 
@@ -63,27 +62,25 @@ def test_a_message_is_one_command_and_a_vote_is_one(app, client, events, redis_s
 def test_another_raters_message_takes_as_many_commands_as_none(redis_server, rated):
     """And none of them reads more than how it begins, so that time tells nothing of it."""
     store = store_from_url(redis_server.fresh_url(), timeout=2, instance_path="", key="KEY")
-    ann, bob = b"a" * 16, b"b" * 16
-    store.stash("ann's", Message("f" * 32, ann, {"model": "m" * 255}, "text"), timedelta(days=1))
+    store.stash("ann's", Message("f" * 32, ANN, {"model": "m" * 255}, "text"), timedelta(days=1))
     if rated:
-        store.vote("ann's", [ann], VoteRequest(b"[1]", 20))
+        store.vote("ann's", [ANN], VoteRequest(b"[1]", 20))
     took = []
     for key in "warm", "ann's", "none":
         with watched(redis_server, scripts=True) as seen:
-            assert store.read([key], [bob]) == [None]
-            assert store.vote(key, [bob], VoteRequest(b"[1]", 20)).status == "unknown"
+            assert store.read([key], [BOB]) == [None]
+            assert store.vote(key, [BOB], VoteRequest(b"[1]", 20)).status == "unknown"
             took.append(len([name for name in seen() if name not in BESIDE]))
     assert took[1] == took[2] == 8, "a script, the time, the type and the beginning; twice"
 
 
-def test_a_first_vote_takes_eight_commands_in_redis(redis_server):
+def test_a_first_vote_takes_a_script_of_eight_commands_in_redis(redis_server):
     """While a script runs, Redis serves nobody else."""
     store = store_from_url(redis_server.fresh_url(), timeout=2, instance_path="", key="KEY")
-    ann, took = b"a" * 16, []
     for key in "warm", "m":
-        store.stash(key, Message("f" * 32, ann), timedelta(days=1))
+        store.stash(key, Message("f" * 32, ANN), timedelta(days=1))
         with watched(redis_server, scripts=True) as seen:
-            store.vote(key, [ann], VoteRequest(b"[1]", 20, OUTBOX, 60))
+            store.vote(key, [ANN], VoteRequest(b"[1]", 20, OUTBOX, 60))
             took = [name for name in seen() if name not in BESIDE]
     assert took == ["EVALSHA", "TIME", "TYPE", "GETRANGE", "PTTL", "DEL", "HSET", "PEXPIRE", "ZADD"]
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from types import SimpleNamespace
 
 import pytest
 from contract import ANN, DAY, TRACE_ID, WEEK, cast, seconds_left
@@ -20,7 +18,7 @@ from feedback_blueprint.model import ANYONE, Message, StoredVote
 from feedback_blueprint.stores import SQLiteStore, store_from_url
 from feedback_blueprint.stores.redis.layout import decode, parts_of
 
-#: How a message with this trace ID begins, whose rater is nobody.
+#: The first bytes of a message with this trace ID and without a rater.
 HEAD = b"\1" + bytes.fromhex("ab" * 16)
 
 MESSAGES = [
@@ -89,18 +87,6 @@ def test_a_message_that_expired_is_unknown_and_its_key_free(store):
     assert store.read(["m"], [ANYONE])[0] == StoredVote(Message("f" * 32, ANYONE, {}))
     assert cast(store).revision == 1
     assert cast(store, b"[2]", raters=(ANN,)).revision == 1
-
-
-@pytest.fixture
-def ahead(monkeypatch):
-    """Set a file's clock so many seconds ahead; a clean-up comes with each message."""
-    monkeypatch.setattr("feedback_blueprint.stores.sqlite.store.random.random", lambda: 0.0)
-
-    def ahead(seconds):
-        clock = SimpleNamespace(time=lambda: time.time() + seconds)
-        monkeypatch.setattr("feedback_blueprint.stores.sqlite.store.time", clock)
-
-    return ahead
 
 
 def test_what_expired_a_day_ago_makes_room_in_a_file(tmp_path, ahead):

@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from store_kinds import SCALED_OUT, STORES
 
 from feedback_blueprint.model import ANYONE, CastVote, VoteRequest
 from feedback_blueprint.stores import Store, store_from_url
+from feedback_blueprint.stores.sqlite import store as sqlite_store
 
 DAY, WEEK, DEFAULT_VOTE_TTL = (timedelta(days=days) for days in (1, 7, 30))
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
@@ -40,6 +43,46 @@ def seconds_left(store: Store, key: str) -> tuple[float, float]:
     """For how long anyone new can rate a message, and for how long it is kept."""
     shown, now = store.show(key), time.time()
     return shown.rateable_until - now, shown.expires_at - now
+
+
+def is_cluster(store: Store) -> bool:
+    return "+cluster://" in store.location()
+
+
+@pytest.fixture
+def ahead(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Set the clock of files so many seconds ahead; a clean-up comes with each message."""
+    monkeypatch.setattr("feedback_blueprint.stores.sqlite.store.random.random", lambda: 0.0)
+
+    def ahead(seconds: float) -> None:
+        clock = SimpleNamespace(time=lambda: time.time() + seconds)
+        monkeypatch.setattr(sqlite_store, "time", clock)
+
+    return ahead
+
+
+@pytest.fixture
+def stopped_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the clock of files stand still."""
+    now = time.time()
+    monkeypatch.setattr(sqlite_store, "time", SimpleNamespace(time=lambda: now))
+
+
+@pytest.fixture
+def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
+    """Have something happen between the look and the write of the next vote in a file."""
+    look_as_ever = sqlite_store._find
+
+    def have(happen: Callable[[], object]) -> None:
+        def look(*args: Any) -> Any:
+            monkeypatch.setattr(sqlite_store, "_find", look_as_ever)
+            seen = look_as_ever(*args)
+            happen()
+            return seen
+
+        monkeypatch.setattr(sqlite_store, "_find", look)
+
+    return have
 
 
 @pytest.fixture(params=STORES + SCALED_OUT)
