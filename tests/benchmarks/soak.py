@@ -80,7 +80,7 @@ class User:
                 self.soak.read(message_id)
 
     def until_taken(self, cast: Callable[[], Response | None]) -> None:
-        """Send it again where it is refused: half of the time at once, else when told to."""
+        """Send it again if it is refused: half of the time at once, else when told to."""
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             answer = cast()

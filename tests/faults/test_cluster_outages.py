@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from processes import wait_until
 from redis.sentinel import Sentinel
 from redis_cluster import RedisCluster
 from redis_sentinel import RedisSentinel
+from redis_server import all_struck
 
 from feedback_blueprint.checks import check
 from feedback_blueprint.errors import StoreUnavailable
@@ -117,9 +118,7 @@ def test_a_cluster_fails_and_comes_back(
 ) -> None:
     @contextmanager
     def struck() -> Iterator[None]:
-        with ExitStack() as stack:
-            for node in cluster.nodes:
-                stack.enter_context(getattr(node, fault)())
+        with all_struck(cluster.nodes, fault):
             yield
         cluster.wait_ok()
 
@@ -176,15 +175,8 @@ def test_all_sentinels_fail_and_come_back(
     complaints: Callable[[], list[str]], tmp_path: Path, fault: str
 ) -> None:
     with needed(), RedisSentinel(tmp_path, down_after_ms=30_000) as sentinel:
-
-        @contextmanager
-        def struck() -> Iterator[None]:
-            with ExitStack() as stack:
-                for each in sentinel.sentinels:
-                    stack.enter_context(getattr(each, fault)())
-                yield
-
-        suffer(Chat(sentinel.url), struck(), complaints, "Check that", from_the_start=True)
+        struck = all_struck(sentinel.sentinels, fault)
+        suffer(Chat(sentinel.url), struck, complaints, "Check that", from_the_start=True)
 
 
 def test_sentinels_are_asked_once_a_second_at_most(

@@ -124,7 +124,7 @@ def test_what_cannot_be_read_is_not_said_to_be_unknown(site: Site) -> None:
         store.read(["m"], [b""])
 
 
-def test_a_script_that_redis_has_forgotten_is_told_again(site: Site) -> None:
+def test_a_script_that_redis_has_forgotten_is_loaded_again(site: Site) -> None:
     store = store_from_url(site.url, timeout=TIMEOUT, instance_path="", key="KEY")
     store.stash("forgotten", Message("a"), timedelta(days=1))
     site.server.ask("SCRIPT", "FLUSH")

@@ -11,6 +11,7 @@ import pytest
 import redis
 from flask import Flask
 from host_app import make_app
+from redis_cluster import RedisCluster
 
 from feedback_blueprint import ConfigurationError, FeedbackBlueprint
 from feedback_blueprint.config import Settings
@@ -224,7 +225,7 @@ def test_an_operator_is_told_where_a_client_leads(url: str) -> None:
 
 
 def test_an_operator_is_told_where_a_client_of_several_servers_leads(
-    redis_cluster: Any, redis_sentinel: Any
+    redis_cluster: RedisCluster,
 ) -> None:
     names = ",".join(sorted(node.address for node in redis_cluster.nodes))
     [first, *_] = redis_cluster.nodes

@@ -111,9 +111,6 @@ class Person:
         """Of the comment's box."""
         return self._see("return root.querySelector('textarea').offsetHeight")
 
-    def text(self) -> str:
-        return self._see("return all('*').map((node) => node.textContent).join(' ')")
-
     def kept(self) -> int:
         """How many votes wait to be acknowledged."""
         return self.engine.run(
