@@ -23,7 +23,6 @@ from feedback_blueprint.checks import check
 from feedback_blueprint.errors import StoreUnavailable
 from feedback_blueprint.model import ANYONE, Message, VoteRequest
 from feedback_blueprint.stores import RedisStore
-from feedback_blueprint.stores.redis.connections import Cached
 from feedback_blueprint.stores.redis.errors import ONE_NODE
 from feedback_blueprint.stores.redis.urls import client_from_url
 from feedback_blueprint.testing import capture_feedback
@@ -197,23 +196,6 @@ def test_sentinels_are_asked_once_a_second_at_most(
     assert [ask_again() for _ in range(9)] == [1] * 9
     wait_until(lambda: ask_again() == 2, "the Sentinels to be asked again")
     assert time.monotonic() > begin + 1
-
-
-def test_what_is_shared_is_made_again_after_its_time_and_an_error_after_a_second() -> None:
-    now, made = [1000.0], iter(["one", ConnectionError("two"), "three"])
-
-    def make() -> str:
-        value = next(made)
-        if isinstance(value, Exception):
-            raise value
-        return value
-
-    cached = Cached(make, 60, clock=lambda: now[0])
-    for seconds, value in (0, "one"), (60, "one"), (0.1, "two"), (1, "two"), (0.1, "three"):
-        now[0] += seconds
-        with suppress(ConnectionError):
-            assert cached.get() == value
-        assert str(cached.value) == value
 
 
 def test_who_has_a_primary_needs_no_sentinel(
