@@ -51,12 +51,11 @@ class Clock(Collector):
         super().__init__(*args)
         self.first: dict[Recorded, float] = {}
 
-    def _keep(self, method: str, payload: Any) -> Any:
-        if method == "custom_event_data":
-            for intrinsics, attributes in payload[2]:
-                if intrinsics["type"] == "LlmFeedbackMessage":
-                    self.first.setdefault(as_recorded(attributes), time.time())
-        return super()._keep(method, payload)
+    def receive(self, events: list[Event]) -> None:
+        for event in events:
+            if event["type"] == "LlmFeedbackMessage":
+                self.first.setdefault(as_recorded(event), time.time())
+        super().receive(events)
 
 
 class User:
