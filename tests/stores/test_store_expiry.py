@@ -5,11 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from contract import ANN, BOB, DEFAULT_VOTE_TTL, TRACE_ID, WEEK, cast, seconds_left
+from contract import ANN, BOB, DEFAULT_VOTE_TTL, TRACE_ID, WEEK, cast, seconds_left, store_at
 from processes import wait_until
 
 from feedback_blueprint.model import ANYONE, RETRACTED, Message, StoredVote, VoteResult
-from feedback_blueprint.stores import store_from_url
 from feedback_blueprint.stores.sqlite.layout import MARGIN
 
 SHORT = timedelta(milliseconds=500)
@@ -136,7 +135,7 @@ def test_a_mark_is_kept_as_long_as_its_vote(store):
 
 def test_what_has_expired_goes_without_traffic(new_store_url, ahead):
     """From a file, a hundred messages at a time; a vote that was not delivered waits."""
-    store = store_from_url(new_store_url("sqlite"), timeout=2, instance_path="", key="KEY")
+    store = store_at(new_store_url("sqlite"))
     for number in range(150):
         store.stash(f"m{number}", Message(TRACE_ID), SHORT)
     store.stash("m", Message(TRACE_ID), SHORT)

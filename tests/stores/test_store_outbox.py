@@ -12,14 +12,14 @@ from types import SimpleNamespace
 
 import pytest
 import redis
-from contract import ANN, BOB, OUTBOX, TRACE_ID, WEEK, cast, is_cluster, votes_shown
+from contract import ANN, BOB, OUTBOX, TRACE_ID, WEEK, cast, is_cluster, store_at, votes_shown
 from processes import wait_until
 from redis.crc import key_slot
 from redis_cluster import RedisCluster
 
 from feedback_blueprint.errors import StoreUnavailable
 from feedback_blueprint.model import ANYONE, RETRACTED, Backlog, Message, VoteRequest
-from feedback_blueprint.stores import RedisStore, SQLiteStore, store_from_url
+from feedback_blueprint.stores import RedisStore, SQLiteStore
 from feedback_blueprint.stores.redis.cluster import node_name, outbox_key_beside, outbox_keys
 from feedback_blueprint.stores.redis.layout import pack_time
 from feedback_blueprint.stores.sqlite.layout import MARGIN, RENEW, SCHEMA, TAKE, TAKEN, UNMARK
@@ -251,7 +251,7 @@ def test_of_many_that_take_at_once_each_vote_goes_to_one(store):
 def test_a_vote_on_a_message_of_a_newer_version_is_left_to_that(redis_server):
     """An older process of the app would call it expired, and take its mark off for good."""
     url = redis_server.fresh_url()
-    store = store_from_url(url, timeout=2, instance_path="", key="KEY")
+    store = store_at(url)
     for key in "mn":
         store.stash(key, Message(TRACE_ID), WEEK)
     theirs = cast(store, lease=0).mark
@@ -272,7 +272,7 @@ def test_a_file_keeps_an_expired_message_until_it_is_known_that_its_vote_was_not
     tmp_path, ahead
 ):
     url = f"sqlite:///{tmp_path}/feedback.sqlite3"
-    store = store_from_url(url, timeout=2, instance_path="", key="KEY")
+    store = store_at(url)
     for key in "mx":
         store.stash(key, Message(TRACE_ID), SHORT)
     mark = cast(store, lease=0, ttl=SHORT).mark
@@ -289,7 +289,7 @@ def test_a_file_keeps_an_expired_message_until_it_is_known_that_its_vote_was_not
 
 def test_a_vote_on_a_message_without_end_leaves_it_so(redis_server):
     url = redis_server.fresh_url()
-    store = store_from_url(url, timeout=2, instance_path="", key="KEY")
+    store = store_at(url)
     store.stash("m", Message(TRACE_ID), WEEK)
     with redis_server.client(url) as client:
         client.persist("m")
@@ -326,7 +326,7 @@ def test_a_newer_vote_has_a_later_mark_in_a_file_if_the_clock_stands_still(file)
 
 def test_a_newer_vote_has_a_later_mark_in_redis_if_the_clock_went_back(redis_server):
     url = redis_server.fresh_url()
-    store = store_from_url(url, timeout=2, instance_path="", key="KEY")
+    store = store_at(url)
     store.stash("m", Message(TRACE_ID), WEEK)
     older = cast(store, b"[1]").mark
     with redis_server.client(url) as client:
@@ -369,7 +369,7 @@ def test_a_file_is_not_searched_through_for_a_few_marks(statement):
 def test_in_a_cluster_a_vote_that_could_not_be_put_in_an_outbox_is_put_there_by_the_next_try(
     redis_cluster: RedisCluster, monkeypatch
 ):
-    store = store_from_url(redis_cluster.fresh_url(), timeout=2, instance_path="", key="KEY")
+    store = store_at(redis_cluster.fresh_url())
     store.stash("m", Message(TRACE_ID), WEEK)
     with monkeypatch.context() as patch:
         patch.setattr(store, "_add_to_outbox", lambda *_: 1 / 0)  # as if the process ended here
@@ -383,7 +383,7 @@ def test_in_a_cluster_a_vote_that_could_not_be_put_in_an_outbox_is_put_there_by_
 def test_in_a_cluster_an_older_vote_leads_to_a_newer_one_that_is_in_no_outbox(
     redis_cluster: RedisCluster, monkeypatch
 ):
-    store = store_from_url(redis_cluster.fresh_url(), timeout=2, instance_path="", key="KEY")
+    store = store_at(redis_cluster.fresh_url())
     store.stash("m", Message(TRACE_ID), WEEK)
     cast(store, b"[1]", lease=0)
     with monkeypatch.context() as patch:
@@ -397,7 +397,7 @@ def test_in_a_cluster_an_older_vote_leads_to_a_newer_one_that_is_in_no_outbox(
 
 def test_in_a_cluster_each_outbox_gives_its_share(redis_cluster: RedisCluster):
     """The votes on one message are in one of them."""
-    store = store_from_url(redis_cluster.fresh_url(), timeout=2, instance_path="", key="KEY")
+    store = store_at(redis_cluster.fresh_url())
     store.stash("m", Message(TRACE_ID), WEEK)
     for rater in ANN, BOB, ANYONE:
         cast(store, raters=(rater,), lease=0)
@@ -407,7 +407,7 @@ def test_in_a_cluster_each_outbox_gives_its_share(redis_cluster: RedisCluster):
 def test_a_node_that_fails_keeps_back_no_mark_of_the_others(
     redis_cluster: RedisCluster, monkeypatch
 ):
-    store = store_from_url(redis_cluster.fresh_url(), timeout=2, instance_path="", key="KEY")
+    store = store_at(redis_cluster.fresh_url())
     marks = []
     for key in "abcdef":
         store.stash(key, Message(TRACE_ID), WEEK)
@@ -429,10 +429,7 @@ def test_a_node_that_fails_keeps_back_no_mark_of_the_others(
 
 def test_what_a_server_refuses_to_tell_is_not_taken_for_expired(redis_server):
     url = redis_server.fresh_url()
-    store, blind = (
-        store_from_url(each, timeout=2, instance_path="", key="KEY")
-        for each in (url, url.replace("//", "//blind:secret@"))
-    )
+    store, blind = (store_at(each) for each in (url, url.replace("//", "//blind:secret@")))
     store.stash("m", Message(TRACE_ID), WEEK)
     cast(store, lease=0)
     rights = "reset", "on", ">secret", "~*", "+@all", "-hmget"
@@ -471,7 +468,7 @@ def test_of_64_nodes_each_has_an_outbox():
 
 
 def test_in_a_cluster_votes_are_spread_like_their_messages(redis_cluster: RedisCluster):
-    store = store_from_url(redis_cluster.fresh_url(), timeout=2, instance_path="", key="KEY")
+    store = store_at(redis_cluster.fresh_url())
     nodes = Counter()
     for number in range(60):
         key = f"m{number}"

@@ -8,11 +8,22 @@ import os
 from datetime import timedelta
 
 import pytest
-from contract import ANN, BOB, OUTBOX, TRACE_ID, WEEK, cast, is_cluster, seconds_left, votes_shown
+from contract import (
+    ANN,
+    BOB,
+    OUTBOX,
+    TRACE_ID,
+    WEEK,
+    cast,
+    is_cluster,
+    seconds_left,
+    store_at,
+    votes_shown,
+)
 from processes import wait_until
 
 from feedback_blueprint.model import ANYONE, RETRACTED, Backlog, Message, StoredVote, VoteRequest
-from feedback_blueprint.stores import RedisStore, SQLiteStore, store_from_url
+from feedback_blueprint.stores import RedisStore, SQLiteStore
 from feedback_blueprint.stores.redis.layout import pack_time
 
 OLD = Message(TRACE_ID, ANN, {"model": "m"})
@@ -210,7 +221,7 @@ def test_a_vote_is_later_than_those_on_the_one_before_in_a_file_if_the_clock_sta
 
 def test_a_vote_is_later_than_those_on_the_one_before_in_redis_if_the_clock_went_back(redis_server):
     url = redis_server.fresh_url()
-    store = store_from_url(url, timeout=2, instance_path="", key="KEY")
+    store = store_at(url)
     store.stash("m", OLD, WEEK)
     ahead = cast(store, raters=(ANN,)).cast_at + 10_000_000
     with redis_server.client(url) as client:
@@ -237,7 +248,7 @@ def test_a_vote_on_a_file_whose_message_is_replaced_meanwhile_is_on_the_new_one(
 def test_in_a_cluster_a_vote_on_the_one_before_leads_to_newer_ones_that_are_in_no_outbox(
     redis_cluster, monkeypatch
 ):
-    store = store_from_url(redis_cluster.fresh_url(), timeout=2, instance_path="", key="KEY")
+    store = store_at(redis_cluster.fresh_url())
     store.stash("m", Message(TRACE_ID), WEEK)
     cast(store, b"[1]", raters=(ANN,), lease=0)
     cast(store, b"[1]", raters=(BOB,), lease=0)
@@ -256,7 +267,7 @@ def test_in_a_cluster_a_vote_on_the_one_before_leads_to_newer_ones_that_are_in_n
 
 def vote_all_along(url, name, end, results):
     """One of the processes that vote: what became of each vote."""
-    store = store_from_url(url, timeout=5, instance_path="", key="KEY")
+    store = store_at(url, timeout=5)
     taken = []
     for number in itertools.count():
         if end.is_set():
@@ -272,7 +283,7 @@ def vote_all_along(url, name, end, results):
 @pytest.mark.parametrize("kind", ["sqlite", "redis", "cluster"])
 def test_each_vote_that_comes_meanwhile_is_on_one_message_alone(new_store_url, kind):
     url = new_store_url(kind)
-    store = store_from_url(url, timeout=5, instance_path="", key="KEY")
+    store = store_at(url, timeout=5)
     messages = [new(number) for number in range(12)]
     replace(store, messages[0])
     context = multiprocessing.get_context("fork")

@@ -8,14 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from contract import ANN, DAY, TRACE_ID, WEEK, cast, seconds_left
+from contract import ANN, DAY, TRACE_ID, WEEK, cast, seconds_left, store_at
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from processes import wait_until
 
 from feedback_blueprint.errors import StoreUnavailable
 from feedback_blueprint.model import ANYONE, Message, StoredVote
-from feedback_blueprint.stores import SQLiteStore, store_from_url
+from feedback_blueprint.stores import SQLiteStore
 from feedback_blueprint.stores.redis.layout import decode, parts_of
 
 #: The first bytes of a message with this trace ID and without a rater.
@@ -183,7 +183,7 @@ OTHERS = [
 )
 def test_what_others_keep_in_redis_is_no_message_and_left_alone(redis_server, command):
     url = redis_server.fresh_url()
-    store = store_from_url(url, timeout=2, instance_path="", key="FEEDBACK_STORE_URL")
+    store = store_at(url)
     with redis_server.client(url) as client:
         client.execute_command(*command)
         before = client.dump("m")
@@ -203,7 +203,7 @@ def test_what_others_keep_in_redis_is_no_message_and_left_alone(redis_server, co
 def test_what_a_newer_version_wrote_is_left_to_it(redis_server, command):
     """While an app is deployed, or if it goes back: a vote on it is sent again, and not lost."""
     url = redis_server.fresh_url()
-    store = store_from_url(url, timeout=2, instance_path="", key="FEEDBACK_STORE_URL")
+    store = store_at(url)
     store.stash("n", Message(TRACE_ID), WEEK)
     with redis_server.client(url) as client:
         client.execute_command(*command)

@@ -21,6 +21,11 @@ OUTBOX = "!outbox:tests"
 ANN, BOB = b"a" * 16, b"b" * 16
 
 
+def store_at(url: str, timeout: float = 2) -> Store:
+    """The store that an app has whose URL of a store this is."""
+    return store_from_url(url, timeout=timeout, instance_path="", key="FEEDBACK_STORE_URL")
+
+
 def cast(
     store,
     vote=b'["good"]',
@@ -89,4 +94,4 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]
 def store(request: pytest.FixtureRequest, new_store_url: Callable[[str], str]) -> Store:
     """An empty store of each kind in turn, scaled out or not."""
     url = new_store_url(request.param)
-    return store_from_url(url, timeout=2, instance_path="", key="FEEDBACK_STORE_URL")
+    return store_at(url)
