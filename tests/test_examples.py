@@ -25,11 +25,6 @@ from feedback_blueprint.raters import Raters
 from feedback_blueprint.testing import capture_feedback
 
 
-@pytest.fixture
-def store_url(new_store_url):
-    return new_store_url("sqlite")
-
-
 def test_the_example_of_a_view_works(app, feedback, events):
     app.config["SECRET_KEY"] = "k"
     login = LoginManager(app)

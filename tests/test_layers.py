@@ -1,4 +1,4 @@
-"""The house: which layer is above which, and who knows a library, is in pyproject.toml."""
+"""The layers of the package, and which files may import a library, are in pyproject.toml."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from contextlib import suppress
 
 from feedback_blueprint.per_process import PerProcess, new_lock, new_reentrant_lock
 from feedback_blueprint.stores.redis.connections import Cached
@@ -59,3 +60,20 @@ def test_who_waited_for_the_lock_takes_what_another_made_meanwhile(monkeypatch):
     monkeypatch.setattr(cached, "_lock", Overtaken)
     assert cached.get() == 1
     assert made == ["by another", "made"]
+
+
+def test_what_is_shared_is_made_again_after_its_time_and_an_error_after_a_second():
+    now, made = [1000.0], iter(["one", ConnectionError("two"), "three"])
+
+    def make():
+        value = next(made)
+        if isinstance(value, Exception):
+            raise value
+        return value
+
+    cached = Cached(make, 60, clock=lambda: now[0])
+    for seconds, value in (0, "one"), (60, "one"), (0.1, "two"), (1, "two"), (0.1, "three"):
+        now[0] += seconds
+        with suppress(ConnectionError):
+            assert cached.get() == value
+        assert str(cached.value) == value

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from collector import Collector
+from collector import Collector, Event
 from filling import (
     HARVEST,
     OUTBOX,
@@ -75,10 +75,9 @@ class Arrivals(Collector):
         super().__init__(*args)
         self.seconds: list[float] = []
 
-    def _keep(self, method: str, payload: Any) -> Any:
-        if method == "custom_event_data":
-            self.seconds += [time.monotonic()] * len(payload[2])
-        return super()._keep(method, payload)
+    def receive(self, events: list[Event]) -> None:
+        self.seconds += [time.monotonic()] * len(events)
+        super().receive(events)
 
 
 def milliseconds(slices: list[Slice], percent: int) -> Ratio:

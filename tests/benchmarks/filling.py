@@ -20,7 +20,7 @@ from feedback_blueprint.stores.sqlite.layout import STASH, row_of
 
 WEEK, DEFAULT_VOTE_TTL = timedelta(days=7), timedelta(days=30)
 TIMEOUT = 0.25  # the default, in seconds
-PATIENCE = 5.0  # seconds where refusals are not counted, as a busy machine is no outage
+PATIENCE = 5.0  # seconds in which refusals do not count: a busy machine is not an outage
 OUTBOX = "fb:!outbox:tests"  # of the application that the tests' collector makes of an app
 HARVEST = 225  # votes of a process in five seconds
 VOTE = b'["good","informative","Just what I needed"]'
@@ -49,7 +49,7 @@ def cast(store: Store, key: str, lease: float = 60) -> Mark:
 
 def send(server: RedisServer, url: str, keys: Sequence[str], command: Commands) -> None:
     """Send the command of each key, a thousand keys at a time."""
-    with server.client(url) as client:  # of its own, as its buffers are no message's
+    with server.client(url) as client:  # of its own, as its buffers are not a message's
         for first in range(0, len(keys), 1000):
             pipeline = client.pipeline(transaction=False)
             for key in keys[first : first + 1000]:

@@ -34,8 +34,7 @@ STATES = {
 def weigh(server: RedisServer, keys: int) -> dict[str, float]:
     """Bytes of a message in each of the `STATES`.
 
-    It is what a server gives back when they go: what it takes for scripts beside them is no
-    message's.
+    It is what a server gives back when they go. What scripts take is not counted.
     """
     url, ours = server.url, [new_key() for _ in range(keys)]
 

@@ -23,7 +23,7 @@ from outage import USERS, Chat, Site, with_password
 from proxy import Proxy
 from redis_cluster import RedisCluster
 from redis_sentinel import RedisSentinel
-from redis_server import RedisServer
+from redis_server import RedisServer, all_struck
 from store_faults import FAULTS, locked, no_bytes_left, sqlite_url
 
 from feedback_blueprint.testing import capture_feedback
@@ -78,13 +78,6 @@ def measure(name: str, url: str, fault: Callable[[], AbstractContextManager[obje
     )
 
 
-def all_of(servers: list[RedisServer]) -> AbstractContextManager[object]:
-    stack = ExitStack()
-    for server in servers:
-        stack.enter_context(server.frozen())
-    return stack
-
-
 @contextmanager
 def cases(directory: Path) -> Iterator[dict[str, tuple[str, Callable[[], object]]]]:
     users = directory / "users.acl"
@@ -110,12 +103,12 @@ def cases(directory: Path) -> Iterator[dict[str, tuple[str, Callable[[], object]
         found["Sentinel: primary frozen"] = (sentinel.url, sentinel.primary.frozen)
         found["Sentinel: all frozen from the start"] = (
             sentinel.url,
-            lambda: all_of(sentinel.sentinels),
+            lambda: all_struck(sentinel.sentinels, "frozen"),
         )
         cluster = enter(RedisCluster(directory / "cluster", **partial))
         found["cluster: one of three frozen"] = (cluster.url, cluster.nodes[0].frozen)
         found["cluster: one of three killed"] = (cluster.url, cluster.nodes[0].down)
-        found["cluster: all frozen"] = (cluster.url, lambda: all_of(cluster.servers))
+        found["cluster: all frozen"] = (cluster.url, lambda: all_struck(cluster.servers, "frozen"))
         path = directory / "feedback.db"
         found["SQLite: locked"] = (sqlite_url(path), lambda: locked(path))
         found["SQLite: no bytes left"] = (

@@ -51,12 +51,11 @@ class Clock(Collector):
         super().__init__(*args)
         self.first: dict[Recorded, float] = {}
 
-    def _keep(self, method: str, payload: Any) -> Any:
-        if method == "custom_event_data":
-            for intrinsics, attributes in payload[2]:
-                if intrinsics["type"] == "LlmFeedbackMessage":
-                    self.first.setdefault(as_recorded(attributes), time.time())
-        return super()._keep(method, payload)
+    def receive(self, events: list[Event]) -> None:
+        for event in events:
+            if event["type"] == "LlmFeedbackMessage":
+                self.first.setdefault(as_recorded(event), time.time())
+        super().receive(events)
 
 
 class User:
@@ -80,7 +79,7 @@ class User:
                 self.soak.read(message_id)
 
     def until_taken(self, cast: Callable[[], Response | None]) -> None:
-        """Send it again where it is refused: half of the time at once, else when told to."""
+        """Send it again if it is refused: half of the time at once, else when told to."""
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             answer = cast()

@@ -9,8 +9,8 @@ from needed import needed
 from quick_benchmarks import BENCHMARKS
 from redis_server import RedisServer
 
-#: What a rated message may take of what the engine takes for one kept by hand: a string, which is
-#: where Valkey 9 saves most.
+#: How much a rated message may take, relative to one kept by hand in the same engine. The one by
+#: hand is a string, and Valkey 9 saves most on strings.
 RATED_AT_MOST = {"redis": 1.25, "valkey": 1.6}
 
 SECTIONS = [
@@ -28,8 +28,8 @@ def outside(figures, page):
     return re.sub(f"{begin}.*?{figures.END}", "", page, flags=re.DOTALL)
 
 
-def test_a_message_takes_little_more_than_one_kept_by_hand(tmp_path, benchmark):
-    memory = benchmark("memory")
+def test_a_message_takes_little_more_than_one_kept_by_hand(tmp_path, import_benchmark):
+    memory = import_benchmark("memory")
     with needed(), RedisServer(tmp_path) as server:
         memory.weigh(server, 100)  # which loads the scripts
         bytes_of = memory.weigh(server, 16_000)  # which fill their tables
@@ -44,16 +44,16 @@ def test_a_quick_run_measures_and_renders_each_section_that_needs_no_browser(sec
     assert all(measured(*sections).values())
 
 
-def test_each_section_is_on_the_page(benchmark):
-    figures = benchmark("figures")
+def test_each_section_is_on_the_page(import_benchmark):
+    figures = import_benchmark("figures")
     page = (BENCHMARKS / "README.md").read_text()
     names = re.findall(re.escape(figures.BEGIN).replace(r"\{\}", r"(\w+)"), page)
     assert list(figures.SECTIONS) == SECTIONS
     assert sorted(names) == sorted([*SECTIONS, "circumstances", "summary", "sizing"])
 
 
-def test_the_page_and_the_picture_are_what_was_measured(benchmark):
-    figures = benchmark("figures")
+def test_the_page_and_the_picture_are_what_was_measured(import_benchmark):
+    figures = import_benchmark("figures")
     measured = figures.read(BENCHMARKS / "figures.json")
     assert list(measured) == list(figures.SECTIONS)
     page = (BENCHMARKS / "README.md").read_text()
@@ -62,8 +62,8 @@ def test_the_page_and_the_picture_are_what_was_measured(benchmark):
     assert (BENCHMARKS / "benchmark.svg").read_text() == figures.picture(measured)
 
 
-def test_what_the_readme_quotes_is_on_the_page(benchmark):
-    figures = benchmark("figures")
+def test_what_the_readme_quotes_is_on_the_page(import_benchmark):
+    figures = import_benchmark("figures")
     readme = figures.README.read_text()
     measured = figures.read(BENCHMARKS / "figures.json")
     links = "tests/benchmarks/README.md" in readme

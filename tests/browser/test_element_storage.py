@@ -11,6 +11,7 @@ from element_page import (
     Visitor,
     bad,
     element,
+    expect,
     good,
     kept,
     pressed,
@@ -46,7 +47,7 @@ def test_an_entry_that_is_none_is_ignored_and_replaced(
     page.close()
     page = visitor.open(new_id)
     pressed(bad(page), False)
-    says(page, "")
+    expect(element(page).get_by_role("status")).to_have_text("")
     good(page).click()
     says(page, RECORDED)
     pressed(good(page))

@@ -189,7 +189,7 @@ class Nrql:
             raise NrqlError("IS NOT TRUE is not documented")
 
     def default(self, tokens):
-        """`x OR 1` in parentheses is the number where x is NULL, and else x, a zero too."""
+        """`x OR 1` in parentheses is the number if x is NULL, and else x, a zero too."""
         match tokens[:4]:
             case [("word", name), ("word", "OR"), ("number", number), ("mark", ")")]:
                 if name in self.known:

@@ -23,11 +23,11 @@ def event(feedback_id, revision, rating, **more):
     }  # fmt: skip
 
 
-def campaign(seed, raters=40):
+def campaign(seed):
     """Votes, changes, retractions and votes after them; repeats; out of order; a store's loss."""
     rng = random.Random(seed)
     events = []
-    for rater in range(raters):
+    for rater in range(40):
         context = {"model": rng.choice("xyz"), "prompt_version": rng.choice(["v1", "v2"])}
         at = 1_000_000 + rng.choice([0, 0, 1, -5])
         for revision in rng.choice([[1], [1], [1, 2], [1, 2, 3], [1, 2, 3, 4, 2], [1, 2, 2, 3]]):

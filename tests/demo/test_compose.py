@@ -36,7 +36,7 @@ INSTRUCTIONS = [line.split(" ", 1) for line in DOCKERFILE.splitlines()]
 CHECK = re.search("docker compose exec demo (.+ check)`", TEXT)[1]  # type: ignore[index]  # it is there
 
 
-def test_it_is_what_the_compose_schema_allows() -> None:
+def test_the_file_is_what_the_compose_schema_allows() -> None:
     with needed():
         if not importlib.util.find_spec("check_jsonschema"):
             raise ToolMissingError("no check-jsonschema: pip install check-jsonschema")
@@ -53,7 +53,7 @@ def test_every_image_is_pinned_to_one_version() -> None:
         assert re.fullmatch(r"[a-z]+:\d+\.\d+\.\d+(-[a-z]+)*", image), image
 
 
-def test_nothing_secret_is_in_it() -> None:
+def test_nothing_secret_is_in_the_file() -> None:
     """What is secret has no value here: compose passes it on from the caller's environment."""
     for name in DEMOS:
         environ = SERVICES[name]["environment"]
@@ -63,7 +63,7 @@ def test_nothing_secret_is_in_it() -> None:
     assert not re.search(r"[0-9a-f]{40}|sk-\w{8}|NRAL", re.sub("0{39}[123]", "", TEXT))
 
 
-def test_only_this_machine_reaches_it() -> None:
+def test_only_this_machine_reaches_the_demos() -> None:
     ports = [port for service in SERVICES.values() for port in service.get("ports", ())]
     assert [interpolated(port, {}) for port in ports] == [
         "127.0.0.1:8000:8000",
@@ -83,7 +83,7 @@ def test_a_second_copy_has_a_port_of_its_own_and_nothing_fixed() -> None:
 
 
 @pytest.mark.parametrize("name", SERVERS)
-def test_a_server_keeps_what_it_should(name: str) -> None:
+def test_a_server_has_a_volume_a_health_check_and_a_memory_limit(name: str) -> None:
     service = SERVICES[name]
     assert service["volumes"] == [f"{name}:/data"]
     assert name in COMPOSE["volumes"]
@@ -145,7 +145,7 @@ def test_an_edit_of_the_readme_or_the_sources_installs_nothing_anew() -> None:
     os.environ.get("TEST_INSTALLATION") != "true",
     reason="installs from the network: set TEST_INSTALLATION=true",
 )
-def test_the_image_s_instructions_install_the_demo(tmp_path: Path) -> None:
+def test_the_instructions_of_the_image_install_the_demo(tmp_path: Path) -> None:
     """They are run here, in an environment in place of the image's Python."""
     with needed():
         if not importlib.util.find_spec("tomllib"):
@@ -180,7 +180,7 @@ def test_the_image_s_instructions_install_the_demo(tmp_path: Path) -> None:
 # The demo
 
 
-class Demo(Client):
+class ComposedDemo(Client):
     """The demo's command and environment on this machine, on a port of its own."""
 
     def __init__(self, store_url: str, directory: Path, caller: Mapping[str, str]) -> None:
@@ -256,7 +256,7 @@ def test_the_demo_runs_on_several_workers_and_nothing_but_its_trial_is_found_wro
     store_url: str, tmp_path: Path
 ) -> None:
     """No key is set, so it runs in developer mode."""
-    demo = Demo(store_url, tmp_path, {})
+    demo = ComposedDemo(store_url, tmp_path, {})
     assert not demo.is_healthy()
     with demo.running():
         conversation = {"messages": [{"role": "user", "content": "hi"}]}
@@ -277,5 +277,5 @@ def test_a_license_key_turns_the_developer_mode_off(tmp_path: Path) -> None:
         ({"NEW_RELIC_LICENSE_KEY": ""}, "True"),
         ({"NEW_RELIC_LICENSE_KEY": "1" * 40}, "False"),
     ):
-        said = Demo("", tmp_path, caller).run(["python", "-c", asked])
+        said = ComposedDemo("", tmp_path, caller).run(["python", "-c", asked])
         assert said.stdout.strip() == mode

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 from chatting import comment_of
 from collector import Collector
-from openai_server import REPLY, openai_server
+from openai_server import MODEL, REPLY, openai_server
 from processes import environment
 from running_demo import PROMPT, Demo, demo
 
 
-def test_one_command_one_chat_one_vote_one_event(tmp_path: Path) -> None:
+def test_a_vote_in_the_demo_is_sent_with_its_trace_id(tmp_path: Path) -> None:
     """Without a network: all that the agent says goes to its own stand-in, none to a host."""
     audit = tmp_path / "audit.log"
     unreachable = {"NEW_RELIC_HOST": "127.0.0.1", "NEW_RELIC_PORT": "9"}
@@ -128,7 +128,7 @@ def test_an_openai_compatible_server_answers_and_its_events_join(
 ) -> None:
     """With a configured agent, whose collector is the tests' own."""
     with openai_server() as url:
-        env = collector.environ() | {"OPENAI_BASE_URL": url, "OPENAI_MODEL": "stand-in-1"}
+        env = collector.environ() | {"OPENAI_BASE_URL": url, "OPENAI_MODEL": MODEL}
         with demo(tmp_path, env) as running:
             reply = running.reply()
             assert reply.text == "".join(REPLY)
@@ -136,6 +136,6 @@ def test_an_openai_compatible_server_answers_and_its_events_join(
             assert running.post("/feedback", vote).status == 202
 
             [feedback] = collector.wait_for(1)
-            assert feedback["model"] == "stand-in-1"
+            assert feedback["model"] == MODEL
             completions = collector.wait_for(1, "LlmChatCompletionMessage", content="".join(REPLY))
             assert {event["trace_id"] for event in completions} == {feedback["trace_id"]}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,12 @@ from processes import wait_until
 from redis.sentinel import Sentinel
 from redis_cluster import RedisCluster
 from redis_sentinel import RedisSentinel
+from redis_server import all_struck
 
 from feedback_blueprint.checks import check
 from feedback_blueprint.errors import StoreUnavailable
 from feedback_blueprint.model import ANYONE, Message, VoteRequest
 from feedback_blueprint.stores import RedisStore
-from feedback_blueprint.stores.redis.connections import Cached
 from feedback_blueprint.stores.redis.errors import ONE_NODE
 from feedback_blueprint.stores.redis.urls import client_from_url
 from feedback_blueprint.testing import capture_feedback
@@ -117,9 +117,7 @@ def test_a_cluster_fails_and_comes_back(
 ) -> None:
     @contextmanager
     def struck() -> Iterator[None]:
-        with ExitStack() as stack:
-            for node in cluster.nodes:
-                stack.enter_context(getattr(node, fault)())
+        with all_struck(cluster.nodes, fault):
             yield
         cluster.wait_ok()
 
@@ -176,15 +174,8 @@ def test_all_sentinels_fail_and_come_back(
     complaints: Callable[[], list[str]], tmp_path: Path, fault: str
 ) -> None:
     with needed(), RedisSentinel(tmp_path, down_after_ms=30_000) as sentinel:
-
-        @contextmanager
-        def struck() -> Iterator[None]:
-            with ExitStack() as stack:
-                for each in sentinel.sentinels:
-                    stack.enter_context(getattr(each, fault)())
-                yield
-
-        suffer(Chat(sentinel.url), struck(), complaints, "Check that", from_the_start=True)
+        struck = all_struck(sentinel.sentinels, fault)
+        suffer(Chat(sentinel.url), struck, complaints, "Check that", from_the_start=True)
 
 
 def test_sentinels_are_asked_once_a_second_at_most(
@@ -205,23 +196,6 @@ def test_sentinels_are_asked_once_a_second_at_most(
     assert [ask_again() for _ in range(9)] == [1] * 9
     wait_until(lambda: ask_again() == 2, "the Sentinels to be asked again")
     assert time.monotonic() > begin + 1
-
-
-def test_what_is_shared_is_made_again_after_its_time_and_an_error_after_a_second() -> None:
-    now, made = [1000.0], iter(["one", ConnectionError("two"), "three"])
-
-    def make() -> str:
-        value = next(made)
-        if isinstance(value, Exception):
-            raise value
-        return value
-
-    cached = Cached(make, 60, clock=lambda: now[0])
-    for seconds, value in (0, "one"), (60, "one"), (0.1, "two"), (1, "two"), (0.1, "three"):
-        now[0] += seconds
-        with suppress(ConnectionError):
-            assert cached.get() == value
-        assert str(cached.value) == value
 
 
 def test_who_has_a_primary_needs_no_sentinel(

@@ -11,12 +11,11 @@ from arrival import Taken, assert_all_arrive, chat_and_vote, vote
 from chatting import chat, made
 from collector import Collector
 from processes import wait_until
+from store_kinds import SCALED_OUT, STORES
 from under_agent import ended
 
-KINDS = ["sqlite", "redis", "cluster", "sentinel"]
 
-
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", STORES + SCALED_OUT)
 def test_votes_of_an_app_that_was_killed_arrive_when_it_runs_again(
     collector: Collector, chat_server, new_store_url, kind: str
 ) -> None:

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
+from contract import store_at
 from needed import needed
 from redis_server import RedisServer
 
 from feedback_blueprint.errors import StoreUnavailable
-from feedback_blueprint.stores import store_from_url
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     ],
 )
 def test_protected_mode_is_named(address: str, url: str, remedy: str) -> None:
-    store = store_from_url(url.format(address), timeout=2, instance_path="", key="KEY")
+    store = store_at(url.format(address))
     with pytest.raises(StoreUnavailable) as refused:
         store.read(["m"], [b""])
     assert remedy in refused.value.remedy

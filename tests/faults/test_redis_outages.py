@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from contract import store_at
 from outage import TIMEOUT, Chat, Site, kept_out, suffer
 from processes import wait_until
 from redis_cluster import RedisCluster
@@ -20,7 +21,6 @@ from store_faults import FAULTS
 
 from feedback_blueprint.errors import StoreUnavailable
 from feedback_blueprint.model import Message, VoteRequest
-from feedback_blueprint.stores import store_from_url
 from feedback_blueprint.testing import capture_feedback
 
 
@@ -106,7 +106,7 @@ def test_reading_back_says_that_it_cannot(site: Site) -> None:
 
 
 def test_an_id_that_cannot_be_looked_up_is_not_said_to_be_taken(site: Site) -> None:
-    store = store_from_url(site.url, timeout=TIMEOUT, instance_path="", key="KEY")
+    store = store_at(site.url, timeout=TIMEOUT)
     store.stash("m", Message("a"), timedelta(days=1))
     with (
         site.told("ACL SETUSER app -getrange", "ACL SETUSER app +@all"),
@@ -116,7 +116,7 @@ def test_an_id_that_cannot_be_looked_up_is_not_said_to_be_taken(site: Site) -> N
 
 
 def test_what_cannot_be_read_is_not_said_to_be_unknown(site: Site) -> None:
-    store = store_from_url(site.url, timeout=TIMEOUT, instance_path="", key="KEY")
+    store = store_at(site.url, timeout=TIMEOUT)
     with (
         site.told("ACL SETUSER app -type", "ACL SETUSER app +@all"),
         pytest.raises(StoreUnavailable, match="Grant"),
@@ -124,8 +124,8 @@ def test_what_cannot_be_read_is_not_said_to_be_unknown(site: Site) -> None:
         store.read(["m"], [b""])
 
 
-def test_a_script_that_redis_has_forgotten_is_told_again(site: Site) -> None:
-    store = store_from_url(site.url, timeout=TIMEOUT, instance_path="", key="KEY")
+def test_a_script_that_redis_has_forgotten_is_loaded_again(site: Site) -> None:
+    store = store_at(site.url, timeout=TIMEOUT)
     store.stash("forgotten", Message("a"), timedelta(days=1))
     site.server.ask("SCRIPT", "FLUSH")
     ballot = VoteRequest(b"[1]", 20)

@@ -125,20 +125,20 @@ def test_a_store_that_takes_long_to_fail_is_left_alone_for_as_long(store, stash,
     assert store.asked == 3
 
 
-def test_the_parts_of_a_store_that_is_out_are_tried_in_turn(store, stash, clock):
-    """Else each answer would wait for another part, as the first is to be tried again by then."""
+def test_the_nodes_of_a_store_that_is_out_are_tried_in_turn(store, stash, clock):
+    """Else each answer would wait for another node, as the first is to be tried again by then."""
     store.error = StoreUnavailable("Gone.", unreachable="node")
-    for part in "abcabcabc":
+    for node in "abcabcabc":
         store.meanwhile.append(lambda: clock.__setitem__(0, clock[0] + 1.01))
-        stash(part)
+        stash(node)
     assert store.asked == 3
 
 
-def test_parts_that_are_no_more_do_not_keep_messages_from_another(store, stash, clock):
-    """As the nodes of a cluster that were replaced, of which it never says that they are back."""
+def test_nodes_that_were_removed_do_not_keep_messages_from_another(store, stash, clock):
+    """A cluster never says of them that they are back."""
     store.error = StoreUnavailable("Gone.", unreachable="node")
-    for part in "abcdefgh":
-        stash(part)
+    for node in "abcdefgh":
+        stash(node)
         clock[0] += 3600
     stash("z")
     store.error = None
@@ -220,13 +220,13 @@ def test_an_outage_keeps_nothing_of_the_request_that_found_it(store, breaker, ca
     assert found[0]() is None
 
 
-def test_a_store_that_has_no_parts_is_down_as_a_whole(store, stash):
+def test_a_store_without_nodes_is_down_as_a_whole(store, stash):
     store.error = StoreUnavailable("Gone.", unreachable="node")
     assert [stash(" 1"), stash("b1")] == [False] * 2
     assert store.asked == 1
 
 
-def test_each_call_that_asks_the_store_is_measured(store, breaker, stash, took, clock):
+def test_each_call_that_asks_the_store_is_measured(store, stash, took, clock):
     def take():
         clock[0] += 0.1
 
@@ -286,9 +286,7 @@ def test_a_store_that_is_back_is_logged_with_what_was_missed(store, breaker, clo
     assert is_quoted(caplog.messages[1])
 
 
-def test_of_a_store_that_comes_and_goes_the_log_says_so_once_a_minute(
-    store, breaker, stash, clock, caplog
-):
+def test_of_a_store_that_comes_and_goes_the_log_says_so_once_a_minute(store, stash, clock, caplog):
     for _ in range(3):
         store.error = StoreUnavailable("Full.")
         stash("a")
@@ -303,7 +301,7 @@ def test_of_a_store_that_comes_and_goes_the_log_says_so_once_a_minute(
     ]
 
 
-def test_a_part_of_the_store_is_back_when_it_keeps_something(store, breaker, stash, clock, caplog):
+def test_a_node_is_back_when_it_keeps_something(store, stash, clock, caplog):
     store.error = StoreUnavailable("Gone.", unreachable="node")
     stash("a")
     store.error = None

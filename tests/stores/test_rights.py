@@ -48,4 +48,4 @@ def test_with_the_rights_that_a_remedy_names_all_works(
     assert [each.mark for each in store.take("fb:!outbox:tests", 60, 10)] == [mark]
     store.unmark([mark])
     assert store.backlog("fb:!outbox:tests").votes == 0
-    assert sum(number for number, _ in store.export("fb:", str.isprintable, [b"a" * 16])) > 9
+    assert sum(number for number, _ in store.export("fb:", lambda _: True, [b"a" * 16])) > 9

@@ -7,13 +7,11 @@ from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 
 import pytest
+from contract import ANN, BOB, OUTBOX, store_at
 from redis_cluster import RedisCluster
 from redis_server import RedisServer
 
 from feedback_blueprint.model import ANYONE, Mark, Message, VoteRequest
-from feedback_blueprint.stores import store_from_url
-
-OUTBOX = "!outbox:tests"
 
 COMMANDS = {"SET", "GET", "EVAL", "EVALSHA", "ZADD", "ZREM"}
 
@@ -62,34 +60,32 @@ def test_a_message_is_one_command_and_a_vote_is_one(app, client, events, redis_s
 @pytest.mark.parametrize("rated", [False, True])
 def test_another_raters_message_takes_as_many_commands_as_none(redis_server, rated):
     """And none of them reads more than how it begins, so that time tells nothing of it."""
-    store = store_from_url(redis_server.fresh_url(), timeout=2, instance_path="", key="KEY")
-    ann, bob = b"a" * 16, b"b" * 16
-    store.stash("ann's", Message("f" * 32, ann, {"model": "m" * 255}, "text"), timedelta(days=1))
+    store = store_at(redis_server.fresh_url())
+    store.stash("ann's", Message("f" * 32, ANN, {"model": "m" * 255}, "text"), timedelta(days=1))
     if rated:
-        store.vote("ann's", [ann], VoteRequest(b"[1]", 20))
+        store.vote("ann's", [ANN], VoteRequest(b"[1]", 20))
     took = []
     for key in "warm", "ann's", "none":
         with watched(redis_server, scripts=True) as seen:
-            assert store.read([key], [bob]) == [None]
-            assert store.vote(key, [bob], VoteRequest(b"[1]", 20)).status == "unknown"
+            assert store.read([key], [BOB]) == [None]
+            assert store.vote(key, [BOB], VoteRequest(b"[1]", 20)).status == "unknown"
             took.append(len([name for name in seen() if name not in BESIDE]))
     assert took[1] == took[2] == 8, "a script, the time, the type and the beginning; twice"
 
 
-def test_a_first_vote_takes_eight_commands_in_redis(redis_server):
+def test_a_first_vote_takes_a_script_of_eight_commands_in_redis(redis_server):
     """While a script runs, Redis serves nobody else."""
-    store = store_from_url(redis_server.fresh_url(), timeout=2, instance_path="", key="KEY")
-    ann, took = b"a" * 16, []
+    store = store_at(redis_server.fresh_url())
     for key in "warm", "m":
-        store.stash(key, Message("f" * 32, ann), timedelta(days=1))
+        store.stash(key, Message("f" * 32, ANN), timedelta(days=1))
         with watched(redis_server, scripts=True) as seen:
-            store.vote(key, [ann], VoteRequest(b"[1]", 20, OUTBOX, 60))
+            store.vote(key, [ANN], VoteRequest(b"[1]", 20, OUTBOX, 60))
             took = [name for name in seen() if name not in BESIDE]
     assert took == ["EVALSHA", "TIME", "TYPE", "GETRANGE", "PTTL", "DEL", "HSET", "PEXPIRE", "ZADD"]
 
 
 def test_a_read_sends_its_script_once(redis_server):
-    store = store_from_url(redis_server.fresh_url(), timeout=2, instance_path="", key="KEY")
+    store = store_at(redis_server.fresh_url())
     store.read(["a"], [ANYONE])  # connects
     with watched(redis_server) as seen:
         store.read(["a", "b", "c"], [ANYONE])
@@ -98,7 +94,7 @@ def test_a_read_sends_its_script_once(redis_server):
 
 def test_an_answer_made_again_takes_no_more_commands_if_votes_on_many_before_wait(redis_server):
     """While New Relic is out, one client could else make all others wait for Redis."""
-    store = store_from_url(redis_server.fresh_url(), timeout=2, instance_path="", key="KEY")
+    store = store_at(redis_server.fresh_url())
 
     def make_again_and_vote(number: int) -> None:
         message = Message("t", ANYONE, nonce=b"%8d" % number)
@@ -115,7 +111,7 @@ def test_an_answer_made_again_takes_no_more_commands_if_votes_on_many_before_wai
 
 
 def test_marks_are_taken_off_in_one_round_trip(redis_server):
-    store = store_from_url(redis_server.fresh_url(), timeout=2, instance_path="", key="KEY")
+    store = store_at(redis_server.fresh_url())
     marks = [Mark(OUTBOX, f"m{number}", b"", number) for number in range(20)]
     store.unmark(marks)  # connects
     with watched(redis_server) as seen:
@@ -124,7 +120,7 @@ def test_marks_are_taken_off_in_one_round_trip(redis_server):
 
 
 def test_nothing_to_take_over_is_one_command(redis_server):
-    store = store_from_url(redis_server.fresh_url(), timeout=2, instance_path="", key="KEY")
+    store = store_at(redis_server.fresh_url())
     store.take(OUTBOX, 60, 10)  # connects
     with watched(redis_server) as seen:
         store.take(OUTBOX, 60, 10)
@@ -132,7 +128,7 @@ def test_nothing_to_take_over_is_one_command(redis_server):
 
 
 def test_a_message_in_a_cluster_is_served_by_one_node(redis_cluster: RedisCluster):
-    store = store_from_url(redis_cluster.fresh_url(), timeout=2, instance_path="", key="KEY")
+    store = store_at(redis_cluster.fresh_url())
 
     def serve(key: str) -> None:
         store.stash(key, Message("t"), timedelta(days=1))
@@ -151,7 +147,7 @@ def test_a_message_in_a_cluster_is_served_by_one_node(redis_cluster: RedisCluste
 
 def test_a_cluster_is_not_asked_which_keys_a_script_has(redis_cluster: RedisCluster):
     """redis-py asks a server for each script in a pipeline, unless it is told the node."""
-    store = store_from_url(redis_cluster.fresh_url(), timeout=2, instance_path="", key="KEY")
+    store = store_at(redis_cluster.fresh_url())
     keys = [f"m{number}" for number in range(20)]
     marks = []
     for key in keys:

@@ -66,6 +66,7 @@ def test_a_child_forked_while_a_thread_writes_can_write(tmp_path: Path) -> None:
             with child_that_stashes(store) as tell:
                 kept.append(tell(f"child-{len(kept)}"))
     assert all(each.result() for each in writing)
+    assert kept
     assert all(kept)
 
 

@@ -142,7 +142,7 @@ def test_all_processes_meet_in_the_file_that_is_there(
 
 
 def test_who_finds_no_file_spoils_none_that_another_makes_meanwhile(
-    path: Path, start: Callable[[], Worker], monkeypatch: pytest.MonkeyPatch
+    start: Callable[[], Worker], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     is_about_to, may_go_on = FORK.Event(), FORK.Event()
 

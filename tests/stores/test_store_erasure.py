@@ -9,7 +9,7 @@ import tracemalloc
 from datetime import timedelta
 
 import pytest
-from contract import ANN, BOB, OUTBOX, TRACE_ID, WEEK, seconds_left, votes_shown
+from contract import ANN, BOB, OUTBOX, TRACE_ID, WEEK, seconds_left, store_at, votes_shown
 from processes import wait_until
 
 from feedback_blueprint.errors import StoreUnavailable
@@ -23,7 +23,7 @@ from feedback_blueprint.model import (
     StoredVote,
     VoteRequest,
 )
-from feedback_blueprint.stores import RedisStore, SQLiteStore, store_from_url
+from feedback_blueprint.stores import RedisStore, SQLiteStore
 from feedback_blueprint.stores.redis.layout import pack_message
 from feedback_blueprint.stores.sqlite import client as sqlite_client
 from feedback_blueprint.stores.sqlite import store as sqlite_store
@@ -234,7 +234,7 @@ def fill(store, url, number):
 @pytest.mark.parametrize("kind", ["sqlite", "redis"])
 def test_however_many_messages_are_looked_at_in_little_memory(new_store_url, kind):
     url = new_store_url(kind)
-    store = store_from_url(url, timeout=5, instance_path="", key="KEY")
+    store = store_at(url, timeout=5)
     fill(store, url, 30_000)
     looked_at = number = 0
     tracemalloc.start()
@@ -251,7 +251,7 @@ def test_however_many_messages_are_looked_at_in_little_memory(new_store_url, kin
 
 
 def test_a_key_that_a_scan_finds_twice_is_found_once(redis_server, monkeypatch):
-    store = store_from_url(redis_server.fresh_url(), timeout=2, instance_path="", key="KEY")
+    store = store_at(redis_server.fresh_url())
     store.stash("m", OURS, WEEK)
     monkeypatch.setattr(store, "_scan", lambda _: iter([["m", "m"], ["m"]]))
     found = [each for _, found in store.export("", lambda _: True, [ANN]) for each in found]
@@ -260,7 +260,7 @@ def test_a_key_that_a_scan_finds_twice_is_found_once(redis_server, monkeypatch):
 
 def test_what_others_keep_in_redis_is_not_found_and_not_forgotten(redis_server):
     url = redis_server.fresh_url()
-    store = store_from_url(url, timeout=2, instance_path="", key="KEY")
+    store = store_at(url)
     with redis_server.client(url) as client:
         client.set("text", ANN * 4)
         client.set(b"\xff", "no text")
@@ -276,7 +276,7 @@ def test_what_others_keep_in_redis_is_not_found_and_not_forgotten(redis_server):
 def test_what_a_newer_version_keeps_in_redis_is_not_passed_over(redis_server, rated):
     """Who asks to be forgotten must not be told that they are."""
     url = redis_server.fresh_url()
-    store = store_from_url(url, timeout=2, instance_path="", key="KEY")
+    store = store_at(url)
     with redis_server.client(url) as client:
         newer = b"\5" + b"." * 50
         client.hset("m", "m", newer) if rated else client.set("m", newer)

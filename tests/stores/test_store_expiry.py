@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from datetime import timedelta
 
 import pytest
-from contract import ANN, BOB, DEFAULT_VOTE_TTL, TRACE_ID, WEEK, cast, seconds_left
+from contract import ANN, BOB, DEFAULT_VOTE_TTL, TRACE_ID, WEEK, cast, seconds_left, store_at
 from processes import wait_until
 
 from feedback_blueprint.model import ANYONE, RETRACTED, Message, StoredVote, VoteResult
-from feedback_blueprint.stores import store_from_url
+from feedback_blueprint.stores.sqlite.layout import MARGIN
 
 SHORT = timedelta(milliseconds=500)
 
@@ -134,9 +133,9 @@ def test_a_mark_is_kept_as_long_as_its_vote(store):
     assert taken[1:] == (message, 1, b'["good"]')
 
 
-def test_what_has_expired_goes_without_traffic(new_store_url, monkeypatch):
+def test_what_has_expired_goes_without_traffic(new_store_url, ahead):
     """From a file, a hundred messages at a time; a vote that was not delivered waits."""
-    store = store_from_url(new_store_url("sqlite"), timeout=2, instance_path="", key="KEY")
+    store = store_at(new_store_url("sqlite"))
     for number in range(150):
         store.stash(f"m{number}", Message(TRACE_ID), SHORT)
     store.stash("m", Message(TRACE_ID), SHORT)
@@ -150,8 +149,7 @@ def test_what_has_expired_goes_without_traffic(new_store_url, monkeypatch):
 
     store.clean_up()
     assert count() == 152, "the clock may come back"
-    a_day_later = time.time() + 90_000
-    monkeypatch.setattr(time, "time", lambda: a_day_later)
+    ahead(MARGIN + 3600)
     store.clean_up()
     assert count() == 52
     store.clean_up()

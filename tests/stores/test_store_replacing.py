@@ -5,18 +5,26 @@ from __future__ import annotations
 import itertools
 import multiprocessing
 import os
-import time
 from datetime import timedelta
-from types import SimpleNamespace
 
 import pytest
-from contract import ANN, BOB, OUTBOX, TRACE_ID, WEEK, cast, seconds_left, votes_shown
+from contract import (
+    ANN,
+    BOB,
+    OUTBOX,
+    TRACE_ID,
+    WEEK,
+    cast,
+    is_cluster,
+    seconds_left,
+    store_at,
+    votes_shown,
+)
 from processes import wait_until
 
 from feedback_blueprint.model import ANYONE, RETRACTED, Backlog, Message, StoredVote, VoteRequest
-from feedback_blueprint.stores import RedisStore, SQLiteStore, store_from_url
+from feedback_blueprint.stores import RedisStore, SQLiteStore
 from feedback_blueprint.stores.redis.layout import pack_time
-from feedback_blueprint.stores.sqlite import store as sqlite_store
 
 OLD = Message(TRACE_ID, ANN, {"model": "m"})
 
@@ -137,7 +145,7 @@ def test_votes_on_it_and_on_those_before_are_all_delivered(store, content):
     assert take(store, 3) == expected
     assert store.take(OUTBOX, 60, 640, renew=marks) == []
     assert len(store.take(OUTBOX, 0, 640, release=marks)) == 4
-    if not isinstance(store, RedisStore) or not store._is_cluster:
+    if not is_cluster(store):
         assert store.backlog(OUTBOX) == Backlog(4, marks[0].cast_at)
     store.unmark(marks[1:3])
     assert [each.mark for each in take(store, 2)] == [marks[0], marks[3]]
@@ -199,12 +207,9 @@ def test_of_what_was_replaced_nothing_is_kept_that_is_delivered(store, delivered
 # Votes on one and the next are told apart by when they were cast
 
 
-def test_a_vote_is_later_than_those_on_the_one_before_in_a_file_if_the_clock_stands_still(
-    tmp_path, monkeypatch
-):
+@pytest.mark.usefixtures("stopped_clock")
+def test_a_vote_is_later_than_those_on_the_one_before_in_a_file_if_the_clock_stands_still(tmp_path):
     store = SQLiteStore(tmp_path / "feedback.sqlite3", timeout=2)
-    now = time.time()
-    monkeypatch.setattr(sqlite_store, "time", SimpleNamespace(time=lambda: now))
     store.stash("m", Message(TRACE_ID), WEEK)
     times = []
     for number in range(4):
@@ -216,7 +221,7 @@ def test_a_vote_is_later_than_those_on_the_one_before_in_a_file_if_the_clock_sta
 
 def test_a_vote_is_later_than_those_on_the_one_before_in_redis_if_the_clock_went_back(redis_server):
     url = redis_server.fresh_url()
-    store = store_from_url(url, timeout=2, instance_path="", key="KEY")
+    store = store_at(url)
     store.stash("m", OLD, WEEK)
     ahead = cast(store, raters=(ANN,)).cast_at + 10_000_000
     with redis_server.client(url) as client:
@@ -230,19 +235,12 @@ def test_a_vote_is_later_than_those_on_the_one_before_in_redis_if_the_clock_went
 
 
 def test_a_vote_on_a_file_whose_message_is_replaced_meanwhile_is_on_the_new_one(
-    tmp_path, monkeypatch
+    tmp_path, meanwhile
 ):
     store, other = (SQLiteStore(tmp_path / "feedback.sqlite3", timeout=2) for _ in range(2))
     store.stash("m", OLD, WEEK)
-    message, look = new(), sqlite_store._find
-
-    def look_and_be_overtaken(*args):
-        monkeypatch.undo()
-        seen = look(*args)
-        replace(other, message)
-        return seen
-
-    monkeypatch.setattr(sqlite_store, "_find", look_and_be_overtaken)
+    message = new()
+    meanwhile(lambda: replace(other, message))
     assert cast(store, raters=(ANN,))[:3] == ("accepted", 1, message)
     assert store.backlog(OUTBOX).votes == 1
 
@@ -250,7 +248,7 @@ def test_a_vote_on_a_file_whose_message_is_replaced_meanwhile_is_on_the_new_one(
 def test_in_a_cluster_a_vote_on_the_one_before_leads_to_newer_ones_that_are_in_no_outbox(
     redis_cluster, monkeypatch
 ):
-    store = store_from_url(redis_cluster.fresh_url(), timeout=2, instance_path="", key="KEY")
+    store = store_at(redis_cluster.fresh_url())
     store.stash("m", Message(TRACE_ID), WEEK)
     cast(store, b"[1]", raters=(ANN,), lease=0)
     cast(store, b"[1]", raters=(BOB,), lease=0)
@@ -269,7 +267,7 @@ def test_in_a_cluster_a_vote_on_the_one_before_leads_to_newer_ones_that_are_in_n
 
 def vote_all_along(url, name, end, results):
     """One of the processes that vote: what became of each vote."""
-    store = store_from_url(url, timeout=5, instance_path="", key="KEY")
+    store = store_at(url, timeout=5)
     taken = []
     for number in itertools.count():
         if end.is_set():
@@ -285,7 +283,7 @@ def vote_all_along(url, name, end, results):
 @pytest.mark.parametrize("kind", ["sqlite", "redis", "cluster"])
 def test_each_vote_that_comes_meanwhile_is_on_one_message_alone(new_store_url, kind):
     url = new_store_url(kind)
-    store = store_from_url(url, timeout=5, instance_path="", key="KEY")
+    store = store_at(url, timeout=5)
     messages = [new(number) for number in range(12)]
     replace(store, messages[0])
     context = multiprocessing.get_context("fork")

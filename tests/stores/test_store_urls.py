@@ -11,6 +11,7 @@ import pytest
 import redis
 from flask import Flask
 from host_app import make_app
+from redis_cluster import RedisCluster
 
 from feedback_blueprint import ConfigurationError, FeedbackBlueprint
 from feedback_blueprint.config import Settings
@@ -39,34 +40,14 @@ def settings(url: str) -> Settings:
         "sqlite:////",
         "sqlite:///file.db?mode=ro",
         "sqlite:///file.db#1",
-        "unix://",
-        "unix:///?db=1",
         "redis://localhost:port/0",
         "redis://localhost:6379/0?socket_timeout=soon",
-        "redis://localhost:6379/zero",
-        "redis://localhost:6379/0?colour=red",
-        "redis://localhost:6379/0?retry=3",
-        "redis://localhost:6379/0?protocol=9",
-        "redis://localhost:6379/0?ssl=true",
-        "redis://localhost:6379/0?single_connection_client=1",
-        "redis+cluster://localhost:6379?colour=red",
-        "redis+cluster://localhost:6379?startup_nodes=a",
-        "redis+sentinel://localhost:26379/primary/0?retry=3",
-        "redis+sentinel://localhost:26379/primary/0?colour=red",
-        "redis+sentinel://localhost:26379/primary/0?sentinel_colour=red",
-        "redis+sentinel://localhost:26379",
-        "redis+cluster://",
         "redis://two..dots",
         "redis+cluster://two..dots",
         "redis+sentinel://two..dots/primary",
-        "redis+cluster://localhost:6379/3",
-        "redis+cluster://localhost:6379?db=3",
-        "redis+cluster://localhost:6379,:6380",
-        "redis://localhost:6379/0?decode_responses=true",
-        "redis+cluster://localhost:6379?decode_responses=true",
     ],
 )
-def test_a_url_that_cannot_work_is_refused_with_a_remedy(url: str) -> None:
+def test_a_url_that_cannot_be_read_is_refused_with_a_remedy(url: str) -> None:
     with pytest.raises(ConfigurationError, match=r"FEEDBACK_STORE_URL .* Give redis://"):
         settings(url)
 
@@ -94,14 +75,29 @@ def test_a_url_that_cannot_work_is_refused_with_a_remedy(url: str) -> None:
         ("redis+cluster://localhost?encoding=utf-16", "a key is UTF-8"),
         ("redis+sentinel://localhost/primary?encoding=ascii", "a key is UTF-8"),
         ("sqlite:///a%00b", "a path cannot have a NUL"),
-        ("redis://localhost/0?colour=red", "'colour'"),
-        ("redis+sentinel://localhost", "service"),
+        ("unix://", "no path"),
+        ("unix:///?db=1", "no path"),
+        ("redis://localhost?colour=red", "redis-py cannot use an option, .*'colour'"),
+        ("redis+cluster://localhost?colour=red", "'colour'"),
+        ("redis+sentinel://localhost/primary?colour=red", "'colour'"),
+        ("redis+sentinel://localhost/primary?sentinel_colour=red", "'colour'"),
+        ("redis://localhost?retry=3", "redis-py cannot use an option"),
+        ("redis+sentinel://localhost/primary?retry=3", "redis-py cannot use an option"),
+        ("redis://localhost?protocol=9", "protocol"),
+        ("redis://localhost?ssl=true", "'ssl'"),
+        ("redis://localhost?single_connection_client=1", "'single_connection_client'"),
+        ("redis+cluster://localhost?startup_nodes=a", "'startup_nodes'"),
+        ("redis+sentinel://localhost", "names its service"),
+        ("redis+cluster://", "a host without a name"),
+        ("redis+cluster://localhost:6379,:6380", "a host without a name"),
         ("redis+cluster://localhost/3", "a cluster has one database"),
-        ("redis://localhost/0?decode_responses=true", "decode_responses"),
+        ("redis+cluster://localhost?db=3", "a cluster has one database"),
+        ("redis://localhost?decode_responses=true", "decode_responses"),
+        ("redis+cluster://localhost?decode_responses=true", "decode_responses"),
     ],
 )
-def test_a_url_that_cannot_work_says_why(url: str, why: str) -> None:
-    with pytest.raises(ConfigurationError, match=why):
+def test_a_url_that_cannot_work_is_refused_with_the_reason(url: str, why: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"FEEDBACK_STORE_URL .*{why}.* Give redis://"):
         settings(url)
 
 
@@ -224,7 +220,7 @@ def test_an_operator_is_told_where_a_client_leads(url: str) -> None:
 
 
 def test_an_operator_is_told_where_a_client_of_several_servers_leads(
-    redis_cluster: Any, redis_sentinel: Any
+    redis_cluster: RedisCluster,
 ) -> None:
     names = ",".join(sorted(node.address for node in redis_cluster.nodes))
     [first, *_] = redis_cluster.nodes

@@ -15,12 +15,12 @@ from contract import (
     WEEK,
     cast,
     seconds_left,
+    store_at,
     votes_shown,
 )
 from store_kinds import STORES
 
 from feedback_blueprint.model import ANYONE, RETRACTED, Message, StoredVote, VoteResult
-from feedback_blueprint.stores import store_from_url
 
 
 def test_a_vote_on_an_unknown_message_leaves_no_trace(store):
@@ -132,7 +132,7 @@ def test_different_votes_at_once_make_revisions_without_gap(store):
 def test_different_votes_of_two_processes_make_revisions_without_gap(new_store_url, kind):
     """Each store here has connections of its own, as each process has."""
     url = new_store_url(kind)
-    stores = [store_from_url(url, timeout=5, instance_path="", key="KEY") for _ in "12"]
+    stores = [store_at(url, timeout=5) for _ in "12"]
     stores[0].stash("m", Message(TRACE_ID), WEEK)
 
     def vote(number: int) -> int:

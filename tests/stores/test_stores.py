@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from types import SimpleNamespace
 
 import pytest
-from contract import ANN, DAY, TRACE_ID, WEEK, cast, seconds_left
+from contract import ANN, DAY, TRACE_ID, WEEK, cast, seconds_left, store_at
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from processes import wait_until
 
 from feedback_blueprint.errors import StoreUnavailable
 from feedback_blueprint.model import ANYONE, Message, StoredVote
-from feedback_blueprint.stores import SQLiteStore, store_from_url
+from feedback_blueprint.stores import SQLiteStore
 from feedback_blueprint.stores.redis.layout import pack_message, unpack_message
 
-#: How a message with this trace ID begins, whose rater is nobody.
+#: The first bytes of a message with this trace ID and without a rater.
 HEAD = b"\1" + bytes.fromhex("ab" * 16)
 
 MESSAGES = [
@@ -89,18 +87,6 @@ def test_a_message_that_expired_is_unknown_and_its_key_free(store):
     assert store.read(["m"], [ANYONE])[0] == StoredVote(Message("f" * 32, ANYONE, {}))
     assert cast(store).revision == 1
     assert cast(store, b"[2]", raters=(ANN,)).revision == 1
-
-
-@pytest.fixture
-def ahead(monkeypatch):
-    """Set a file's clock so many seconds ahead; a clean-up comes with each message."""
-    monkeypatch.setattr("feedback_blueprint.stores.sqlite.store.random.random", lambda: 0.0)
-
-    def ahead(seconds):
-        clock = SimpleNamespace(time=lambda: time.time() + seconds)
-        monkeypatch.setattr("feedback_blueprint.stores.sqlite.store.time", clock)
-
-    return ahead
 
 
 def test_what_expired_a_day_ago_makes_room_in_a_file(tmp_path, ahead):
@@ -197,7 +183,7 @@ OTHERS = [
 )
 def test_what_others_keep_in_redis_is_no_message_and_left_alone(redis_server, command):
     url = redis_server.fresh_url()
-    store = store_from_url(url, timeout=2, instance_path="", key="FEEDBACK_STORE_URL")
+    store = store_at(url)
     with redis_server.client(url) as client:
         client.execute_command(*command)
         before = client.dump("m")
@@ -217,7 +203,7 @@ def test_what_others_keep_in_redis_is_no_message_and_left_alone(redis_server, co
 def test_what_a_newer_version_wrote_is_left_to_it(redis_server, command):
     """While an app is deployed, or if it goes back: a vote on it is sent again, and not lost."""
     url = redis_server.fresh_url()
-    store = store_from_url(url, timeout=2, instance_path="", key="FEEDBACK_STORE_URL")
+    store = store_at(url)
     store.stash("n", Message(TRACE_ID), WEEK)
     with redis_server.client(url) as client:
         client.execute_command(*command)

@@ -1,4 +1,4 @@
-"""TLS to each kind of Redis, where it works and where it does not."""
+"""TLS to each kind of Redis, if it works and if it does not."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from certificates import Certificate
 from needed import needed
-from outage import PASSWORD, Chat, Site, suffer
+from outage import Chat, Site, suffer, with_password
 from proxy import Proxy
 from redis_cluster import RedisCluster
 from redis_sentinel import RedisSentinel
@@ -22,9 +22,7 @@ def test_tls_to_a_plain_port_costs_no_answer(
     site: Site, secure: RedisServer, complaints: Callable[[], list[str]]
 ) -> None:
     with Proxy(secure.port) as proxy:
-        url = secure.url.replace("//", f"//app:{PASSWORD}@").replace(
-            str(secure.port), str(proxy.port)
-        )
+        url = with_password(secure.url).replace(str(secure.port), str(proxy.port))
         suffer(Chat(url), proxy.to(site.server.port), complaints, "TLS")
 
 
@@ -37,7 +35,7 @@ def test_no_tls_to_a_port_that_wants_it_costs_no_answer(
 def test_a_certificate_of_an_unknown_authority_is_refused(
     secure: RedisServer, complaints: Callable[[], list[str]]
 ) -> None:
-    chat = Chat(secure.url.partition("?")[0].replace("//", f"//app:{PASSWORD}@"))
+    chat = Chat(with_password(secure.url.partition("?")[0]))
     with capture_feedback(chat.app):
         assert [chat.chat() for _ in range(3)] == [None] * 3
         assert chat.rate("any") == 503

@@ -77,7 +77,7 @@ class AgentServer(ThreadingHTTPServer):
         )
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """An agent that was killed in the middle of a request is no news."""
+        """An agent that was killed in the middle of a request is not news."""
 
 
 class _Handler(BaseHTTPRequestHandler):

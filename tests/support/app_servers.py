@@ -44,7 +44,7 @@ FINALIZE = block("agent", "python", "Finalize")
 
 
 class AppServer(Server, Client):
-    """A server of tests/support/apps/chat.py under the agent; the `app.py` of that page is that."""
+    """A server of tests/support/apps/chat.py under the agent; the page's `app.py` is this app."""
 
     def __init__(
         self, name: str, directory: Path, env: Mapping[str, str], *, remedied: bool = False

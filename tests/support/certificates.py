@@ -1,4 +1,4 @@
-"""What servers that talk TLS show."""
+"""Certificates for TLS servers."""
 
 from __future__ import annotations
 

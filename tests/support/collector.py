@@ -199,14 +199,18 @@ class Collector:
                 self._runs += 1
                 return merged(CONNECT, self._connect | {"agent_run_id": str(self._runs)})
             case "custom_event_data":
-                for intrinsics, attributes in payload[2]:
-                    self._events[intrinsics["type"]].append(attributes | intrinsics)
+                self.receive([attributes | intrinsics for intrinsics, attributes in payload[2]])
             case "metric_data":
                 for metric, (count, total, *_) in payload[3]:
                     # Of the app's own metrics it is their values that are added up.
                     of_app = metric["name"].startswith("Custom/")
                     self._metrics[metric["name"]] += total if of_app else count
         return None if method.endswith("_data") else []
+
+    def receive(self, events: list[Event]) -> None:
+        """Keep the custom events of one request, which has been accepted."""
+        for event in events:
+            self._events[event["type"]].append(event)
 
     def _matching(self, event_type: str, having: Mapping[str, Any]) -> list[Event]:
         return [

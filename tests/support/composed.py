@@ -1,4 +1,4 @@
-"""The services of docker-compose.yml as processes of this machine: what an engine is not here for.
+"""The services of docker-compose.yml as processes, for machines without an engine.
 
 What an engine would do is done by hand. Each service has its address on loopback, so that each has
 its usual port, and its volume is a directory. `redis-server` and `redis-sentinel` are what is

@@ -60,9 +60,9 @@ def block(page: str, language: str, mark: str) -> str:
 SCRIPTS = str(Path(sys.executable).parent)
 
 
-def run(commands: str, directory: Path, env: Mapping[str, str] = {}, **said: str) -> str:
-    """Run commands as a reader would, with `said` put in place of hosts and folders of theirs."""
-    for name, own in said.items():
+def run(commands: str, directory: Path, env: Mapping[str, str] = {}, **instead: str) -> str:
+    """Run commands as a reader would, with `instead` in place of hosts and folders of theirs."""
+    for name, own in instead.items():
         commands = commands.replace(name, own)
     done = subprocess.run(
         [shutil.which("bash") or "bash", "-euc", commands],

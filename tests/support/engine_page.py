@@ -16,10 +16,10 @@ from proxy import Proxy
 
 TAB, ENTER, SPACE = "\ue004", "\ue007", " "
 
-#: What the bodies below begin with: what is shown by the element that is asked about.
+#: What the bodies below begin with: what the element shows.
 SHOWN = """
-    const [number, name] = arguments;
-    const root = document.querySelectorAll("message-feedback")[number]?.shadowRoot;
+    const [name] = arguments;
+    const root = document.querySelector("message-feedback")?.shadowRoot;
     const isShown = (node) => node.checkVisibility();
     const all = (selector) => [...root?.querySelectorAll(selector) ?? []].filter(isShown);
     const nameOf = (node) => node?.getAttribute("aria-label") ?? node?.textContent ?? null;
@@ -28,7 +28,7 @@ SHOWN = """
 
 
 class Person:
-    """Somebody who looks at one element at a time; `number` says at which."""
+    """Somebody who looks at a page with one element."""
 
     def __init__(self, engine: Engine, server: Gunicorn, network: Proxy) -> None:
         self.engine, self.server, self.network = engine, server, network
@@ -43,7 +43,7 @@ class Person:
             lambda: self.engine.run("return !!customElements.get('message-feedback')"), "the script"
         )
 
-    def press(self, name: str, number: int = 0, times: int = 1) -> None:
+    def press(self, name: str, times: int = 1) -> None:
         """Click on what has this name, with the mouse."""
         center = """
             named?.scrollIntoView({block: "center"});
@@ -51,7 +51,7 @@ class Person:
             const isReady = named && named.getAttribute('aria-disabled') !== 'true';
             return isReady ? [x + width / 2, y + height / 2] : null;
         """
-        x, y = wait_until(lambda: self._see(center, name, number), f"{name!r} to be there")
+        x, y = wait_until(lambda: self._see(center, name), f"{name!r} to be there")
         down, up = ({"type": kind, "button": 0} for kind in ("pointerDown", "pointerUp"))
         to = {"type": "pointerMove", "x": int(x), "y": int(y), "duration": 0}
         self.engine.perform(
@@ -81,20 +81,20 @@ class Person:
 
     # What is seen
 
-    def _see(self, body: str, name: str = "", number: int = 0) -> Any:
-        return self.engine.run(SHOWN + body, number, name)
+    def _see(self, body: str, name: str = "") -> Any:
+        return self.engine.run(SHOWN + body, name)
 
-    def says(self, text: str, number: int = 0) -> None:
+    def says(self, text: str) -> None:
         status = "return root?.querySelector('[role=status]').textContent"
-        self.until(lambda: text in (self._see(status, number=number) or ""), status, number)
+        self.until(lambda: text in (self._see(status) or ""), f"the element to say {text!r}")
 
-    def pressed(self, name: str, yes: bool = True, number: int = 0) -> None:
+    def pressed(self, name: str, yes: bool = True) -> None:
         body = "return named?.getAttribute('aria-pressed') ?? null"
         state = "true" if yes else "false"
-        self.until(lambda: self._see(body, name, number) == state, f"{name} {state}", number)
+        self.until(lambda: self._see(body, name) == state, f"{name} {state}")
 
-    def shows(self, name: str, yes: bool = True, number: int = 0) -> None:
-        self.until(lambda: self._see("return !!named", name, number) == yes, name, number)
+    def shows(self, name: str, yes: bool = True) -> None:
+        self.until(lambda: self._see("return !!named", name) == yes, name)
 
     def enabled(self, name: str, yes: bool = True) -> None:
         body = "return named && named.getAttribute('aria-disabled') !== 'true'"
@@ -111,9 +111,6 @@ class Person:
         """Of the comment's box."""
         return self._see("return root.querySelector('textarea').offsetHeight")
 
-    def text(self) -> str:
-        return self._see("return all('*').map((node) => node.textContent).join(' ')")
-
     def kept(self) -> int:
         """How many votes wait to be acknowledged."""
         return self.engine.run(
@@ -124,11 +121,11 @@ class Person:
         """By which methods the blueprint was asked since the last time."""
         return self.server.get("/asked").json
 
-    def until(self, condition: Any, what: str, number: int = 0) -> None:
+    def until(self, condition: Any, what: str) -> None:
         try:
             wait_until(condition, what, timeout=20)
         except AssertionError as error:
-            seen = self._see("return root?.innerHTML.replace(/<svg.*?svg>/g, '')", number=number)
+            seen = self._see("return root?.innerHTML.replace(/<svg.*?svg>/g, '')")
             raise AssertionError(f"{error}\n{seen}") from None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import re
@@ -44,9 +43,6 @@ class Engine(ABC):
     @abstractmethod
     def perform(self, actions: Actions) -> None: ...
 
-    @abstractmethod
-    def screenshot(self, path: Path) -> None: ...
-
 
 class ByWebDriver(Engine):
     """Chromium and WebKit."""
@@ -69,9 +65,6 @@ class ByWebDriver(Engine):
 
     def perform(self, actions: Actions) -> None:
         self._driver.execute("actions", {"actions": actions})
-
-    def screenshot(self, path: Path) -> None:
-        self._driver.save_screenshot(str(path))
 
 
 class ByBiDi(Engine):
@@ -120,10 +113,6 @@ class ByBiDi(Engine):
 
     def perform(self, actions: Actions) -> None:
         self._context("input.performActions", actions=actions)
-
-    def screenshot(self, path: Path) -> None:
-        taken = self._context("browsingContext.captureScreenshot")
-        path.write_bytes(base64.b64decode(taken["data"]))
 
     def close(self) -> None:
         self._socket.close()

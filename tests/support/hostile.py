@@ -1,4 +1,4 @@
-"""Objects of which anything that one can ask may raise, or say what it should not."""
+"""Objects that raise, or answer what they should not, whatever one asks them."""
 
 from __future__ import annotations
 

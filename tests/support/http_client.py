@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPMessage
 from typing import Any
 
@@ -30,8 +30,6 @@ class Client:
     """One connection a request, so that any worker may answer."""
 
     port: int
-    timeout: float = 60
-    headers: dict[str, str] = field(default_factory=dict)
 
     def request(
         self,
@@ -40,11 +38,11 @@ class Client:
         data: Any = None,
         headers: Mapping[str, str] | None = None,
     ) -> Response:
-        """Send `data` as JSON, or as it is where it is `bytes`, in chunks where it iterates."""
+        """Send `data` as JSON, or as it is if it is `bytes`, in chunks if it iterates."""
         ready = data is None or isinstance(data, (bytes, Iterator))
         body = data if ready else json.dumps(data).encode()
-        sent = {**self.headers, **({"Content-Type": "application/json"} if body else {})}
-        with closing(HTTPConnection("127.0.0.1", self.port, timeout=self.timeout)) as connection:
+        sent = {"Content-Type": "application/json"} if body else {}
+        with closing(HTTPConnection("127.0.0.1", self.port, timeout=60)) as connection:
             connection.request(method, path, body, sent | dict(headers or {}))
             answer = connection.getresponse()
             return Response(answer.status, answer.headers, answer.read())

@@ -12,7 +12,7 @@ from processes import ToolMissingError
 
 @contextmanager
 def needed() -> Iterator[None]:
-    """A tool that is missing skips a test on a user's machine, and fails it where CI=true."""
+    """A tool that is missing skips a test on a user's machine, and fails it if CI=true."""
     try:
         yield
     except ToolMissingError as missing:

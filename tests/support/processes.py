@@ -35,13 +35,12 @@ def wait_until(condition: Callable[[], Any], what: str, timeout: float = 60) -> 
 
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 
-#: Of each process that runs tests its own, and none that the system gives to a client: a server
-#: that is ended and started again finds its port free.
+#: Each process that runs tests has a range of its own, below the ports that the system gives to
+#: clients. So a server that is ended and started again finds its port free.
 PORTS = itertools.count(10_000 + 2_000 * (WORKER % 5) + os.getpid() % 1_000)
 
-
-#: The same ports for UDP, which nothing here speaks. As long as this process has one, no other
-#: process that runs tests takes the port.
+#: The same ports for UDP, which nothing here speaks. While this process has one, no other process
+#: that runs tests takes that port.
 RESERVED: list[socket.socket] = []
 
 

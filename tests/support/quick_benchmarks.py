@@ -18,7 +18,7 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
 @pytest.fixture
-def benchmark(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
+def import_benchmark(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
     """Import a module of the benchmarks."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     return import_module
@@ -26,12 +26,12 @@ def benchmark(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
 
 @pytest.fixture
 def measured(
-    benchmark: Callable[[str], ModuleType], tmp_path: Path
+    import_benchmark: Callable[[str], ModuleType], tmp_path: Path
 ) -> Callable[..., dict[str, Any]]:
     """Measure sections, see them on the page, and return their figures."""
 
     def measured(*sections: str) -> dict[str, Any]:
-        figures = benchmark("figures")
+        figures = import_benchmark("figures")
         with needed():
             redis_binary()
         command = [sys.executable, BENCHMARKS / "figures.py", *sections, "--quick"]

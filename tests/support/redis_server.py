@@ -7,7 +7,7 @@ import os
 import shutil
 import signal
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +56,8 @@ class Databases(Server):
         raise NotImplementedError
 
 
-#: Nothing that was answered is lost in a crash, not even where the disk is busy: everysec writes
-#: nothing then for up to two seconds.
+#: Nothing that was answered is lost in a crash. `everysec` would lose up to two seconds of it if
+#: the disk is busy.
 DURABLE: dict[str, Any] = {"append_only": True, "appendfsync": "always"}
 
 
@@ -85,7 +85,7 @@ class RedisServer(Databases):
         self.socket = directory / "redis.sock"
         self.log = directory / "redis.log"
         self.tls = tls
-        self._append_only = append_only
+        self.append_only = append_only
         self._binary = binary
         self._options = options
         self._process: Group | None = None
@@ -140,7 +140,7 @@ class RedisServer(Databases):
             "dir": self.directory,
             "databases": self.databases,
             "save": "",
-            "appendonly": "yes" if self._append_only else "no",
+            "appendonly": "yes" if self.append_only else "no",
             "repl-diskless-sync-delay": 0,
             **self._tls_options(),
             **{name.replace("_", "-"): value for name, value in self._options.items()},
@@ -206,6 +206,15 @@ class RedisServer(Databases):
         with suppress(redis.ConnectionError, redis.TimeoutError), self.client() as client:
             return bool(client.ping())
         return False
+
+
+@contextmanager
+def all_struck(servers: Sequence[RedisServer], fault: str) -> Iterator[None]:
+    """Inside, each of the servers is `frozen` or `down`."""
+    with ExitStack() as stack:
+        for server in servers:
+            stack.enter_context(getattr(server, fault)())
+        yield
 
 
 def start_all(servers: Sequence[RedisServer]) -> None:

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import re
 
-from documentation import text_of
+from documentation import PACKAGE, text_of
 
 RUNBOOK = text_of("stores")
 
 #: Alone in a line, or first in a row: what is quoted of the log, with `...` for what is left out.
 LINES = re.findall(r"^(?:\| |   )?`((?!Custom/)[A-Z0-9][^`]+)`(?:$| \|)", RUNBOOK, re.MULTILINE)
+
+#: The names of all metrics, as the code counts and measures them.
+METRICS = {
+    name
+    for path in PACKAGE.rglob("*.py")
+    for name in re.findall(
+        r"\.(?:count|measure)(?:\(|,)\s*\"(\w+)\"", path.read_text(encoding="utf-8")
+    )
+}
 
 NUMBER = r"\d+(?:\.\d+)?"
 

@@ -1,4 +1,4 @@
-"""A test of the chat app, run under an agent: prints what `flask feedback deliver` says in it."""
+"""Run a test of the chat app under an agent; print what `flask feedback deliver` prints in it."""
 
 from __future__ import annotations
 

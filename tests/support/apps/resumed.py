@@ -1,4 +1,4 @@
-"""Work for a captured trace, under whatever else an agent may be doing; run with cases' names."""
+"""Say whether work for a captured trace is in that trace. Arguments: names of the cases."""
 
 from __future__ import annotations
 

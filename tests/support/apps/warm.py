@@ -1,4 +1,4 @@
-"""The chat app, whose store was used before the workers are forked: the preloading master did."""
+"""The chat app; the master uses its store before it forks the workers."""
 
 from __future__ import annotations
 
