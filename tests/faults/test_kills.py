@@ -47,6 +47,7 @@ def test_votes_of_a_worker_that_was_killed_are_taken_over_by_the_others(
         with collector.failing("custom_event_data", 503):
             taken = chat_and_vote(server, 20)
             os.kill(int(server.get("/").headers["X-Worker"]), signal.SIGKILL)
+            collector.wait_failing("custom_event_data")  # by then, what it sent last was refused
         assert assert_all_arrive(collector, taken) == 0
 
 

@@ -10,6 +10,8 @@ import pytest
 from chatting import PATIENT, at_once, chat, made, rate
 from collector import Collector
 from gunicorn_server import StartServer
+from http_client import Client
+from processes import wait_until
 from redis_server import RedisServer
 from store_kinds import STORES
 
@@ -23,10 +25,24 @@ def store_url(request: pytest.FixtureRequest, new_store_url: Callable[[str], str
     return new_store_url(request.param)
 
 
+def wait_for_workers(server: Client) -> None:
+    """Wait until several workers answer: the first one can be much earlier than the others."""
+    seen: set[str] = set()
+
+    def several() -> bool:
+        seen.update(
+            answer.headers["X-Worker"] for answer in at_once(lambda _: chat(server), range(16))
+        )
+        return len(seen) > 2
+
+    wait_until(several, "the workers")
+
+
 def test_no_vote_misses_its_message_not_even_after_a_crash(
     chat_server: StartServer, collector: Collector, store_url: str
 ) -> None:
     with chat_server(store_url=store_url, env=PATIENT, **THREADS, **FOUR) as server:
+        wait_for_workers(server)
         messages = at_once(lambda _: chat(server), range(100))
         assert len({message.headers["X-Worker"] for message in messages}) > 1
         traces = {
@@ -35,6 +51,7 @@ def test_no_vote_misses_its_message_not_even_after_a_crash(
         assert len(traces) == 100
         server.kill()
         server.start()
+        wait_for_workers(server)
         votes = at_once(lambda message_id: rate(server, message_id), traces)
         assert len({vote.headers["X-Worker"] for vote in votes}) > 1
         assert Counter(vote.status for vote in votes) == {202: 100}

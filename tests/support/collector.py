@@ -148,6 +148,12 @@ class Collector:
             with self._arrived:
                 self._faults[method].clear()
 
+    def wait_failing(self, method: str, timeout: float = 60) -> None:
+        """Wait until one more request of a method fails."""
+        with self._arrived:
+            left = len(self._faults[method])
+            assert self._arrived.wait_for(lambda: len(self._faults[method]) < left, timeout)
+
     def wait_failed(self, method: str, timeout: float = 60) -> None:
         """Wait until the faults of a method have all happened."""
         with self._arrived:
