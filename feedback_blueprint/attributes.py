@@ -6,7 +6,7 @@ import math
 import re
 import secrets
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 from uuid import UUID
 
 MAX_VALUE_BYTES = 255
@@ -16,7 +16,10 @@ MAX_COMMENT_BYTES = 4095
 """Bytes of a comment: the highest possible `custom_insights_events.max_attribute_value`."""
 
 MAX_ENTRIES = 16
-"""Entries of metadata, and of context. Both, our own and a split comment are 64 attributes."""
+"""Entries of metadata, and of context.
+
+With both, our own, the longest comment in pieces and the agent's two, an event has at most 60.
+"""
 
 MAX_ATTRIBUTES = 64
 """Attributes of one custom event that New Relic documents for agents."""
@@ -36,11 +39,16 @@ RESERVED = re.compile(
 RESERVED_NAME = "Name: reserved for an attribute of the event."
 
 
+def is_integer(value: object) -> TypeGuard[int]:
+    """Whether a value is an integer; a boolean is not one here."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def without_enum(value: object) -> Any:
     """Return the text or integer that an enum member is; any other value as it is."""
     if isinstance(value, str):
         return str.__str__(value)  # str() may return the member's name
-    if isinstance(value, int) and not isinstance(value, bool):
+    if is_integer(value):
         return int(value)
     return value
 
@@ -63,6 +71,15 @@ def number_problem(value: float) -> str | None:
     if isinstance(value, float):
         return None if math.isfinite(value) else "Not a finite number."
     return None if MIN_INT <= value <= MAX_INT else "Does not fit in 64 bits."
+
+
+def rating_problem(value: object) -> str | None:
+    """Say why `value` is neither a label nor a 64-bit integer; `None` if it is one."""
+    if is_integer(value):
+        return number_problem(value)
+    if isinstance(value, str):
+        return text_problem(value, MAX_VALUE_BYTES)
+    return "Use a string or an integer."
 
 
 def attribute_problem(name: object, value: object) -> str | None:
@@ -104,7 +121,7 @@ def new_message_id() -> str:
 def message_id_text(value: object) -> str:
     """Return a message ID as text; raises `ValueError` with the reason if it cannot be one."""
     value = without_enum(value)
-    if isinstance(value, (UUID, int)) and not isinstance(value, bool):
+    if isinstance(value, UUID) or is_integer(value):
         value = str(value)
     if problem := text_problem(value, MAX_VALUE_BYTES):
         raise ValueError(problem)

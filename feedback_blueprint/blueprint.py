@@ -12,7 +12,7 @@ from flask.sansio.app import App
 from .cli import add_commands
 from .config import Settings
 from .errors import ConfigurationError, Refusal
-from .messages.capture import Capture, Context, MessageID, Rater, announce
+from .messages.capture import Capture, Context, MessageID, Rater, add_header
 from .messages.decorated import DecoratedFunction, check_arguments
 from .messages.wrapping import decorate
 from .model import Receipt
@@ -28,7 +28,7 @@ R = TypeVar("R")
 
 
 class FeedbackBlueprint(Blueprint):
-    """Records what users say of generated messages next to the traces that made them.
+    """Records what users say about generated messages, next to the traces that made them.
 
     Register it, and decorate the function that generates a message. Your frontend posts to
     `/feedback`.
@@ -38,9 +38,10 @@ class FeedbackBlueprint(Blueprint):
     rater for whom it was generated. `rater` needs the app's `SECRET_KEY`: the blueprint stores and
     sends only a hash with that key.
 
-    `store` is a ready store, used instead of `FEEDBACK_STORE_URL`. `config_prefix` comes before
-    each key of the app's configuration. All other arguments go to `flask.Blueprint`. Raises
-    `ConfigurationError` for an argument that cannot work. The keys, with the default prefix:
+    `store` is a ready store, used instead of `FEEDBACK_STORE_URL`. The name of each key that the
+    blueprint reads from the app's configuration begins with `config_prefix`. All other arguments go
+    to `flask.Blueprint`. Raises `ConfigurationError` for an argument that cannot work. The keys,
+    with the default prefix:
 
     - `FEEDBACK_STORE_URL` (a SQLite file in the instance folder): where all is kept:
       `redis://`, `rediss://`, `unix://`, `redis+cluster://h1:p,h2:p`,
@@ -53,7 +54,8 @@ class FeedbackBlueprint(Blueprint):
     - `FEEDBACK_RATINGS` (any): a mapping of rating to score, or a `range`, scored from 0 to 1
     - `FEEDBACK_CATEGORIES` (any): a list of the allowed ones
     - `FEEDBACK_STORE_MESSAGE` (off): also keep the message's text next to its trace ID
-    - `FEEDBACK_MAX_REVISIONS` (20): votes of one rater on one message, with changes and retractions
+    - `FEEDBACK_MAX_REVISIONS` (20): votes and retractions of one rater on one message; each change
+      counts, and a last retraction is always taken
     """
 
     def __init__(
@@ -72,14 +74,14 @@ class FeedbackBlueprint(Blueprint):
         self._rater = rater
         self._store = store
         self._config_prefix = config_prefix
-        self._announced = f"{EXTENSION}.{id(self)}.announced"
+        self._ids_attribute = f"{EXTENSION}.{id(self)}.message_ids"
         add_route(self, self._votes)
         self.register_error_handler(Refusal, problem_response)
         add_assets(self)
         add_commands(self, self._votes)
 
     def register(self, app: App, options: dict[str, Any]) -> None:
-        """Read and check the app's configuration. Nothing is opened or sent yet.
+        """Register on an app, once its configuration has been checked. Opens and sends nothing.
 
         Raises `ConfigurationError` for a value that cannot work, for a rater without a
         `SECRET_KEY`, and if the app already has a route at our path. The app is unchanged then.
@@ -92,16 +94,17 @@ class FeedbackBlueprint(Blueprint):
             store = store_from_url(
                 url, timeout=settings.store_timeout, instance_path=app.instance_path, key=key
             )
-        name = f"{options.get('name_prefix', '')}.{options.get('name', self.name)}".lstrip(".")
-        namespace = "" if name == "feedback" else name
         raters = Raters(self._rater, app.config)
-        refuse_taken(self.make_setup_state(app, options))
+        state = self.make_setup_state(app, options)
+        refuse_taken(state)
+        name = f"{state.name_prefix}.{state.name}".lstrip(".")
+        namespace = "" if name == "feedback" else name
         super().register(app, options)
         registered = app.extensions.setdefault(EXTENSION, {})
         if self not in registered:
-            registered[self] = Votes(settings, store, namespace, raters, chosen_by)
+            registered[self] = Votes(app, settings, store, namespace, raters, chosen_by)
             # With after_app_request() the agent would trace this in each request of the app.
-            app.after_request_funcs.setdefault(None, []).append(self._announce)
+            app.after_request_funcs.setdefault(None, []).append(self._add_header)
 
     @overload
     def trace_message(self, function: Callable[P, R], /) -> Callable[P, R]: ...
@@ -184,10 +187,11 @@ class FeedbackBlueprint(Blueprint):
         )
 
     def capture(self) -> Capture:
-        """Return what only this request knows: `captured.stash()` works anywhere.
+        """Return what only this request knows, to take it to a thread, a task or another process.
 
-        In a thread, a task or another process `with captured.transaction("name"):` runs what calls
-        the LLM in the trace of this request. The result can be pickled: see `Capture`.
+        There, `captured.stash()` keeps a message, and what calls the LLM inside
+        `with captured.transaction("name"):` is in the trace of this request. The result can be
+        pickled: see `Capture`.
 
         Outside of a request there is no rater to capture. Give `rater=` to `captured.stash()` then.
 
@@ -199,18 +203,20 @@ class FeedbackBlueprint(Blueprint):
 
     def _capture(self) -> Capture:
         """Capture what one message that is made here needs."""
-        # On the request, as all events of a socket share one environment.
-        announced = vars(request).setdefault(self._announced, []) if has_request_context() else []
+        message_ids: list[str] = []
+        if has_request_context():
+            # On the request object: all events of one socket share the WSGI environ.
+            message_ids = vars(request).setdefault(self._ids_attribute, message_ids)
         votes, raters = self._votes(), None
         with votes.log.catch("The rater failed: nobody owns a message made here."):
             raters = votes.raters.of_request()
-        return Capture(votes, raters, announced)
+        return Capture(votes, raters, message_ids)
 
     @property
     def message_id(self) -> str | None:
         """The last message ID that was stashed in this request."""
-        announced = vars(request).get(self._announced) if has_request_context() else None
-        return announced[-1] if announced else None
+        message_ids = vars(request).get(self._ids_attribute) if has_request_context() else None
+        return message_ids[-1] if message_ids else None
 
     @property
     def rater_tag(self) -> str:
@@ -231,7 +237,7 @@ class FeedbackBlueprint(Blueprint):
     ) -> Receipt:
         """Take one vote of the current rater, as `POST /feedback` does.
 
-        If no New Relic transaction runs, as in a socket's handler, it runs in one of its own.
+        If no New Relic transaction runs, as in a socket's handler, this opens one.
         Raises a `feedback_blueprint.Refusal` if the vote is not taken, and `RuntimeError` as
         `stash` does.
         """
@@ -256,10 +262,10 @@ class FeedbackBlueprint(Blueprint):
     def _votes(self) -> Votes:
         return votes_of(self)
 
-    def _announce(self, response: Response) -> Response:
+    def _add_header(self, response: Response) -> Response:
         """Tell the frontend the IDs of the messages that this request made."""
-        if announced := vars(request).get(self._announced):
+        if message_ids := vars(request).get(self._ids_attribute):
             log = self._votes().log
             with log.catch("A response goes out without the IDs of its messages."):
-                announce(response, announced, log)
+                add_header(response, message_ids, log)
         return response

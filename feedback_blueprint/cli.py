@@ -23,7 +23,7 @@ from .votes import Votes
 from .web.routes import check_routes, names_of
 
 NO_PROGRESS_SECONDS = 180.0
-"""Seconds without progress after which `deliver` gives up: twice the longest lease."""
+"""Seconds without progress after which `deliver` gives up: well over the longest lease, 95 s."""
 
 POLL_SECONDS = 0.2
 """Seconds from one look at what is left to the next."""
@@ -105,7 +105,7 @@ def _add_deliver(group: click.Group, votes: Callable[[], Votes]) -> None:
     @group.command()
     @with_appcontext
     def deliver() -> None:
-        """Deliver all undelivered votes to New Relic; exit with 1 if some are left.
+        """Deliver what is undelivered now to New Relic; exit with 1 if some of it is left.
 
         Run it when no process of the app runs any more, or in cron: a running process does the
         same. Waits until all votes have arrived that were accepted before it began. Gives up if
@@ -132,7 +132,7 @@ def _add_deliver(group: click.Group, votes: Callable[[], Votes]) -> None:
 
 def _backlog(votes: Votes) -> Backlog | None:
     """Return what is undelivered of this process's New Relic application, if it has one."""
-    application = votes.agent.application()
+    application = votes.agent.register()
     return None if application is None else votes.delivery.backlog(application)
 
 

@@ -7,11 +7,19 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, NamedTuple, NoReturn
 
-from .attributes import MAX_VALUE_BYTES, number_problem, text_problem, without_enum
+from .attributes import (
+    MAX_VALUE_BYTES,
+    is_integer,
+    number_problem,
+    rating_problem,
+    text_problem,
+    without_enum,
+)
 from .errors import ConfigurationError
+from .model import DEFAULT_VOTE_TTL
 
 MAX_RATINGS = 1000
-"""Ratings of a scale. More are a typing error, and each takes memory."""
+"""The most ratings of a `range`. More are a typo, and each takes memory."""
 
 DURATION = "Give seconds or a timedelta from one millisecond to ten years."
 
@@ -33,9 +41,10 @@ INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
 class Settings(NamedTuple):
     """What one app configures for one blueprint; `FeedbackBlueprint` explains each key.
 
-    `store_timeout` is in seconds.
+    `store_timeout` is in seconds. `prefix` comes before each key.
     """
 
+    prefix: str
     store_url: str | None
     ttl: timedelta
     vote_ttl: timedelta
@@ -59,9 +68,10 @@ class Settings(NamedTuple):
                 _refuse(key, value, remedy)
 
         settings = cls(
+            prefix=prefix,
             store_url=read("STORE_URL", None, _optional(_str), "Give a URL: redis://localhost/0."),
             ttl=read("TTL", timedelta(days=7), _duration, DURATION),
-            vote_ttl=read("VOTE_TTL", timedelta(days=30), _duration, DURATION),
+            vote_ttl=read("VOTE_TTL", DEFAULT_VOTE_TTL, _duration, DURATION),
             key_prefix=read("KEY_PREFIX", "fb:", _str, "Give a string."),
             store_timeout=read("STORE_TIMEOUT", 0.25, _timeout, TIMEOUT),
             ratings=read("RATINGS", None, _optional(_ratings), RATINGS),
@@ -73,6 +83,16 @@ class Settings(NamedTuple):
             remedy = f"Give at least as much as {prefix}TTL, which is {settings.ttl!r}."
             _refuse(f"{prefix}VOTE_TTL", settings.vote_ttl, remedy)
         return settings
+
+    def refuse_changes(self, config: Mapping[str, Any]) -> None:
+        """Raise `ConfigurationError` for a key that was changed since it was read."""
+        now = Settings.from_config(config, self.prefix)
+        for name, old, new in zip(self._fields, self, now, strict=True):
+            if old != new:
+                raise ConfigurationError(
+                    f"{self.prefix}{name.upper()} was changed too late to have an effect. "
+                    "Set it before app.register_blueprint()."
+                )
 
 
 def _refuse(key: str, value: object, remedy: str) -> NoReturn:
@@ -89,10 +109,6 @@ def _require(condition: object) -> None:
         raise ValueError
 
 
-def _is_integer(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
 def _str(value: Any) -> str:
     text: str = value
     str.encode(text)  # raises for what is not a text, and for half of a surrogate pair
@@ -106,12 +122,12 @@ def _bool(value: Any) -> bool:
 
 def _number(value: Any) -> float:
     number: float = value
-    _require(_is_integer(number) or isinstance(number, float))
+    _require(is_integer(number) or isinstance(number, float))
     return number
 
 
 def _count(value: Any) -> int:
-    _require(_is_integer(value) and value >= 1)
+    _require(is_integer(value) and value >= 1)
     return int(value)
 
 
@@ -142,10 +158,9 @@ def _ratings(value: Any) -> Mapping[str | int, float]:
 
 
 def _rating(value: Any) -> str | int:
-    if not _is_integer(value):
-        return _label(value)
-    _require(not number_problem(value))
-    return int(value)
+    _require(not rating_problem(value))
+    rating: str | int = without_enum(value)
+    return rating
 
 
 def _score(value: Any) -> float:

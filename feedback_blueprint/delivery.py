@@ -52,7 +52,7 @@ class HeldEvent:
 
 
 class Outbox:
-    """The votes of one New Relic application that are accepted and not yet delivered.
+    """What this process knows of an outbox: the votes whose events its agent should hold.
 
     `delivered` has the marks that could not be taken off yet. `let_go` has the marks of votes that
     this process had a lease of, and that others may take over now.
@@ -88,19 +88,24 @@ class Outbox:
         return self._drop([_identity(event) for event in feedback])
 
     def lost(self, harvest: Harvest) -> list[HeldEvent]:
-        """Return those that the agent must have lost, and drop them."""
+        """Count this harvest for each event that it should have taken.
+
+        Returns and drops the events that the agent must have lost.
+        """
         if not harvest.has_events:
             return []
         held = list(self._held.items())
         for _, each in held:
-            each.harvests += each.since < harvest.began and each.has_ended()
+            if each.since < harvest.began and each.has_ended():
+                each.harvests += 1
         return self._drop(
             [identity for identity, each in held if each.harvests >= LOST_AFTER_HARVESTS]
         )
 
     def _drop(self, identities: Sequence[tuple[object, object]]) -> list[HeldEvent]:
         found = [self._held.pop(identity, None) for identity in identities]
-        self._size = sum(each.size for each in list(self._held.values()))  # as threads may miscount
+        # Summed anew: a += of two threads at once can lose one.
+        self._size = sum(each.size for each in list(self._held.values()))
         return [each for each in found if each is not None]
 
 
@@ -125,6 +130,7 @@ class Delivery(Listener):
         self._prefix = prefix
         self._event_of = event_of
         self._outboxes: dict[str, Outbox] = {}
+        self._agent_errors_caught = log.catch("The agent failed: a vote will be recorded again.")
 
     def outbox(self, application: str) -> Outbox:
         """Return the outbox of a New Relic application, which delivers its own votes only."""
@@ -199,7 +205,7 @@ class Delivery(Listener):
     def _record_again(
         self, outbox: Outbox, undelivered: Undelivered, message: Message, limits: AgentLimits
     ) -> None:
-        if not outbox.room(limits):
+        if not outbox.room(limits):  # its bytes may be full, or the store gave more than asked for
             outbox.let_go.append(undelivered.mark)
             return
         with self._log.catch("A vote cannot be recorded: it waits."):
@@ -209,9 +215,9 @@ class Delivery(Listener):
     def record_and_hold(
         self, outbox: Outbox, event: dict[str, Any], mark: Mark, *, is_repeat: bool = False
     ) -> None:
-        """Hand an event to the agent, and note that: a lost event is recorded again."""
-        has_ended: Ended = _no_transaction
-        with self._log.catch("The agent failed: a vote will be recorded again."):
+        """Hand an event to the agent, and remember it: if it is lost, it is recorded again."""
+        has_ended: Ended = _has_ended
+        with self._agent_errors_caught:
             has_ended = self._agent.record(event)
         outbox.hold(event, mark, has_ended, is_repeat=is_repeat)
 
@@ -238,6 +244,6 @@ def _identity(event: Mapping[str, Any]) -> tuple[object, object]:
     return event.get("feedback_id"), event.get("timestamp")
 
 
-def _no_transaction() -> bool:
-    """Say that nothing keeps an event from the next harvest: the agent failed to take it."""
+def _has_ended() -> bool:
+    """Say that no transaction holds an event back: the agent failed to take it, so it is lost."""
     return True

@@ -37,7 +37,7 @@ class ConfigurationError(FeedbackError, click.ClickException):
 
 
 class Refusal(FeedbackError):
-    """Feedback that was not taken. It can be sent again.
+    """Feedback that was not acknowledged. To send it again does no harm.
 
     `status` is the HTTP status of the answer, `code` the reason in the problem document that a
     program can read.
@@ -67,7 +67,10 @@ class MalformedJSON(Refusal):
 
 
 class UnknownMessage(Refusal):
-    """The message was never made, has expired, or is another rater's. Nobody is told which."""
+    """The message was never made, has expired, is another rater's, or has no vote to retract.
+
+    Nobody is told which of the first three it is.
+    """
 
     status = 404
     code = "unknown-message"
@@ -97,8 +100,8 @@ class OtherRater(Refusal):
 
     def __init__(self) -> None:
         super().__init__(
-            "This page was made for another person than is logged in now. "
-            "Log in again, or reload it."
+            "This page was made for a different person than the one who is logged in. "
+            "Log in again, or reload the page."
         )
 
 

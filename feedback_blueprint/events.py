@@ -9,7 +9,7 @@ from typing import Any
 
 from .attributes import MAX_ATTRIBUTES, MAX_VALUE_BYTES, split_text
 from .errors import AgentNotRecording
-from .model import Message, Receipt, Vote
+from .model import RETRACTION, Message, Receipt, Vote
 
 FEEDBACK_ID_BYTES = 22
 """Bytes of a `feedback_id`, which is 128 bits in base64."""
@@ -26,14 +26,16 @@ def event_of(
     ratings: Mapping[str | int, float] | None,
     limit: int,
 ) -> dict[str, Any]:
-    """Put the event together. If names meet, ours win over context, and context over metadata.
+    """Put the event together.
+
+    If two entries have the same name, ours wins over the context's, and that over the metadata's.
 
     `cast_at`, in milliseconds since the epoch, is the event's time, however late the event goes.
     For agents before 11.2 it is one more attribute, beside the time of recording. `limit` is the
     most bytes of one value. If a new vote leaves out a category or comment, the event has it empty:
     the agent drops `None`, and NRQL's `latest()` would find the old one.
     """
-    rating, category, comment, metadata = vote or Vote("retracted")
+    rating, category, comment, metadata = vote or RETRACTION
     left_out = {"category": "", "message": ""} if receipt.revision > 1 else {}
     pieces = split_text(comment or "", limit)
     ours: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""What goes into the host app's log: a line for each kind of trouble, not for each request."""
+"""What goes into the app's log: a line for each kind of trouble, not for each request."""
 
 from __future__ import annotations
 
@@ -67,17 +67,7 @@ class ThrottledLog:
             known.left_out += 1
             return
         known.causes.add(cause)
-        self.tell(text, *args, exc_info=exc_info)
-
-    def tell(self, text: str, *args: object, exc_info: BaseException | bool = False) -> None:
-        """Log a warning each time, because it comes rarely."""
-        try:
-            text, args = _formattable(text, args)
-            logger.warning(text, *args, exc_info=exc_info)
-        except exits():
-            raise
-        except BaseException:  # we have no other place to say so
-            return
+        warn(text, *args, exc_info=exc_info)
 
     def catch(self, text: str, *args: object) -> CatchAndLog:
         """Return a context manager that logs what goes wrong in its block, and lets all go on."""
@@ -87,8 +77,9 @@ class ThrottledLog:
 class CatchAndLog:
     """A context manager that logs what goes wrong in its block, with a traceback, and goes on.
 
-    Make it before the function that gives the answer is called, and it needs no more of the stack
-    than that function did. If the stack has no room even for the log line, there is none.
+    If it must work when the stack is nearly full, make it before the app's function is called: to
+    enter and leave it then needs no more of the stack than that function did. If the stack has no
+    room even for the log line, there is none.
     """
 
     def __init__(self, log: ThrottledLog, text: str, args: tuple[object, ...]) -> None:
@@ -115,6 +106,17 @@ class CatchAndLog:
         except RecursionError:
             pass
         return True
+
+
+def warn(text: str, *args: object, exc_info: BaseException | bool = False) -> None:
+    """Log a warning that is rare, each time. Never raises, as `ThrottledLog`."""
+    try:
+        text, args = _formattable(text, args)
+        logger.warning(text, *args, exc_info=exc_info)
+    except exits():
+        raise
+    except BaseException:  # we have no other place to say so
+        return
 
 
 def exits() -> tuple[type[BaseException], ...]:

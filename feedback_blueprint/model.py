@@ -1,4 +1,4 @@
-"""What all rooms speak of: messages, votes, what becomes of them, and their keys in the store."""
+"""What all layers speak of: messages, votes, what becomes of them, and their keys in the store."""
 
 from __future__ import annotations
 
@@ -23,13 +23,17 @@ RETRACTED = b"null"
 NO_CONTEXT: Mapping[str, Any] = MappingProxyType({})
 
 OUTBOX = "!outbox:"
-"""Begins the name of an outbox. No key of a message has it, because `quote()` leaves no `!`."""
+"""Stands after the prefix in the name of an outbox.
+
+No message has such a key. If its ID has a colon, a colon or the blueprint's name stands before it,
+and `quote()` leaves no `!` in the name.
+"""
 
 FINGERPRINTS = "!keys:"
-"""Begins the key of the fingerprints of the app's secret keys."""
+"""The same for the fingerprints of the app's secret keys."""
 
-CHECK = "!check"
-"""The outbox of the vote that a check casts."""
+CHECK = "!check:"
+"""The same for the vote that a check casts."""
 
 
 class Message(NamedTuple):
@@ -114,7 +118,10 @@ class Undelivered(NamedTuple):
 
 
 class Backlog(NamedTuple):
-    """How many votes are marked, and when the oldest of them was cast, in a mark's milliseconds."""
+    """How many votes are marked, and when the oldest was cast, in a mark's milliseconds.
+
+    If a store has thousands of marks, it is the oldest of those that are due first.
+    """
 
     votes: int
     oldest: int | None
@@ -133,8 +140,8 @@ class CastVote(NamedTuple):
 class StoredMessage(NamedTuple):
     """A message under a key, and votes on it: all of them, or one rater's.
 
-    In seconds since the epoch: it all goes at `expires_at`, and nobody new can rate the message
-    from `rateable_until` on. That is 0 for a message that another replaced.
+    Both times are in seconds since the epoch. At `expires_at` all of it goes. From `rateable_until`
+    on, nobody new can rate the message; it is 0 for a message that another replaced.
     """
 
     key: str
@@ -147,7 +154,7 @@ class StoredMessage(NamedTuple):
 class Receipt(NamedTuple):
     """What became of feedback that the blueprint took.
 
-    `accepted` and `retracted`: it stands, and will arrive; `unchanged`: the vote stood already.
+    `accepted` and `retracted`: it is kept, and will arrive; `unchanged`: the vote stood already.
     """
 
     message_id: str
@@ -176,6 +183,10 @@ class Vote(NamedTuple):
     def unpack(cls, vote: bytes | None) -> Vote | None:
         """Return what was packed; `None` if there is no vote, or the rater took it back."""
         return cls(*json.loads(vote)) if vote and vote != RETRACTED else None
+
+
+RETRACTION = Vote("retracted")
+"""What is told of a vote that the rater took back."""
 
 
 class Keys:

@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from .events import feedback_id
-from .model import StoredMessage, Vote
+from .model import RETRACTION, StoredMessage, Vote
 from .votes import Votes
 
 Progress = Callable[[int], None]
@@ -74,7 +74,7 @@ def _feedback_ids(votes: Votes, kept: StoredMessage) -> list[str]:
 def _as_sent(packed: bytes) -> dict[str, Any]:
     """Return the fields of a vote as they were sent. One that was retracted says so."""
     vote = Vote.unpack(packed)
-    return {"retracted": vote is None, **(vote or Vote("retracted"))._asdict()}
+    return {"retracted": vote is None, **(vote or RETRACTION)._asdict()}
 
 
 def iso_time(seconds: float) -> str:

@@ -71,7 +71,7 @@ class Raters:
         if rater is None:
             return [ANYONE]
         if not isinstance(rater, str):
-            kind = type(rater).__name__  # the name would go into logs
+            kind = type(rater).__name__  # its value may name a person, and this goes into logs
             raise TypeError(f"A rater must be a str or None, not a {kind}. Use str() on it.")
         if not self._keys:
             raise ConfigurationError(
@@ -86,10 +86,10 @@ class Raters:
         return [hmac.digest(key, b"fingerprint", "sha256")[:8] for key in self._keys]
 
     def check(self, announced: Sequence[bytes]) -> list[Finding]:
-        """Check the keys of a rater, given the fingerprints that all processes announced."""
+        """Check the app's secret keys, given the fingerprints that all processes announced."""
         seen = f"set, with {len(self._keys) - 1} fallbacks, for the rater"
         if others := len(set(announced).difference(self.fingerprints)):
-            seen += f"; {others} other keys within an hour"
+            seen += f"; other keys within the last hour: {others}"
         return [Finding("SECRET_KEY", not others, seen, SAME_KEY)]
 
 

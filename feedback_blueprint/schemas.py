@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from marshmallow import Schema, ValidationError, fields
 from marshmallow.validate import OneOf
@@ -13,11 +13,12 @@ from .attributes import (
     MAX_ENTRIES,
     MAX_VALUE_BYTES,
     message_id_text,
-    number_problem,
+    rating_problem,
     text_problem,
     validate_entries,
     without_enum,
 )
+from .errors import Invalid
 
 
 class MessageIDField(fields.Raw):
@@ -48,13 +49,7 @@ class RatingField(fields.Raw):
     """A label or a 64-bit integer. 0 is a rating; `true` and `1.5` are not."""
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> str | int:
-        if isinstance(value, int) and not isinstance(value, bool):
-            problem = number_problem(value)
-        elif isinstance(value, str):
-            problem = text_problem(value, MAX_VALUE_BYTES)
-        else:
-            problem = "Use a string or an integer."
-        if problem:
+        if problem := rating_problem(value):
             raise ValidationError(problem)
         rating: str | int = without_enum(value)
         return rating
@@ -85,11 +80,15 @@ class FeedbackSchema(Schema):
     message = TextField(MAX_COMMENT_BYTES, blank=True, allow_none=True)
     metadata = MetadataField(allow_none=True)
 
+    def handle_error(self, error: ValidationError, *_: Any, **__: Any) -> NoReturn:
+        """Raise `Invalid` for whatever is wrong."""
+        raise Invalid(error.messages_dict) from error
+
 
 def feedback_schema(
     ratings: Mapping[str | int, float] | None, categories: tuple[str, ...] | None
 ) -> Schema:
-    """Make the schema of one app, with the ratings and categories that it declares."""
+    """Make the schema of one app, with its ratings and categories. `load` raises `Invalid`."""
     declared: dict[str, Any] = {}
     if ratings is not None:
         declared["rating"] = RatingField(required=True, validate=OneOf(tuple(ratings)))

@@ -20,7 +20,8 @@ def capture_feedback(app: Flask) -> Generator[list[dict[str, Any]]]:
 
     It needs no agent and no account. Inside the `with` block each message has a trace ID, and each
     vote is recorded. The app's store is used as it is configured. Raises `RuntimeError` if no
-    `FeedbackBlueprint` is registered on `app`.
+    `FeedbackBlueprint` is registered on `app`, and `ConfigurationError` if the app's configuration
+    was changed after that: a test would use another store than it says.
     """
     registered = list(app.extensions.get(EXTENSION, {}).values())
     if not registered:
@@ -28,6 +29,8 @@ def capture_feedback(app: Flask) -> Generator[list[dict[str, Any]]]:
             "No FeedbackBlueprint is registered on this app. "
             "Did you forget to call app.register_blueprint()?"
         )
+    for votes in registered:
+        votes.settings.refuse_changes(app.config)
     agents = [votes.agent for votes in registered]
     collector = _Collector()
     for votes in registered:
@@ -60,6 +63,8 @@ class _Collector(NewRelic):
     def resume(self, *_: Any, **__: Any) -> contextlib.nullcontext[None]:
         return contextlib.nullcontext()
 
+    def name_transaction(self, name: str) -> None: ...
+
     def why_not_in_trace(self, *_: Any, **__: Any) -> None:
         return None
 
@@ -68,7 +73,7 @@ class _Collector(NewRelic):
 
     def measure(self, name: str, value: float, times: int = 1) -> None: ...
 
-    def application(self) -> None:
+    def register(self) -> None:
         return None
 
     def check(self) -> list[Finding]:

@@ -1,4 +1,7 @@
-"""The work at each harvest that is not delivery: remove what expired, compare secret keys."""
+"""The work at harvests that is not delivery.
+
+Each harvest removes what has expired. The first of a process also compares secret keys.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,11 @@ from .stores import Store
 
 
 class Upkeep(Listener):
-    """Removes what has expired, and compares the `SECRET_KEY` of all processes.
+    """Removes what has expired, and compares the `SECRET_KEY` of this process with that of others.
 
     If a worker has another key than the others, they do not know whose its messages are. So each
-    process announces a fingerprint of its key in the store, and the log says if others differ.
+    process announces a fingerprint of its key in the store once. The log says if it differs from
+    those that others announced within the last hour.
     """
 
     def __init__(self, store: Store, keys: Keys, raters: Raters, log: ThrottledLog) -> None:
@@ -28,7 +32,7 @@ class Upkeep(Listener):
 
     def harvested(self, _: Harvest) -> None:
         """Do the work; the agent calls this."""
-        with suppress(StoreUnavailable):  # the delivery logs it
+        with suppress(StoreUnavailable):  # the next harvest tries again
             self._store.clean_up()
             if self._has_compared:
                 return
@@ -38,9 +42,9 @@ class Upkeep(Listener):
             self._has_compared = True
 
     def compare_keys(self) -> list[Finding]:
-        """Announce the key of this process, if it has one, and compare it with those of others.
+        """Announce a fingerprint of this process's key, and compare it with those of others.
 
-        Raises `StoreUnavailable`.
+        Without a rater there is no key, and nothing to do. Raises `StoreUnavailable`.
         """
         fingerprints = self._raters.fingerprints
         if not fingerprints:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 from flask import Blueprint, current_app
-from marshmallow import ValidationError
+from flask.sansio.app import App
 
 from .agent.new_relic import AgentLimits, NewRelic
 from .attributes import MAX_VALUE_BYTES, message_id_text
@@ -15,7 +14,6 @@ from .config import Settings
 from .delivery import Delivery
 from .errors import (
     AgentNotRecording,
-    Invalid,
     StoreUnavailable,
     TooManyRevisions,
     UnknownMessage,
@@ -41,20 +39,27 @@ class Votes:
     """
 
     def __init__(
-        self, settings: Settings, store: Store, blueprint: str, raters: Raters, chosen_by: str
+        self,
+        app: App,
+        settings: Settings,
+        store: Store,
+        blueprint: str,
+        raters: Raters,
+        chosen_by: str,
     ) -> None:
+        self._app = app
         self.settings = settings
         self.store = store
         self.chosen_by = chosen_by
         self.keys = Keys(settings.key_prefix, blueprint)
         self.raters = raters
         self.agent = NewRelic()
-        self.log: ThrottledLog = ThrottledLog()
+        self.log = ThrottledLog()
         self.breaker = CircuitBreaker(
             store,
             self.log,
             settings.store_timeout,
-            partial(self.agent.measure, "StoreSeconds"),
+            lambda seconds: self.agent.measure("StoreSeconds", seconds),  # testing.py changes it
         )
         self._schema = feedback_schema(settings.ratings, settings.categories)
         self.delivery = Delivery(store, self.log, self.agent, self.keys.outboxes, self._event_again)
@@ -67,10 +72,7 @@ class Votes:
 
         Raises a `Refusal` if the vote is not taken.
         """
-        try:
-            loaded: Any = self._schema.load(fields)
-        except ValidationError as error:
-            raise Invalid(error.messages_dict) from error
+        loaded: Any = self._schema.load(fields)
         message_id = loaded.pop("message_id")
         return self._take(message_id, Vote(**loaded), raters)
 
@@ -115,7 +117,7 @@ class Votes:
         return self.breaker.read(keys, raters, self.settings.vote_ttl)
 
     def _take(self, message_id: str, vote: Vote | None, raters: Sequence[bytes]) -> Receipt:
-        """Take a vote, or a retraction if `vote` is `None`; count it if we have to refuse it."""
+        """Take a vote, or a retraction if `vote` is `None`. A 503 is counted."""
         with self.agent.transaction("vote"):
             try:
                 limits = self.agent.limits()
@@ -129,19 +131,22 @@ class Votes:
                 raise
 
     def _unknown_message(self) -> UnknownMessage:
-        """Count a vote on an unknown message, and return the refusal. It would fill up the log."""
+        """Count a vote on an unknown message, and return the refusal.
+
+        It is not logged: guesses would fill the log.
+        """
         self.agent.count("VotesUnknown")
         return UnknownMessage()
 
     def _check_nothing_is_cut(
         self, message_id: str, vote: Vote | None, raters: Sequence[bytes], limit: int
     ) -> None:
-        """Refuse a vote whose event the agent would cut: it is set below its default."""
+        """Refuse a vote that the agent would cut: `max_attribute_value` is below its default."""
         [stored] = self._read([message_id], raters)
         if stored is None:
             raise self._unknown_message()
         receipt = Receipt(message_id, "", stored.revision + 1, "accepted")
-        at_least = max(limit, FEEDBACK_ID_BYTES)
+        at_least = max(limit, FEEDBACK_ID_BYTES)  # to split a text takes 4, and less is refused
         ratings = self.settings.ratings
         event = event_of(receipt, vote, stored.message, 0, ratings, at_least)
         check_nothing_is_cut(event, limit)
@@ -177,7 +182,7 @@ class Votes:
             self.delivery.record_and_hold(outbox, event, result.mark)
         self.agent.count("VotesAccepted")
         feedback_recorded.send(
-            current_app._get_current_object(),  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]  # Flask documents it, but its types do not have it
+            self._app,
             message_id=message_id,
             trace_id=message.trace_id,
             attributes=event,

@@ -36,7 +36,7 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 #: Fixtures that one family of tests needs are beside what that family is made of.
 pytest_plugins = [
     *("chatting", "contract", "decorated", "element_page", "engine_page", "outage"),
-    "quick_benchmarks",
+    *("quick_benchmarks", "stand_in"),
 ]
 
 
@@ -212,7 +212,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None]:
-    """Spare the garbage collector all that lives until the end: a tenth of the tests' work."""
+    """Collect no garbage while pytest collects tests, which live until the end: a tenth of all."""
     gc.disable()
     try:
         return (yield)

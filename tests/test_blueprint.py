@@ -160,24 +160,31 @@ def test_routes_that_do_not_answer_there_do_not_conflict():
     assert app.test_client().get("/other").text == "other"
 
 
-def test_an_app_without_the_blueprint_says_what_was_forgotten():
-    feedback = FeedbackBlueprint()
+def test_without_an_app_a_stash_says_what_was_forgotten():
     with pytest.raises(RuntimeError, match="capture"):
         FeedbackBlueprint().stash()
+
+
+def test_without_the_blueprint_an_app_says_what_was_forgotten():
     with Flask(__name__).app_context(), pytest.raises(RuntimeError, match="register_blueprint"):
-        feedback.submit("m", "good")
+        FeedbackBlueprint().submit("m", "good")
+
+
+def test_without_the_blueprint_an_apps_test_says_what_was_forgotten():
     with pytest.raises(RuntimeError, match="register_blueprint"), capture_feedback(Flask("x")):
         pass
 
 
+def test_a_key_that_is_set_after_the_registration_is_refused_by_an_apps_test():
+    app = Flask(__name__)
+    app.register_blueprint(FeedbackBlueprint(config_prefix="REVIEWS_"))
+    app.config["REVIEWS_STORE_URL"] = "sqlite:///tests.sqlite3"
+    said = "REVIEWS_STORE_URL was changed too late"
+    with pytest.raises(ConfigurationError, match=said), capture_feedback(app):
+        pass
+
+
 # Its store
-
-
-def test_registration_opens_nothing(tmp_path):
-    app = Flask(__name__, instance_path=str(tmp_path / "instance"))
-    app.register_blueprint(FeedbackBlueprint())
-    make_app(FeedbackBlueprint(), FEEDBACK_STORE_URL="redis://127.0.0.1:1/0")
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_default_store_is_a_file_in_the_instance_folder(tmp_path):

@@ -7,9 +7,12 @@ import os
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import newrelic
@@ -21,10 +24,11 @@ from outage import Chat
 from processes import environment, wait_until
 from proxy import Proxy
 from redis_server import RedisServer
+from stand_in import Process
 from under_agent import ended
 
-from feedback_blueprint import FeedbackBlueprint
-from feedback_blueprint.model import ANYONE, Finding, Message, VoteRequest
+from feedback_blueprint import FeedbackBlueprint, checks
+from feedback_blueprint.model import ANYONE, Finding, Keys, Message, VoteRequest
 from feedback_blueprint.stores import RedisStore, SQLiteStore, store_from_url
 from feedback_blueprint.stores.redis import checks as redis_checks
 from feedback_blueprint.stores.sqlite import files
@@ -42,11 +46,11 @@ def good_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer
 COMMAND = "-m", "flask", "--app", "chat", "feedback", "check"
 
 
-def run(
+def run_under_agent(
     collector: Collector,
     store_url: str,
     *command: str,
-    store_timeout: float = 5,  # a busy machine is no finding
+    store_timeout: float = 5,  # that a machine is busy is not a finding
     **settings: Any,
 ) -> Any:
     """Run a Python program under the agent, and return how it ended."""
@@ -59,12 +63,12 @@ def run(
 def check(collector: Collector, store_url: str, **settings: Any) -> tuple[int, dict[str, Any]]:
     """Run the command, and return its exit status and what it found."""
     texts = {"ai_monitoring.enabled": True, "ai_monitoring.record_content.enabled": False}
-    done = run(collector, store_url, *COMMAND, "--json", **(texts | settings))
+    done = run_under_agent(collector, store_url, *COMMAND, "--json", **(texts | settings))
     assert done.stdout, done.stderr
     return done.returncode, {finding["what"]: finding for finding in json.loads(done.stdout)}
 
 
-def command(url: str, *command: str, store_timeout: float = 5) -> Any:
+def run_command(url: str, *command: str, store_timeout: float = 5) -> Any:
     """Run a command in this process, whose agent does not run: for what is said of the store."""
     config = {"FEEDBACK_STORE_URL": url, "FEEDBACK_STORE_TIMEOUT": store_timeout}
     app = make_app(FeedbackBlueprint(), **config)
@@ -73,12 +77,12 @@ def command(url: str, *command: str, store_timeout: float = 5) -> Any:
 
 def check_store(url: str, **options: float) -> dict[str, Any]:
     """What the command finds, run in this process."""
-    found = json.loads(command(url, "check", "--json", **options).stdout)
+    found = json.loads(run_command(url, "check", "--json", **options).stdout)
     return {finding["what"]: finding for finding in found}
 
 
-def found_by(store: RedisStore | SQLiteStore, **options: Any) -> dict[str, Finding]:
-    return {finding.what: finding for finding in store.check("fb:", **options)}
+def found_by(store: RedisStore | SQLiteStore) -> dict[str, Finding]:
+    return {finding.what: finding for finding in store.check("fb:")}
 
 
 def redis_store(url: str) -> RedisStore:
@@ -98,9 +102,9 @@ def test_the_exit_status_is_0_if_all_is_well(collector: Collector, good_redis: R
         *("protected mode", "undelivered votes"),
     }
     seen = {what: finding["seen"] for what, finding in found.items()}
-    assert seen["agent"] == f"version {newrelic.version}"
+    assert seen["agent"] == newrelic.version
     assert seen["registered with New Relic"] == "tests"
-    assert seen["custom events"] == "on, 3600 a process each 0.1 s"
+    assert seen["custom events"] == "on, 3600 per process every 0.1 s"
     assert seen["bytes of one value"] == "255"
     assert seen["size of a harvest"] == "1,000,000 bytes, 277 an event"
     assert seen["kept in"] == f"redis://{good_redis.address}/0, by FEEDBACK_STORE_URL"
@@ -156,6 +160,16 @@ def test_a_store_that_takes_over_half_its_timeout_is_not_well(good_redis: RedisS
         assert check_store(url, store_timeout=10)["store"]["severity"] == "well"
 
 
+@pytest.mark.parametrize("message_id", ["!check", "!check:"])
+def test_no_message_is_in_the_way_of_the_vote_that_a_check_casts(
+    redis_server: RedisServer, message_id: str
+) -> None:
+    url = redis_server.fresh_url()
+    key, message = Keys("fb:", "").of(message_id), Message("0" * 32)
+    assert redis_store(url).stash(key, message, timedelta(days=1))
+    assert check_store(url)["store"]["severity"] == "well"
+
+
 def test_a_new_relic_that_does_not_answer_is_wrong_and_what_waits_is_counted(
     collector: Collector, tmp_path: Path
 ) -> None:
@@ -187,7 +201,7 @@ def test_developer_mode_sends_nothing(collector: Collector, tmp_path: Path) -> N
     assert status == 1
     wrong = [what for what, finding in found.items() if finding["severity"] == "wrong"]
     assert wrong == ["registered with New Relic"]
-    assert "developer_mode = false" in found[wrong[0]]["remedy"]
+    assert "unset NEW_RELIC_DEVELOPER_MODE" in found[wrong[0]]["remedy"]
 
 
 FORKED = """
@@ -206,7 +220,7 @@ else:
 def test_an_agent_that_was_started_before_a_fork_sends_nothing(
     collector: Collector, tmp_path: Path
 ) -> None:
-    done = run(collector, f"sqlite:///{tmp_path}/feedback.db", "-c", FORKED)
+    done = run_under_agent(collector, f"sqlite:///{tmp_path}/feedback.db", "-c", FORKED)
     found = {finding["what"]: finding for finding in json.loads(done.stdout)}
     assert found["registered with New Relic"]["severity"] == "well"
     assert found["this process sends"]["severity"] == "wrong"
@@ -324,6 +338,9 @@ def test_a_check_of_a_replica_says_what_it_is(good_redis: RedisServer, tmp_path:
 # SQLite
 
 
+FILE_SYSTEM = "feedback_blueprint.stores.sqlite.store.file_system"
+
+
 def mounted(tmp_path: Path, kind: str) -> Path:
     """A table in which a file system of one kind is at `tmp_path / "a b"`."""
     table = tmp_path / "mounts"
@@ -344,7 +361,7 @@ def mounted(tmp_path: Path, kind: str) -> Path:
 def test_a_file_on_a_network_file_system_is_wrong(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, severity: str
 ) -> None:
-    monkeypatch.setattr(files.file_system, "__defaults__", (mounted(tmp_path, kind),))
+    monkeypatch.setattr(FILE_SYSTEM, partial(files.file_system, table=mounted(tmp_path, kind)))
     store = SQLiteStore(tmp_path / "a b" / "feedback.db", timeout=5)
     found = found_by(store)["file system"]
     assert (found.severity, found.seen) == (severity, kind)
@@ -370,7 +387,7 @@ def test_what_linux_says_is_mounted_is_understood() -> None:
 def test_nothing_is_said_if_nothing_tells_the_file_system(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files.file_system, "__defaults__", (tmp_path / "no table",))
+    monkeypatch.setattr(FILE_SYSTEM, partial(files.file_system, table=tmp_path / "no table"))
     assert found_by(SQLiteStore(tmp_path / "f.db", timeout=5)).keys() == {"SQLite file"}
 
 
@@ -390,10 +407,32 @@ def test_only_a_full_check_reads_all_of_a_file(tmp_path: Path) -> None:
     found = check_store(url)["SQLite file"]
     assert found["severity"] == "well"
     assert "messages" not in found["seen"]
-    done = command(url, "check", "--full")
+    done = run_command(url, "check", "--full")
     assert done.exit_code == 1
     assert "\u2717 SQLite file" in done.stdout
     assert "1 messages" in done.stdout
+
+
+def test_a_vote_that_waits_for_long_is_a_finding(
+    start: Callable[..., Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = start()
+
+    def found(age: float) -> Finding:
+        clock = SimpleNamespace(
+            time=lambda: process.recorded[0]["timestamp"] / 1000 + age,
+            perf_counter=time.perf_counter,
+        )
+        monkeypatch.setattr("feedback_blueprint.checks.time", clock)
+        return next(
+            each for each in checks.check(process.votes) if each.what == "undelivered votes"
+        )
+
+    assert found(0)[:3] == ("undelivered votes", True, "none")
+    process.rate(process.stash())
+    assert found(299)[:3] == ("undelivered votes", True, "1, the oldest for 299 s")
+    assert found(301).ok is False
+    assert "run flask feedback deliver" in found(301).remedy
 
 
 # Another version of this package
@@ -408,9 +447,9 @@ def test_a_check_names_a_file_of_a_newer_version(tmp_path: Path) -> None:
     found = check_store(url)["store"]
     assert "written by a newer version of feedback_blueprint" in found["seen"]
     assert "Install that version again" in found["remedy"]
-    said = command(url, "check").stdout
+    said = run_command(url, "check").stdout
     assert said.count("newer version of feedback_blueprint") == 1, "by each look at the file"
-    shown = command(url, "show", "m")
+    shown = run_command(url, "show", "m")
     assert "newer version of feedback_blueprint. Install that version again" in shown.stderr
 
 
@@ -458,12 +497,12 @@ def test_a_vote_on_a_message_of_a_newer_version_is_sent_again_and_the_log_says_w
 WRONG = "app.config['FEEDBACK_TTL'] = 0; app.register_blueprint(FeedbackBlueprint())"
 MODULE = f"""
 from flask import Flask
-from feedback_blueprint import FeedbackBlueprint
+from feedback_blueprint import FeedbackBlueprint, checks
 app = Flask(__name__); {WRONG}
 """
 FACTORY = f"""
 from flask import Flask
-from feedback_blueprint import FeedbackBlueprint
+from feedback_blueprint import FeedbackBlueprint, checks
 def create_app():
     app = Flask(__name__); {WRONG}
     return app
@@ -482,7 +521,7 @@ def create_app():
 def test_a_configuration_that_cannot_work_is_its_sentence(
     tmp_path: Path, source: str, command: str
 ) -> None:
-    assert flask(tmp_path, source, command) == (
+    assert run_flask(tmp_path, source, command) == (
         1,
         "Error: FEEDBACK_TTL cannot be 0. "
         "Give seconds or a timedelta from one millisecond to ten years.\n",
@@ -490,13 +529,13 @@ def test_a_configuration_that_cannot_work_is_its_sentence(
 
 
 def test_any_other_error_of_an_app_keeps_its_traceback(tmp_path: Path) -> None:
-    status, said = flask(tmp_path, "1 / 0", "feedback check")
+    status, said = run_flask(tmp_path, "1 / 0", "feedback check")
     assert status == 1
     assert "Traceback" in said
     assert "ZeroDivisionError" in said
 
 
-def flask(tmp_path: Path, source: str, command: str) -> tuple[int, str]:
+def run_flask(tmp_path: Path, source: str, command: str) -> tuple[int, str]:
     """Run a command of an app, and return its exit status and what it says of errors."""
     (tmp_path / "wrong.py").write_text(source)
     done = subprocess.run(

@@ -14,8 +14,10 @@ import pytest
 import under_agent
 from documentation import block
 from flask import Flask, request
+from outage import failing
+from store_kinds import ON_ALL_STORES
 
-from feedback_blueprint import FeedbackBlueprint
+from feedback_blueprint import FeedbackBlueprint, cli
 from feedback_blueprint.checks import check
 from feedback_blueprint.cli import ProgressPrinter, description, table
 from feedback_blueprint.errors import StoreUnavailable
@@ -65,34 +67,29 @@ def test_check_says_that_the_rater_has_its_key(store_url):
     assert "hunter2" not in output
 
 
-def test_check_leaves_no_message_behind(app, run, feedback):
+def number_kept(votes):
+    """How many messages a blueprint has in its store."""
+    batches = votes.store.export(votes.keys.beginning, votes.keys.is_ours, [b"a" * 16])
+    return sum(looked_at for looked_at, _ in batches)
+
+
+@ON_ALL_STORES
+def test_check_leaves_no_message_and_no_vote_behind(app, run):
     run("check")
     [votes] = app.extensions["feedback_blueprint"].values()
-    store = votes.store
-    if hasattr(store, "_path"):
-        with store._connected() as execute:
-            assert execute("SELECT count(*) FROM messages").fetchone() == (0,)
-            assert execute("SELECT count(*) FROM votes").fetchone() == (0,)
-    else:
-        assert list(store._client.scan_iter()) == []
+    assert number_kept(votes) == 0
+    assert votes.store.backlog(votes.keys.check).votes == 0
 
 
-def test_check_leaves_no_message_behind_if_its_vote_fails(app, run, monkeypatch):
+@ON_ALL_STORES
+def test_check_leaves_no_message_behind_if_its_vote_fails(app, run):
     [votes] = app.extensions["feedback_blueprint"].values()
-
-    def fail(*_):
-        raise StoreUnavailable("Gone", "Start it.")
-
-    monkeypatch.setattr(votes.store, "unmark", fail)
-    found = {each["what"]: each for each in json.loads(run("check", "--json").output)}
-    store, kept = found["store"], votes.store
+    with failing(votes.store, "unmark"):
+        found = {each["what"]: each for each in json.loads(run("check", "--json").output)}
+    store = found["store"]
     assert (store["severity"], store["seen"], store["remedy"]) == ("wrong", "Gone", "Start it.")
-    assert found.keys() & {"SQLite file", "Redis"}, "all else is looked at"
-    if hasattr(kept, "_path"):
-        with kept._connected() as execute:
-            assert execute("SELECT count(*) FROM messages").fetchone() == (0,)
-    else:
-        assert [key for key in kept._client.scan_iter() if b"!" not in key] == []
+    assert any(re.match("SQLite file|Redis", what) for what in found), "all else is looked at"
+    assert number_kept(votes) == 0
 
 
 def test_check_finds_a_store_well(run, events):
@@ -146,12 +143,76 @@ def test_deliver_says_that_there_is_no_agent_to_send_anything(app, run):
 
 def test_an_apps_test_tells_new_relic_nothing_even_under_an_agent(collector, tmp_path):
     env = {"FLASK_FEEDBACK_STORE_URL": f"sqlite:///{tmp_path}/feedback.sqlite3"}
+    runs = collector.runs
     said = under_agent.run(collector, ["captured.py"], env)
     assert said.startswith("Error: The agent has no session")
-    assert collector.runs == 0
+    assert collector.runs == runs
 
 
-def test_show_tells_all_that_is_kept(app, feedback, events, client, run):
+def test_an_apps_test_tells_a_connected_agent_nothing_either(collector, tmp_path):
+    env = {"FLASK_FEEDBACK_STORE_URL": f"sqlite:///{tmp_path}/feedback.sqlite3"}
+    runs = collector.runs
+    under_agent.run(collector, ["captured_connected.py"], env)
+    assert not [name for name in collector.metrics() if "feedback" in name.lower()]
+    assert collector.runs == runs + 1
+
+
+@pytest.fixture
+def deliver(monkeypatch):
+    """Run the command in an app in which something happens in each second that it waits."""
+
+    def deliver(process, happens):
+        seconds = iter(range(1_000))
+        now = [0]
+
+        def sleep(_):
+            now[0] = next(seconds)
+            happens()
+
+        clock = SimpleNamespace(sleep=sleep, monotonic=lambda: now[0], time=time.time)
+        monkeypatch.setattr(cli, "time", clock)
+        monkeypatch.setattr(cli, "NO_PROGRESS_SECONDS", 3)
+        done = process.app.test_cli_runner().invoke(args=["feedback", "deliver"])
+        return done.exit_code, done.output
+
+    return deliver
+
+
+@pytest.mark.parametrize("backlog", [1, 9])
+def test_deliver_waits_for_the_votes_of_before_and_no_others(start, deliver, backlog):
+    process = start()
+    for _ in range(backlog):
+        process.rate(process.stash())
+
+    def one_comes_and_one_arrives():
+        process.rate(process.stash())
+        process.agent.harvest(process.recorded[-1 - backlog], has_events=False)
+
+    assert deliver(process, one_comes_and_one_arrives) == (0, f"{backlog} undelivered\n")
+    assert len(process.recorded) - 2 * backlog in (0, 1), "one may come in the same millisecond"
+
+
+def test_deliver_gives_up_if_nothing_arrives(start, deliver):
+    process = start()
+    process.rate(process.stash())
+    assert deliver(process, lambda: process.rate(process.stash())) == (
+        1,
+        "1 undelivered\nError: 1 votes do not arrive: see the agent's log.\n",
+    )
+
+
+def test_deliver_says_what_keeps_it_from_delivering(start, deliver, monkeypatch):
+    process = start()
+    with monkeypatch.context() as patch:
+        patch.setattr(process.agent, "register", lambda: None)
+        said = "Error: The agent has no session: see flask feedback check.\n"
+        assert deliver(process, None) == (1, said)
+
+    with failing(process.votes.store, "backlog"):
+        assert deliver(process, None) == (1, "Error: Gone. Start it.\n")
+
+
+def test_show_prints_all_that_is_kept(app, feedback, events, client, run):
     with app.test_request_context():
         feedback.stash("m", context={"model": "m-1"})
     client.post("/feedback", json={"message_id": "m", "rating": "bad", "message": "né"})
@@ -165,7 +226,7 @@ def test_show_tells_all_that_is_kept(app, feedback, events, client, run):
     assert "revision 2: retracted" in run("show", "m").output
 
 
-def test_show_tells_an_unrated_message_its_text_and_owner(store_url):
+def test_show_prints_the_text_and_owner_of_an_unrated_message(store_url):
     app, feedback = Flask(__name__), FeedbackBlueprint(rater=lambda: "ann")
     app.config.update(SECRET_KEY="k", FEEDBACK_STORE_URL=store_url, FEEDBACK_STORE_MESSAGE=True)
     app.register_blueprint(feedback)
@@ -267,6 +328,8 @@ def test_a_message_is_set_out_with_its_votes():
 
 # Who asks for what is kept of them
 
+FORGET_ANN = ("feedback", "forget", "--rater", "ann")
+
 
 def lines(result):
     assert result.exit_code == 0, result.output
@@ -274,7 +337,7 @@ def lines(result):
 
 
 @pytest.fixture
-def people(store_url):
+def new_people(store_url):
     """An app of which the rater is in a header, and what runs its commands."""
     feedback = FeedbackBlueprint(rater=lambda: request.headers.get("X-User"))
     reviews = FeedbackBlueprint("reviews", rater=lambda: request.headers.get("X-User"))
@@ -307,8 +370,8 @@ def people(store_url):
     return start
 
 
-def test_export_prints_all_that_is_kept_of_a_person(people):
-    people = people()
+def test_export_prints_all_that_is_kept_of_a_person(new_people):
+    people = new_people()
     with capture_feedback(people.app) as events:
         people.stash("mine", "ann", context={"model": "m-1"}, content="né")
         people.stash("unrated", "ann")
@@ -342,8 +405,8 @@ def test_export_prints_all_that_is_kept_of_a_person(people):
     assert timedelta(days=6.9) < until - now <= timedelta(days=7)
 
 
-def test_forget_removes_all_that_is_kept_of_a_person_under_each_of_the_apps_keys(people):
-    before, now = people("old"), people("new", "old")
+def test_forget_removes_all_that_is_kept_of_a_person_under_each_of_the_apps_keys(new_people):
+    before, now = new_people("old"), new_people("new", "old")
     with capture_feedback(before.app) as old, capture_feedback(now.app) as new:
         before.stash("before", "ann")
         before.rate("before", "ann")
@@ -369,11 +432,8 @@ def test_forget_removes_all_that_is_kept_of_a_person_under_each_of_the_apps_keys
         assert now.rate("anyone's", "ann")["revision"] == 1
 
 
-FORGET_ANN = ("feedback", "forget", "--rater", "ann")
-
-
-def test_forget_removes_one_message_or_what_one_person_has_on_it(people):
-    people = people()
+def test_forget_removes_one_message_or_what_one_person_has_on_it(new_people):
+    people = new_people()
     with capture_feedback(people.app):
         for message_id in "-a:1", "b":
             people.stash(message_id, None)
@@ -389,8 +449,8 @@ def test_forget_removes_one_message_or_what_one_person_has_on_it(people):
     assert (result.stdout, result.stderr) == ("", "0 messages removed\n")
 
 
-def test_each_blueprint_forgets_its_own_messages_alone(people):
-    ours, others = people(), people(prefix="fb:other:")
+def test_each_blueprint_forgets_its_own_messages_alone(new_people):
+    ours, others = new_people(), new_people(prefix="fb:other:")
     with capture_feedback(ours.app), capture_feedback(others.app):
         for message_id in "m", "reviews:m", ":m":
             ours.stash(message_id, "ann")
@@ -424,8 +484,8 @@ def test_forget_asks_whom_or_what(run, arguments, said):
     assert said in result.output
 
 
-def test_forget_says_how_far_it_came_if_the_store_fails(people, monkeypatch):
-    people = people()
+def test_forget_says_how_far_it_came_if_the_store_fails(new_people, monkeypatch):
+    people = new_people()
     with capture_feedback(people.app):
         for message_id in "a", "b":
             people.stash(message_id, "ann")
@@ -444,9 +504,9 @@ def test_forget_says_how_far_it_came_if_the_store_fails(people, monkeypatch):
     assert "Gone. Start it. 1 messages removed before it failed. Repeat it." in result.stderr
 
 
-def test_the_commands_in_the_readme_beside_the_stores_are_run_as_they_are(people):
-    """Where they print to is a shell's."""
-    people = people()
+def test_the_commands_in_the_readme_beside_the_stores_are_run_as_they_are(new_people):
+    """But for the file that they print into, which is the shell's work."""
+    people = new_people()
     shell = block("stores", "sh", "feedback export")
     commands = re.findall(r"^flask (feedback (?:export|forget) .*) > \w+\.jsonl$", shell, re.M)
     assert len(commands) == 3
@@ -458,7 +518,7 @@ def test_the_commands_in_the_readme_beside_the_stores_are_run_as_they_are(people
     assert [[each["message_id"] for each in found] for found in kept] == [["mine"]] * 2 + [["ID"]]
 
 
-def test_progress_is_told_beside_the_output(capsys):
+def test_progress_is_printed_beside_the_output(capsys):
     progress = ProgressPrinter()
     for _ in range(250):
         progress(1000)

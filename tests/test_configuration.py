@@ -24,6 +24,7 @@ def test_an_app_that_sets_nothing_has_the_defaults(feedback):
     app = Flask(__name__)
     app.register_blueprint(feedback)
     assert app.extensions["feedback_blueprint"][feedback].settings == Settings(
+        prefix="FEEDBACK_",
         store_url=None,
         ttl=timedelta(days=7),
         vote_ttl=timedelta(days=30),
@@ -128,7 +129,7 @@ def test_a_good_value_is_read(key, value, expected):
         ("STORE_URL", 5),
     ],
 )
-def test_a_bad_value_is_told_with_its_key_and_a_remedy(key, value):
+def test_a_bad_value_is_named_with_its_key_and_a_remedy(key, value):
     with pytest.raises(ConfigurationError) as raised:
         settings(**{f"FEEDBACK_{key}": value})
     assert str(raised.value).startswith(f"FEEDBACK_{key} cannot be {value!r}. Give ")
@@ -147,6 +148,32 @@ def test_a_bad_value_is_told_with_its_key_and_a_remedy(key, value):
 def test_what_is_not_a_rater_or_not_a_store_is_refused(arguments):
     with pytest.raises(ConfigurationError, match="Give "):
         FeedbackBlueprint(**arguments)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"FEEDBACK_TTL": timedelta(days=31)},
+        {"FEEDBACK_VOTE_TTL": timedelta(days=6)},
+        {"FEEDBACK_TTL": 10, "FEEDBACK_VOTE_TTL": 9.999},
+    ],
+)
+def test_a_vote_cannot_be_kept_for_less_time_than_a_message_can_be_rated(config):
+    with pytest.raises(ConfigurationError) as error:
+        make_app(FeedbackBlueprint(), **config)
+    text = str(error.value)
+    assert "FEEDBACK_VOTE_TTL cannot be" in text
+    assert "FEEDBACK_TTL" in text.replace("FEEDBACK_VOTE_TTL", "")
+
+
+def test_the_error_names_the_keys_by_the_prefix_that_they_have():
+    feedback = FeedbackBlueprint(config_prefix="BOT_")
+    with pytest.raises(ConfigurationError, match=r"BOT_VOTE_TTL .* BOT_TTL"):
+        make_app(feedback, BOT_TTL=9, BOT_VOTE_TTL=5)
+
+
+def test_a_vote_may_be_kept_as_long_as_a_message_can_be_rated():
+    make_app(FeedbackBlueprint(), FEEDBACK_TTL=10, FEEDBACK_VOTE_TTL=timedelta(seconds=10))
 
 
 def test_the_prefix_of_the_keys_can_be_chosen():
@@ -191,6 +218,7 @@ def test_everything_loads_from_the_environment(monkeypatch):
     app.config.from_prefixed_env()
     app.register_blueprint(feedback)
     assert app.extensions["feedback_blueprint"][feedback].settings == Settings(
+        prefix="FEEDBACK_",
         store_url="redis://localhost:6379/5",
         ttl=timedelta(hours=1),
         vote_ttl=timedelta(hours=2),

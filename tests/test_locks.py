@@ -30,7 +30,7 @@ def test_a_child_has_a_lock_of_its_own():
 
 
 def test_a_lock_is_what_has_been_put_in_its_place_before_its_first_use(monkeypatch):
-    """As gevent does in a worker, where the app was loaded before the fork."""
+    """As gevent does in a worker, if the app was loaded before the fork."""
     lock, reentrant = PerProcess(new_lock), PerProcess(new_reentrant_lock)
     monkeypatch.setattr(threading, "Lock", lambda: "a greenlet's")
     monkeypatch.setattr(threading, "RLock", lambda: "a greenlet's, too")

@@ -18,35 +18,35 @@ def clock() -> list[float]:
 
 
 @pytest.fixture
-def complaints(clock: list[float]) -> ThrottledLog:
+def log(clock: list[float]) -> ThrottledLog:
     return ThrottledLog(clock=lambda: clock[0])
 
 
-def test_each_kind_of_trouble_is_logged_once_a_minute(caplog, complaints, clock):
+def test_each_kind_of_trouble_is_logged_once_a_minute(caplog, log, clock):
     for kind in ("disk", "disk", "network", "disk"):
-        complaints.warn(kind, "No %s.", kind)
+        log.warn(kind, "No %s.", kind)
     clock[0] += 59.9
-    complaints.warn("disk", "No %s.", "disk")
+    log.warn("disk", "No %s.", "disk")
     assert caplog.messages == ["No disk.", "No network."]
     clock[0] += 0.1
     for kind in ("disk", "network"):
-        complaints.warn(kind, "No %s.", kind)
+        log.warn(kind, "No %s.", kind)
     assert caplog.messages[2:] == ["No disk. (3 more like this)", "No network."]
     clock[0] += 60
-    complaints.warn("disk", "No %s.", "disk")
+    log.warn("disk", "No %s.", "disk")
     assert caplog.messages[4:] == ["No disk."]
     assert not any(record.exc_info for record in caplog.records)
 
 
-def test_another_cause_of_one_kind_is_logged_up_to_three_a_minute(caplog, complaints, clock):
+def test_another_cause_of_one_kind_is_logged_up_to_three_a_minute(caplog, log, clock):
     for cause in ("host 1", "host 2", "port", "user", "host 3", "path"):
-        complaints.warn("network", "No way: %s.", cause, cause=cause)
+        log.warn("network", "No way: %s.", cause, cause=cause)
     assert caplog.messages == ["No way: host 1.", "No way: port.", "No way: user."]
     clock[0] += 60
-    complaints.warn("network", "No way: %s.", "path", cause="path")
+    log.warn("network", "No way: %s.", "path", cause="path")
     assert caplog.messages[3:] == ["No way: path. (3 more like this)"]
-    complaints.warn("network", "Votes wait.")
-    assert caplog.messages[4:] == ["Votes wait."], "what follows from it is no repetition"
+    log.warn("network", "Votes wait.")
+    assert caplog.messages[4:] == ["Votes wait."], "what follows from it is not a repetition"
 
 
 def test_no_line_is_longer_than_a_thousand_characters(caplog):
@@ -62,12 +62,12 @@ def test_the_first_trouble_of_a_machine_that_has_just_started_is_logged(caplog, 
 
 
 def test_each_type_of_what_goes_wrong_is_a_kind_of_its_own(caplog):
-    complaints = ThrottledLog()
+    log = ThrottledLog()
     for error in (KeyError(), KeyError(), ValueError()):
-        with complaints.catch("Not %s.", "kept"):
+        with log.catch("Not %s.", "kept"):
             raise error
     for what in ("kept", "sent"):
-        with complaints.catch(f"Not {what}."):
+        with log.catch(f"Not {what}."):
             raise KeyError
     assert caplog.messages == ["Not kept."] * 3 + ["Not sent."]
     assert all(record.exc_info and record.levelno == logging.WARNING for record in caplog.records)

@@ -11,7 +11,7 @@ from feedback_blueprint import errors
 from feedback_blueprint.signals import feedback_recorded
 
 
-def test_record_and_retract_do_what_the_routes_do(app, feedback, events):
+def test_submit_and_retract_do_what_the_routes_do(app, feedback, events):
     with app.test_request_context():
         message_id = feedback.stash()
         receipt = feedback.submit(message_id, "good", "c", "m", {"a": 1})
@@ -60,7 +60,7 @@ def test_members_of_an_enum_are_kept_and_sent_as_what_they_are(app, feedback, ev
     assert str(events[0]["message"]) == "wrong"
 
 
-def test_the_signal_tells_of_each_event(app, feedback, post, client, events, message_id):
+def test_the_signal_tells_of_each_event(app, post, client, events, message_id):
     seen = []
 
     def receive(sender, **told):

@@ -81,6 +81,15 @@ def test_a_newcomers_first_vote(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.skipif(
+    os.environ.get("TEST_INSTALLATION") != "true", reason="installs from the network"
+)
+def test_a_newcomers_folder_has_the_commands_for_the_first_vote(tmp_path: Path) -> None:
+    run(block("README", "sh", "mkdir first-vote"), tmp_path, PIP, **{"path/to/checkout": str(ROOT)})
+    commands = {path.name for path in (tmp_path / "first-vote" / ".venv" / "bin").iterdir()}
+    assert {"flask", "newrelic-admin"} <= commands
+
+
 def test_a_vote_arrives_with_the_commands_for_an_account(
     collector: Collector, tmp_path: Path
 ) -> None:

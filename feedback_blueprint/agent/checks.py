@@ -31,8 +31,8 @@ def findings(register: Callable[[], str | None]) -> list[Finding]:
     local = newrelic.agent.global_settings()
     present = Finding(
         "agent",
-        runs(local),
-        f"version {newrelic.version}",
+        is_enabled(local),
+        newrelic.version if is_enabled(local) else f"{newrelic.version}, not running here",
         f"Run this under newrelic-admin run-program, with {LICENCE}, and monitor_mode on.",
     )
     if not present.ok:
@@ -46,13 +46,18 @@ def findings(register: Callable[[], str | None]) -> list[Finding]:
         "registered with New Relic",
         not developing,
         f"{name}, in developer mode: nothing is sent" if developing else name,
-        "Set NEW_RELIC_LICENSE_KEY, and developer_mode = false, unless this is a trial.",
+        "Set NEW_RELIC_LICENSE_KEY, and unset NEW_RELIC_DEVELOPER_MODE, unless this is a trial.",
     )
     settings = newrelic.agent.application(name=name).settings
-    return [present, registered, *_findings(settings, local.startup_timeout), *_sending()]
+    return [
+        present,
+        registered,
+        *_check_settings(settings, local.startup_timeout),
+        *_check_sending(),
+    ]
 
 
-def _sending() -> list[Finding]:
+def _check_sending() -> list[Finding]:
     """Check whether this process sends anything, and whether we can see what arrives."""
     not_there, why = missing_functions(), why_nothing_is_sent()
     seen = f"not visible: {', '.join(not_there)}" if not_there else "visible"
@@ -62,15 +67,16 @@ def _sending() -> list[Finding]:
     ]
 
 
-def _size(settings: Any) -> Finding:
+def _check_size(settings: Any) -> Finding:
     """Check whether LLM events fit in a harvest: the agent does not cut their texts."""
-    limit, most = settings.max_payload_size_in_bytes, settings.event_harvest_config.harvest_limits
+    limit, events = settings.max_payload_size_in_bytes, settings.event_harvest_config.harvest_limits
     has_texts = settings.ai_monitoring.enabled and settings.ai_monitoring.record_content.enabled
-    share = limit // max(most.custom_event_data, 1)
+    share = limit // max(events.custom_event_data, 1)
+    seen = f"{limit:,} bytes, {share:,} an event"
     return Finding(
         "size of a harvest",
         not has_texts or share >= ROOM_BYTES,
-        f"{limit:,} bytes, {share:,} an event" + (", with prompts and replies" * bool(has_texts)),
+        f"{seen}, with prompts and replies" if has_texts else seen,
         "Set ai_monitoring.record_content.enabled = false, or lower "
         "event_harvest_config.harvest_limits.custom_event_data: New Relic refuses what is larger, "
         "and its LLM events are lost. Votes are then sent alone.",
@@ -78,12 +84,12 @@ def _size(settings: Any) -> Finding:
     )
 
 
-def _findings(settings: Any, startup_timeout: float) -> list[Finding]:
+def _check_settings(settings: Any, startup_timeout: float) -> list[Finding]:
     """Check the settings on which the agent and New Relic agreed."""
-    events, limit = settings.custom_insights_events, settings.event_harvest_config
+    events, harvests = settings.custom_insights_events, settings.event_harvest_config
     off = why_custom_events_are_off(settings)
-    capacity, period = limit.harvest_limits.custom_event_data, limit.report_period_ms / 1000
-    on = f"on, {capacity} a process each {period:g} s"
+    capacity, period = harvests.harvest_limits.custom_event_data, harvests.report_period_ms / 1000
+    on = f"on, {capacity} per process every {period:g} s"
     return [
         Finding("custom events", off is None, "off" if off else on, off or ""),
         Finding(
@@ -92,27 +98,27 @@ def _findings(settings: Any, startup_timeout: float) -> list[Finding]:
             str(events.max_attribute_value),
             f"Set custom_insights_events.max_attribute_value to {MAX_VALUE_BYTES} or more.",
         ),
-        _size(settings),
+        _check_size(settings),
         Finding(
             "AI monitoring",
             # High security switches it off.
             bool(settings.ai_monitoring.enabled or settings.high_security),
             "on" if settings.ai_monitoring.enabled else "off",
-            "Set ai_monitoring.enabled = true, to see feedback next to the LLM's own events.",
+            "Set NEW_RELIC_AI_MONITORING_ENABLED=true, to see feedback next to the LLM's own events.",
             minor=True,
         ),
         Finding(
             "startup_timeout",
             startup_timeout > 0,
             f"{startup_timeout:g} s",
-            "Set startup_timeout = 10: otherwise a process's first messages have no trace ID.",
+            "Set NEW_RELIC_STARTUP_TIMEOUT=10: else a process's first messages have no trace ID.",
             minor=True,
         ),
     ]
 
 
-def runs(settings: Any) -> bool:
-    """Whether the agent is to send anything."""
+def is_enabled(settings: Any) -> bool:
+    """Whether the agent's settings let it send anything."""
     return bool(settings.enabled and settings.monitor_mode)
 
 
@@ -124,7 +130,7 @@ def why_no_transaction() -> str:
             "do not let the agent ignore this route."
         )
     application = newrelic.agent.application(activate=False)
-    if application is None or not runs(newrelic.agent.global_settings()):
+    if application is None or not is_enabled(newrelic.agent.global_settings()):
         return (
             "The New Relic agent is not running in this process: "
             "start the app with newrelic-admin run-program, or call newrelic.agent.initialize() "

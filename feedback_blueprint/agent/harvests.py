@@ -57,7 +57,7 @@ class Listener:
 
 _listeners: WeakSet[Listener] = WeakSet()
 
-_running = threading.local()
+_current = threading.local()
 
 ERRORS_CAUGHT = ThrottledLog().catch("A harvest of the agent was not followed.")
 """Keeps our errors from the agent, which would lose the harvest."""
@@ -66,19 +66,20 @@ ERRORS_CAUGHT = ThrottledLog().catch("A harvest of the agent was not followed.")
 def listen(listener: Listener) -> None:
     """Tell a listener of each harvest of this process, as long as it lives."""
     _listeners.add(listener)
-    if not_there := missing_functions():
-        logger.warning("%s", explain_missing(not_there))
+    missing_functions()  # the first call wraps them
 
 
 @functools.cache
 def missing_functions() -> tuple[str, ...]:
-    """Wrap the agent's functions once in a process; return those that the agent does not have."""
+    """Wrap the agent's functions once in a process; log and return those that it does not have."""
     not_there = []
     for name, wrapper in ((HARVEST, _harvest), (SENDER, _send), (ROLLBACK, _roll_back)):
         try:
             newrelic.agent.wrap_function_wrapper(*name.split(":"), wrapper)
         except (ImportError, AttributeError):
             not_there.append(name)
+    if not_there:
+        logger.warning("%s", explain_missing(not_there))
     return tuple(not_there)
 
 
@@ -111,7 +112,7 @@ def why_nothing_is_sent() -> str | None:
                 "forked. Answer no request and register no application before the fork."
             )
     except AttributeError:  # this agent hides it; what does not arrive is recorded again
-        return None
+        pass
     return None
 
 
@@ -150,14 +151,14 @@ def _agent() -> Any:
 
 def _harvest(wrapped: Callable[..., Any], application: Any, args: Any, kwargs: Any) -> Any:
     """Run a harvest, and tell the listeners, however it ends."""
-    harvest = _running.harvest = Harvest(application.name)
+    harvest = _current.harvest = Harvest(application.name)
     with ERRORS_CAUGHT:
         harvest.has_events = _takes_custom_events(application, *args, **kwargs)
         METRICS.hand_over()
     try:
         return wrapped(*args, **kwargs)
     finally:
-        _running.harvest = None
+        _current.harvest = None
         with ERRORS_CAUGHT:
             harvest.is_active = application.active
             harvest.is_last = _agent()._harvest_shutdown.is_set()
@@ -176,7 +177,7 @@ def _takes_custom_events(application: Any, shutdown: bool = False, flexible: boo
 
 def _roll_back(wrapped: Callable[..., Any], _: Any, args: Any, kwargs: Any) -> Any:
     """Note that the agent keeps the events that it could not send."""
-    if harvest := getattr(_running, "harvest", None):
+    if harvest := getattr(_current, "harvest", None):
         harvest.has_events = False
     return wrapped(*args, **kwargs)
 
@@ -207,7 +208,7 @@ def _feedback_among(events: Sequence[Any]) -> list[Any]:
 
 
 def _tell_what_arrived(feedback: Sequence[Any]) -> None:
-    harvest = getattr(_running, "harvest", None)
+    harvest = getattr(_current, "harvest", None)
     if feedback and harvest:
         for listener in list(_listeners):
             listener.arrived(harvest.application, [attributes for _, attributes in feedback])

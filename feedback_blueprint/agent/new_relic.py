@@ -15,7 +15,7 @@ from newrelic.api.transaction import current_transaction  # the agent.py one cou
 from ..attributes import MAX_VALUE_BYTES, text_problem
 from ..errors import AgentNotRecording
 from ..model import Finding
-from .checks import findings, runs, why_no_transaction
+from .checks import findings, is_enabled, why_no_transaction
 from .harvests import (
     HARVEST,
     Listener,
@@ -26,7 +26,8 @@ from .harvests import (
 )
 from .metrics import METRICS
 
-ARGUMENTS = ("trace_id", "rating", "category", "message")
+FEEDBACK_ARGUMENTS = ("trace_id", "rating", "category", "message")
+"""Parameters of `record_llm_feedback_event` beside `metadata`."""
 
 REGISTRATION_SECONDS = 10.0
 """Seconds that a command waits for New Relic if `startup_timeout` is not set."""
@@ -35,7 +36,7 @@ DEFAULT_PERIOD_SECONDS = 60.0
 """Seconds between two harvests of the agent's default kind (`core/agent.py`)."""
 
 HARVEST_SECONDS = 5.0
-"""Seconds that a harvest takes beside the one request that New Relic does not answer."""
+"""Seconds allowed for a harvest, beside one request that New Relic does not answer in time."""
 
 
 Ended = Callable[[], bool]
@@ -88,7 +89,7 @@ class NewRelic:
     def transaction(self, name: str, application: str | None = None) -> Any:
         """Return a context manager that opens a background transaction if none runs.
 
-        One that the app ignores runs, too.
+        A transaction that the app told the agent to ignore is running, too.
         """
         if current_transaction(active_only=False) is not None:
             return nullcontext()
@@ -121,7 +122,7 @@ class NewRelic:
     def why_not_in_trace(self, trace_id: str) -> str | None:
         """Say why LLM events of now do not join a trace, and the remedy; `None` if they do.
 
-        They are custom events, so what drops those drops them.
+        LLM events are custom events: what makes the agent drop those makes it drop them.
         """
         try:
             self.limits()
@@ -159,7 +160,7 @@ class NewRelic:
         The agent holds a limited number of events for a harvest, and those of higher priority stay.
         A client can choose the priority of its own transaction, but none is above infinity.
         """
-        arguments = {name: event.get(name) for name in ARGUMENTS}  # they win over metadata
+        arguments = {name: event.get(name) for name in FEEDBACK_ARGUMENTS}  # they win over metadata
         transaction = _running_transaction()
         priority = getattr(transaction, "_priority", None)
         transaction._priority = math.inf
@@ -168,7 +169,8 @@ class NewRelic:
         finally:
             transaction._priority = priority
         recorded_in = ref(transaction)
-        return lambda: (running := recorded_in()) is None or not running.settings
+        # The agent takes the settings away from a transaction that has ended.
+        return lambda: (found := recorded_in()) is None or not found.settings
 
     def count(self, name: str, times: int = 1) -> None:
         """Count in a custom metric, which goes with the next harvest."""
@@ -177,23 +179,23 @@ class NewRelic:
     def measure(self, name: str, value: float, times: int = 1) -> None:
         """Record a value of a custom metric, `times` times; it goes with the next harvest."""
         METRICS.add(name, value, times)
-        if HARVEST in missing_functions():
+        if HARVEST in missing_functions():  # no harvest hands them over
             METRICS.hand_over()
 
     def listen(self, listener: Listener) -> None:
         """Tell a listener of each harvest, as long as it lives."""
         listen(listener)
 
-    def application(self) -> str | None:
+    def register(self) -> str | None:
         """Register this process as the app does; return the name if New Relic answers in time."""
         local = newrelic.agent.global_settings()
-        if not runs(local):
+        if not is_enabled(local):
             return None
         timeout = local.startup_timeout or REGISTRATION_SECONDS
         registered: Any = newrelic.agent.register_application(timeout=timeout)
         return str(registered.name) if registered.settings else None
 
-    def name(self) -> str | None:
+    def application_name(self) -> str | None:
         """Return the application's name at New Relic, even if New Relic does not answer.
 
         The agent knows it after the app asked it to register.
@@ -203,7 +205,7 @@ class NewRelic:
 
     def check(self) -> list[Finding]:
         """Check how the agent is set up, and what New Relic answers, for an operator."""
-        return findings(self.application)
+        return findings(self.register)
 
 
 def _running_transaction() -> Any:
@@ -223,7 +225,7 @@ def _refuse_ignored(transaction: Any) -> None:
 
 @functools.lru_cache
 def _limits_of(settings: Any, application: str) -> AgentLimits:
-    """Return what the agent takes with these settings; it makes new ones when it connects."""
+    """Return what the agent takes. When it connects it makes new settings, so none are old here."""
     if why := why_custom_events_are_off(settings):
         raise AgentNotRecording(why)
     harvests = settings.event_harvest_config

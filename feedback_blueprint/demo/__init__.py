@@ -40,7 +40,7 @@ def answer(messages: responder.Messages) -> Iterator[str]:
 
 
 def create_app() -> Flask:
-    """Make the app. The environment has `FLASK_FEEDBACK_STORE_URL` and the other keys."""
+    """Make the app. Reads `FLASK_FEEDBACK_STORE_URL` and the other keys from the environment."""
     app = Flask(__name__, instance_path=str(Path.home() / ".cache" / "feedback_blueprint"))
     app.config.from_prefixed_env()
     app.register_blueprint(feedback)

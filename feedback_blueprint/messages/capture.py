@@ -29,7 +29,7 @@ TAKEN = (
     "answer that is made again."
 )
 
-REPLACED = (
+OWNED_BY_ANOTHER = (
     "Message %r was stashed before for another rater and stays what it was: replace it for the one "
     "it was made for, or use another ID."
 )
@@ -57,12 +57,14 @@ class Capture:
     raise `RuntimeError`.
     """
 
-    def __init__(self, votes: Votes, raters: Sequence[bytes] | None, announced: list[str]) -> None:
+    def __init__(
+        self, votes: Votes, raters: Sequence[bytes] | None, message_ids: list[str]
+    ) -> None:
         self._votes: Votes | None = votes
         self._blueprint = ""
         self._headers: Headers = ()
         self._raters = raters
-        self._announced = announced
+        self._message_ids = message_ids
         self._trace_id: str | None = None
         self._why_no_trace_id = "The agent failed."
         with votes.log.catch("The agent failed: a message made here cannot be rated."):
@@ -73,7 +75,7 @@ class Capture:
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what another process cannot have: the app, and the response."""
-        return vars(self) | {"_votes": None, "_announced": []}
+        return vars(self) | {"_votes": None, "_message_ids": []}
 
     @property
     def votes(self) -> Votes:
@@ -90,12 +92,13 @@ class Capture:
     def transaction(self, name: str) -> Generator[None, None, None]:
         """Run the work of a `with` block in a New Relic transaction of the captured trace.
 
-        So the LLM events of a thread, a task or another process join the feedback. It is a
-        background transaction with this name. If a transaction runs already, that one joins the
-        trace, unless it has joined another. If the LLM events cannot join, the log says why, and
-        the work runs all the same. `transaction("name")` can also decorate a function.
+        So New Relic shows the LLM calls of a thread, a task or another process with the feedback.
+        It is a background transaction with this name. If a transaction runs already, that one joins
+        the trace, unless it has joined another. If New Relic will not show the LLM calls, the log
+        says why, and the work runs all the same. `transaction("name")` can also decorate a
+        function.
         """
-        text = "LLM events of %r do not join the feedback."
+        text = "New Relic does not show the LLM calls of %r with the feedback."
         agent, log = self.votes.agent, self.votes.log
         end: Callable[..., object] = _nothing
         with log.catch(text, name):
@@ -149,14 +152,15 @@ class Capture:
         self,
         message_id: MessageID | None,
         context: Context,
-        content: str | None,
+        content: object,
         rater: Rater = ...,
         *,
         replace: bool = False,
     ) -> tuple[str, Message] | None:
         """Keep a message, whose context must be valid, and return its ID and what was kept.
 
-        `None`, with the reason in the log, if nothing was kept.
+        `content` is the message's text, or the whole result: what is not a string is not kept.
+        Returns `None`, with the reason in the log, if nothing was kept.
         """
         votes = self.votes
         if self._trace_id is None:
@@ -165,9 +169,9 @@ class Capture:
         raters = self._raters if isinstance(rater, EllipsisType) else votes.raters.of(rater)
         if raters is None:
             text = (
-                "A message cannot be rated: nobody says for whom it was made, and it would be "
-                "anybody's. Outside of a request use stash(rater=...), or what capture() returned "
-                "in the request."
+                "A message cannot be rated: its rater is not known, and it would be anybody's. "
+                "Outside of a request use stash(rater=...), or what capture() returned in the "
+                "request."
             )
             votes.log.warn("owner", text)
         if self._trace_id is None or raters is None:
@@ -176,7 +180,7 @@ class Capture:
         try:
             id_text = new_message_id() if message_id is None else message_id_text(message_id)
         except ValueError as error:
-            # Its begin alone: it may be a user's text.
+            # Only its first characters: it may be a user's text.
             votes.log.warn("ID", "Message ID %.40r cannot be used. %s", message_id, error)
             return None
         nonce = os.urandom(NONCE_BYTES) if replace else b""
@@ -185,14 +189,14 @@ class Capture:
         try:
             owners, ttl = raters if replace else (), votes.settings.ttl
             if not votes.breaker.stash(votes.keys.of(id_text), message, ttl, may_replace=owners):
-                text = REPLACED if replace else TAKEN
+                text = OWNED_BY_ANOTHER if replace else TAKEN
                 votes.log.warn(text, text, id_text)
                 return None
         except StoreUnavailable:  # the circuit breaker has logged it
             votes.agent.count("StashesMissed")
             return None
-        if id_text not in self._announced:
-            self._announced.append(id_text)
+        if id_text not in self._message_ids:
+            self._message_ids.append(id_text)
         return id_text, message
 
     def amend(self, message_id: str, message: Message) -> None:
@@ -225,7 +229,7 @@ def _nothing(*_: object) -> None:
     """Do nothing: the agent began no transaction."""
 
 
-def announce(response: Response, message_ids: Sequence[str], log: ThrottledLog) -> None:
+def add_header(response: Response, message_ids: Sequence[str], log: ThrottledLog) -> None:
     """Put the IDs into headers, and only the last ones if they are too many for a client."""
     room = MAX_BYTES
     sent: list[str] = []

@@ -52,10 +52,11 @@ class DecoratedFunction:
     def choose_message_id(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[MessageID | None, tuple[Any, ...]]:
-        """Choose the message ID of a call and pass it to the function; return it and `args`.
+        """Choose the message ID of a call, and put it into the arguments.
 
-        If the caller passes an ID, it stays. `None`: the function does not take an ID. Then the
-        result has one, or `Capture.keep` mints it.
+        Returns the ID and the new `args`, and changes `kwargs`. If the caller passes an ID, it
+        stays. `None`: the function does not take an ID. Then the result has one, or `Capture.keep`
+        mints it.
         """
         position = self._position
         if position is None:
@@ -67,7 +68,7 @@ class DecoratedFunction:
         try:
             minted = new_message_id()
         except RecursionError:
-            minted = ""  # keeps no message; but the function itself may need less of the stack
+            minted = ""  # so nothing is kept; the function itself may need less of the stack
         if by_position:
             return minted, (*args[:position], minted, *args[position + 1 :])
         kwargs["message_id"] = minted
@@ -103,10 +104,12 @@ class DecoratedFunction:
 
     def keep(self, chosen: MessageID | None, result: Any) -> None:
         """Keep what a function returned, if it is a message."""
-        status = 400 if result is None else _status(result)
+        if result is None:
+            return
+        status = _status(result)
         if status >= 400:
             if status not in STATUSES:
-                text = "A message of %s() is not kept: %s beside it is a status to Flask."
+                text = "A message of %s() is not kept: Flask takes %s for its HTTP status."
                 self._log.warn("status", text, self._name, status)
             return
         message_id = chosen
@@ -145,19 +148,22 @@ class DecoratedFunction:
 class StreamRecorder:
     """Records a stream: the first item may give ID and context, and all items give the content."""
 
-    def __init__(self, decorated: DecoratedFunction, chosen: MessageID | None) -> None:
+    def __init__(self, decorated: DecoratedFunction) -> None:
         self.errors_caught = decorated.errors_caught
         self._decorated = decorated
         self._items: list[Any] | None = None
         self._kept: tuple[str, Message] | None = None
+        self._awaits_first = True
         self._capture = decorated.capture()
+
+    def begin(self, chosen: MessageID | None) -> None:
+        """Stash the message, unless its ID comes with the first item."""
+        decorated, capture = self._decorated, self._capture
         if decorated.message_id is None:
-            context = {} if decorated.context_of else decorated.context_for(self._capture, None)
-            self._kept = self._capture.keep(chosen, context, None, replace=decorated.replace)
+            context = {} if decorated.context_of else decorated.context_for(capture, None)
+            self._kept = capture.keep(chosen, context, None, replace=decorated.replace)
             self._awaits_first = self._kept is not None and decorated.context_of is not None
-        else:
-            self._awaits_first = True
-        if self._capture.votes.settings.store_message and (self._kept or self._awaits_first):
+        if capture.votes.settings.store_message and (self._kept or self._awaits_first):
             self._items = []
 
     @property

@@ -8,14 +8,14 @@ from urllib.parse import unquote, urlsplit
 
 from ..errors import ConfigurationError
 from .base import Store
-from .breaker import FASTER, CircuitBreaker, is_slow
+from .breaker import SLOW_REMEDY, CircuitBreaker, is_slow
 from .redis.connections import BadURL
 from .redis.store import RedisStore
 from .redis.urls import TOPOLOGIES
 from .sqlite.store import SQLiteStore
 
 __all__ = [
-    "FASTER",
+    "SLOW_REMEDY",
     "CircuitBreaker",
     "RedisStore",
     "SQLiteStore",

@@ -20,6 +20,9 @@ from ..model import (
     VoteResult,
 )
 
+OLDEST_AMONG = 1000
+"""Marks among which a store seeks the oldest: to read them all would keep others waiting."""
+
 
 def of_newer_version(what: str) -> StoreUnavailable:
     """Return the error for what a newer version of this package wrote, in a layout unknown here."""
@@ -32,15 +35,16 @@ def of_newer_version(what: str) -> StoreUnavailable:
 class Store(Protocol):
     """Keeps messages, and one vote for each of a message's raters.
 
-    Until a message expires, everyone whom it was made for can rate it. The store keeps it until its
-    last vote expires, for the raters who have a vote on it. Nobody else can see it then, but its
-    key stays taken.
+    Until `rateable_until`, everyone whom a message was made for can rate it. If it has votes, the
+    store keeps it until the last of them expires, for their raters. Nobody else can see it then,
+    but its key stays taken.
 
     `raters` are the caller's hashes under each of the app's secret keys, the current one first. If
     a message was made for one of them, a vote on it is kept under that one. If it was made for
     anyone, a vote is kept under the first that already has one there, or under the current one.
 
-    Every method raises `StoreUnavailable` if the store fails, and takes a bounded time.
+    What does I/O raises `StoreUnavailable` if the store fails. What a request calls takes a bounded
+    time.
     """
 
     def node_of(self, key: str) -> str:
@@ -88,7 +92,7 @@ class Store(Protocol):
 
         Removes and yields what `export` finds there, with the marks; without `raters` it is
         everything. `outboxes` is what the names of all outboxes begin with. After its end, nobody
-        can read any of it in a file.
+        can read any of it in a SQLite file. Redis's append-only file has it until a rewrite.
         """
         ...
 
@@ -121,7 +125,10 @@ class Store(Protocol):
         ...
 
     def backlog(self, outbox: str) -> Backlog:
-        """Count the votes that are marked."""
+        """Count the votes that are marked, and find the oldest of the `OLDEST_AMONG` due first.
+
+        If more are marked, an older one may be held by a process that renews its lease.
+        """
         ...
 
     def read(
@@ -134,7 +141,7 @@ class Store(Protocol):
         ...
 
     def announce(self, key: str, value: bytes) -> list[bytes]:
-        """Keep a value of this process for an hour; return what processes announced within one."""
+        """Keep a value for an hour; return what all processes announced within the last one."""
         ...
 
     def show(self, key: str) -> StoredMessage | None:

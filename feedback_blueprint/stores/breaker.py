@@ -14,11 +14,11 @@ from datetime import timedelta
 from typing import Literal, TypeVar
 
 from ..errors import StoreUnavailable
-from ..logs import INTERVAL, ThrottledLog
+from ..logs import INTERVAL, ThrottledLog, warn
 from ..model import DEFAULT_VOTE_TTL, Message, StoredVote, VoteRequest, VoteResult
 from ..per_process import PerProcess, new_reentrant_lock
 from .base import Store
-from .deadline import DEADLINE, Deadline
+from .deadline import DEADLINE, TIMEOUTS_PER_CALL, Deadline
 
 T = TypeVar("T")
 
@@ -34,10 +34,7 @@ MIN_PAUSE = 1.0
 FORGOTTEN = 60.0
 """Seconds after which a node that nobody asks again does not count: a cluster may replace it."""
 
-TIMEOUTS_PER_CALL = 2
-"""Timeouts that a call may take in all, whatever it does."""
-
-FASTER = "Check its load, its disk and the network to it, or raise FEEDBACK_STORE_TIMEOUT."
+SLOW_REMEDY = "Check its load, its disk and the network to it, or raise FEEDBACK_STORE_TIMEOUT."
 """What to do about a store that is slow."""
 
 Kind = Literal["messages", "votes"]
@@ -68,18 +65,18 @@ class Missed:
 
 
 class CircuitBreaker:
-    """A store that nobody asks for a second at a time, once it could not be reached.
+    """Guards a store, and leaves it alone once it could not be reached.
 
-    A call has two `timeout`s, in seconds, for all that it does, as far as anything can stop the
-    store. The breaker tells `measure` the seconds of each call. It logs a call that takes more than
+    A call has two `timeout`s, in seconds, for all that it does, as far as a call can be stopped.
+    The breaker tells `measure` the seconds of each call. It logs a call that takes more than
     half a timeout. When a store keeps things again, it logs how much the store did not keep before.
 
     A call to what cannot be reached costs its caller a timeout or two. After the first such call,
     only one message a second tries again, because an answer waits behind it. If a try takes longer
     than a second, as with a slow resolver, the pause is as long. It grows with the number of nodes
-    that are down: otherwise each answer of a frozen cluster would wait for another node. A vote
-    tries at any time, if nobody else does: the store takes votes as soon as it is back. A store
-    that answers with an error is not down.
+    that are down: otherwise each answer of a frozen cluster would wait for another node. A vote or
+    a read tries at any time, if nobody else does: the store takes votes as soon as it is back. A
+    store that answers with an error is not down.
     """
 
     def __init__(
@@ -100,7 +97,7 @@ class CircuitBreaker:
         self._lock = PerProcess(new_reentrant_lock)
         self._open: dict[str, OpenCircuit] = {}
         self._missed: dict[str, Missed] = {}
-        self._next_news: dict[str, float] = {}
+        self._next_report: dict[str, float] = {}
 
     def stash(
         self, key: str, message: Message, ttl: timedelta, *, may_replace: Sequence[bytes] = ()
@@ -135,23 +132,23 @@ class CircuitBreaker:
         nodes = {WHOLE_STORE, *map(self._store.node_of, keys)}
         if self._open:
             self._refuse_if_open(nodes, kind, pauses)
-        begin = self._now()
+        began = self._now()
         before = DEADLINE.set(Deadline(TIMEOUTS_PER_CALL * self._timeout))
         try:
             answer = call()
         except StoreUnavailable as error:
-            self._fail(nodes, kind, error, self._now() - begin)
+            self._fail(nodes, kind, error, self._now() - began)
             raise
-        except BaseException:  # a timeout of gevent's, or a defect
+        except BaseException:  # a gevent.Timeout, or a bug of ours
             self._end_trial(nodes)
             raise
         finally:
             DEADLINE.reset(before)
-            took = self._now() - begin
+            took = self._now() - began
             self._measure(took)
         if is_slow(took, self._timeout):
             text = "The store is slow: a call took %.2f s, and fails at %.2f s. %s"
-            self._log.warn("slow", text, took, TIMEOUTS_PER_CALL * self._timeout, FASTER)
+            self._log.warn("slow", text, took, TIMEOUTS_PER_CALL * self._timeout, SLOW_REMEDY)
         if self._open:
             self._close(nodes)
         if self._missed and kind:
@@ -177,6 +174,7 @@ class CircuitBreaker:
         self, nodes: set[str], kind: Kind | None, error: StoreUnavailable, took: float
     ) -> None:
         self._log.warn(error.remedy, "Feedback cannot be kept. %s", error, cause=error.why)
+        # WHOLE_STORE is among the nodes, and sorts before the name of any other.
         self._miss(WHOLE_STORE if error.unreachable == "store" else max(nodes), kind)
         if error.unreachable == "turn":  # nobody asked the store, so we learned nothing about it
             self._end_trial(nodes)
@@ -210,11 +208,11 @@ class CircuitBreaker:
         for node in nodes:
             with self._lock():
                 now = self._now()
-                if now < self._next_news.get(node, 0.0) or node not in self._missed:
+                if now < self._next_report.get(node, 0.0) or node not in self._missed:
                     continue
-                self._next_news[node] = now + INTERVAL
+                self._next_report[node] = now + INTERVAL
                 missed = self._missed.pop(node)
             where = f"Node {node} of the store" if node else "The store"
             text = "%s is back. In %.0f s, %d messages were not kept, and %d votes refused."
             number = missed.number["messages"], missed.number["votes"]
-            self._log.tell(text, where, now - missed.since, *number)
+            warn(text, where, now - missed.since, *number)

@@ -7,6 +7,9 @@ import time
 from contextvars import ContextVar
 from threading import TIMEOUT_MAX
 
+TIMEOUTS_PER_CALL = 2
+"""Timeouts that a call may wait in all, whatever it does."""
+
 STEPS = 10
 """A step that ends well counts at most a deadline's seconds divided by this."""
 
@@ -42,7 +45,8 @@ class Deadline:
     def begin(self) -> float:
         """Begin a step and return the seconds that are left for it.
 
-        A step before that did not end has failed. Raises `TimeoutError` if no seconds are left.
+        An earlier step that has not ended counts as failed. Raises `TimeoutError` if no seconds are
+        left.
         """
         self.fail()
         self._begun = time.monotonic()
@@ -59,8 +63,8 @@ class Deadline:
         self._begun = math.inf
 
 
-NONE = Deadline(math.inf)
+NO_DEADLINE = Deadline(math.inf)
 """The deadline outside a call, as for a delivery: it never passes."""
 
-DEADLINE: ContextVar[Deadline] = ContextVar("feedback_blueprint.deadline", default=NONE)
+DEADLINE: ContextVar[Deadline] = ContextVar("feedback_blueprint.deadline", default=NO_DEADLINE)
 """The deadline of the call that runs here."""

@@ -41,11 +41,11 @@ def add_assets(blueprint: Blueprint) -> None:
             "Give it to a blueprint of your own."
         )
     blueprint.add_url_rule(STATIC_PATH, "static", send_asset)
-    blueprint.url_defaults(name_content)
+    blueprint.url_defaults(add_version)
 
 
-def name_content(_: str, values: dict[str, Any]) -> None:
-    """Put the file's version in its URL."""
+def add_version(_: str, values: dict[str, Any]) -> None:
+    """Add the file's version to its URL."""
     if asset := assets().get(values.get("filename", "")):
         values.setdefault("v", asset.version)
 

@@ -19,7 +19,7 @@ from ..attributes import MAX_ENTRIES, MAX_INT, MAX_VALUE_BYTES, MIN_INT, NAME, R
 from ..config import Settings
 from ..schemas import MessageIDField, MetadataField, RatingField, TextField, feedback_schema
 from .routes import names_of
-from .views import MAX_MESSAGES, FeedbackView
+from .views import MAX_MESSAGES, delete, get, post
 
 # `\s` of a JSON Schema does not match the last five, which Python takes for blanks.
 NOT_BLANK = {"pattern": r"[^\s\x1c-\x1f\x85]"}
@@ -109,11 +109,10 @@ def operations() -> dict[str, Any]:
         answered(description, **NAMED, status={"const": status})
         for description, status in (
             ("The vote was the same before.", "unchanged"),
-            ("The agent took the event.", "accepted"),
-            ("The agent took the event.", "retracted"),
+            ("The vote is kept, and will arrive in New Relic.", "accepted"),
+            ("The retraction is kept, and will arrive in New Relic.", "retracted"),
         )
     )
-    post, get, delete = FeedbackView.post, FeedbackView.get, FeedbackView.delete
     return {
         "post": operation(post, SENDING, {200: unchanged, 202: accepted}, requestBody=body),
         "get": operation(get, READING, {200: read}, parameters=[many]),

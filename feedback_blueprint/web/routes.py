@@ -48,9 +48,10 @@ def check_routes(app: App, names: Iterable[str]) -> list[Finding]:
     """Find each later route of the app that gets no requests, or takes our votes."""
     endpoints = [f"{name}.{endpoint}" for name in names for endpoint in ("feedback", "static")]
     ours = _map_of(app.url_map, *(r for each in endpoints for r in app.url_map.iter_rules(each)))
-    seen, remedy = "the app also answers %s: one of the two gets no requests", "%s, or remove it."
+    seen = "the app also answers %s: one of the two gets no requests"
+    remedy = f"{REMEDY}, or remove that route."
     return [
-        Finding("route", False, seen % _described(theirs), remedy % REMEDY)
+        Finding("route", False, seen % _described(theirs), remedy)
         for theirs in app.url_map.iter_rules()
         if theirs.endpoint not in endpoints
         and (_has_a_place_of(ours, theirs) or _takes_votes_of(ours, theirs, app))

@@ -10,8 +10,6 @@ from typing import Any, NoReturn
 
 from flask import Blueprint, Response, current_app, request
 from flask.sansio.blueprints import BlueprintSetupState
-from flask.typing import ResponseReturnValue
-from flask.views import MethodView
 from werkzeug import exceptions
 from werkzeug.wsgi import get_input_stream
 
@@ -30,7 +28,7 @@ from ..votes import Votes
 from .routes import FEEDBACK_PATH, check_routes
 
 MAX_BODY_BYTES = 64 * 1024
-"""Bytes of a request body."""
+"""The most bytes of a request body."""
 
 MAX_MESSAGES = 100
 """Messages that one GET may name."""
@@ -48,60 +46,65 @@ TRANSACTION = f"{__name__}:feedback"
 
 
 def add_route(blueprint: Blueprint, votes: Callable[[], Votes]) -> None:
-    """Add the route `/feedback`, and a hook that refuses methods that it does not have."""
-    blueprint.add_url_rule(FEEDBACK_PATH, view_func=FeedbackView.as_view("feedback", votes))
+    """Add the route `/feedback`, and two hooks that run before each request of the app.
 
-    def add_hook(state: BlueprintSetupState) -> None:
-        # before_app_request() would have the agent trace this in each request of the host app.
+    `votes` returns the `Votes` of the current app.
+    """
+    # With its name: the agent, Flask-WTF and Flask-Limiter ask for that.
+    view = functools.update_wrapper(functools.partial(feedback, votes), feedback)
+    blueprint.add_url_rule(FEEDBACK_PATH, view_func=view, methods=[*ANSWERS])
+
+    def add_hooks(state: BlueprintSetupState) -> None:
         name = f"{state.name_prefix}.{state.name}".lstrip(".")
-        hook = functools.partial(before_request, name, votes, iter([None]))
-        state.app.before_request_funcs.setdefault(None, []).append(hook)
+        # before_app_request() would have the agent trace them in each request of the app.
+        state.app.before_request_funcs.setdefault(None, []).extend(
+            (
+                functools.partial(check_routes_once, name, votes, iter([True])),
+                functools.partial(refuse_method, name, votes),
+            )
+        )
 
-    blueprint.record(add_hook)
+    blueprint.record(add_hooks)
 
 
-class FeedbackView(MethodView):
-    """The one resource, `/feedback`. `votes` returns the `Votes` of the current app."""
+def feedback(votes: Callable[[], Votes], **_: Any) -> Response:
+    """Answer a request, and ignore the variables of the app's `url_prefix`."""
+    try:
+        return ANSWERS[request.method](votes())
+    except Refusal as refusal:
+        if refusal.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise
+        return problem_response(refusal)  # if it were raised, the agent would count an error
 
-    init_every_request = False
 
-    def __init__(self, votes: Callable[[], Votes]) -> None:
-        self._votes = votes
+# `flask feedback openapi` publishes the first line of each of these.
 
-    def dispatch_request(self, **_: Any) -> ResponseReturnValue:
-        """Answer the request, and ignore the variables of the app's `url_prefix`."""
-        try:
-            return super().dispatch_request()
-        except Refusal as refusal:
-            if refusal.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-                raise
-            return problem_response(refusal)  # if it were raised, the agent would count an error
 
-    # `flask feedback openapi` publishes the first line of each method.
+def post(votes: Votes) -> Response:
+    """Vote."""
+    receipt = votes.submit(read_json(), caller(votes.raters))
+    return json_response(receipt._asdict(), 200 if receipt.status == "unchanged" else 202)
 
-    def post(self) -> Response:
-        """Vote."""
-        fields = read_json()
-        votes = self._votes()
-        receipt = votes.submit(fields, caller(votes.raters))
-        return json_response(receipt._asdict(), 200 if receipt.status == "unchanged" else 202)
 
-    def get(self) -> Response:
-        """Read the caller's standing votes back."""
-        message_ids = message_ids_of_query()
-        if not 0 < len(message_ids) <= MAX_MESSAGES:
-            raise Invalid({"message_id": [f"Give one to {MAX_MESSAGES} of them."]})
-        votes = self._votes()
-        each_once = list(dict.fromkeys(message_ids))
-        return json_response(votes.read(each_once, caller(votes.raters)), 200)
+def get(votes: Votes) -> Response:
+    """Read the caller's standing votes back."""
+    message_ids = message_ids_of_query()
+    if not 0 < len(message_ids) <= MAX_MESSAGES:
+        raise Invalid({"message_id": [f"Give one to {MAX_MESSAGES} of them."]})
+    each_once = list(dict.fromkeys(message_ids))
+    return json_response(votes.read(each_once, caller(votes.raters)), 200)
 
-    def delete(self) -> Response:
-        """Retract a vote."""
-        message_ids = message_ids_of_query()
-        if len(message_ids) != 1:
-            raise Invalid({"message_id": ["Give exactly one."]})
-        votes = self._votes()
-        return json_response(votes.retract(message_ids[0], caller(votes.raters))._asdict(), 202)
+
+def delete(votes: Votes) -> Response:
+    """Retract a vote."""
+    message_ids = message_ids_of_query()
+    if len(message_ids) != 1:
+        raise Invalid({"message_id": ["Give exactly one."]})
+    return json_response(votes.retract(message_ids[0], caller(votes.raters))._asdict(), 202)
+
+
+ANSWERS = {"GET": get, "HEAD": get, "POST": post, "DELETE": delete}
+"""What answers a request, by its method."""
 
 
 def caller(raters: Raters) -> Sequence[bytes]:
@@ -113,18 +116,22 @@ def caller(raters: Raters) -> Sequence[bytes]:
     return hashes
 
 
-def before_request(name: str, votes: Callable[[], Votes], first: Iterator[None]) -> Response | None:
-    """Refuse a method that the route does not have, which no view gets to see.
+def check_routes_once(name: str, votes: Callable[[], Votes], is_first: Iterator[bool]) -> None:
+    """Log which routes of the app are in the way of ours: at the first request all are known.
 
-    Flask would answer with a page of HTML, and raise what the agent counts as an error of the app.
-
-    `first` has one item, for the first request of this process. All routes are known then, so the
-    log names those of the app that are in the way of ours.
+    `is_first` has one item. Of threads that ask for it at once, one gets it.
     """
-    for _ in first:
+    if next(is_first, False):
         with votes().log.catch("The app's routes could not be checked."):
             for finding in check_routes(current_app, [name]):
                 logger.error("Blueprint %r: %s. %s", name, finding.seen, finding.remedy)
+
+
+def refuse_method(name: str, votes: Callable[[], Votes]) -> Response | None:
+    """Refuse a method that the route does not have. Flask would not ask the view.
+
+    Flask would answer with a page of HTML, and raise what the agent counts as an error of the app.
+    """
     error = request.routing_exception
     if not isinstance(error, exceptions.MethodNotAllowed) or not _asks_for(f"{name}.feedback"):
         return None
@@ -152,8 +159,8 @@ def read_json() -> Any:
     """Return the request's body; raises `NotJSON`, `TooLarge` or `MalformedJSON`."""
     if not request.is_json:
         raise NotJSON("Send the Content-Type application/json.")
-    own = request.max_content_length
-    limit = MAX_BODY_BYTES if own is None else min(own, MAX_BODY_BYTES)
+    apps_limit = request.max_content_length
+    limit = MAX_BODY_BYTES if apps_limit is None else min(apps_limit, MAX_BODY_BYTES)
     if (request.content_length or 0) > limit or len(body := _read_body(limit)) > limit:
         raise TooLarge(f"The body is over {limit} bytes.")
     try:

@@ -73,6 +73,12 @@ def listener(monkeypatch):
     return listening
 
 
+def application(allowlist=("custom_event_data",)):
+    """An application of the agent, which sends these kinds of events every few seconds."""
+    config = SimpleNamespace(event_harvest_config=SimpleNamespace(allowlist=allowlist))
+    return SimpleNamespace(name="tests", active=True, configuration=config)
+
+
 FEEDBACK = [{"type": "LlmFeedbackMessage"}, {"feedback_id": "f"}]
 NOISE = [{"type": "Noise"}, {}]
 SAMPLING = {"reservoir_size": 9, "events_seen": 2}
@@ -82,7 +88,7 @@ SAMPLING = {"reservoir_size": 9, "events_seen": 2}
 def harvest_of(listener):
     """Run a harvest that sends events to a New Relic that answers with an error, or with none."""
 
-    def run(events, *errors, allowlist=("custom_event_data",), flexible=True, rollback=False):
+    def harvest_of(events, *errors, allowlist=("custom_event_data",), flexible=True):
         answers = list(errors)
         sent = []
 
@@ -100,27 +106,25 @@ def harvest_of(listener):
             except DiscardDataForRequest:
                 pass
 
-        config = SimpleNamespace(event_harvest_config=SimpleNamespace(allowlist=allowlist))
-        application = SimpleNamespace(name="tests", active=True, configuration=config)
-        harvests._harvest(harvest, application, (), {"flexible": flexible})
+        harvests._harvest(harvest, application(allowlist), (), {"flexible": flexible})
         return sent
 
-    return run
+    return harvest_of
 
 
-def test_what_new_relic_accepted_is_told(harvest_of, listener):
+def test_a_listener_hears_of_the_feedback_that_new_relic_accepted(harvest_of, listener):
     harvest_of([FEEDBACK, NOISE])
     assert listener.told == [("tests", [{"feedback_id": "f"}])]
     [harvest] = listener.harvests
     assert (harvest.application, harvest.has_events, harvest.is_active) == ("tests", True, True)
 
 
-def test_a_harvest_without_feedback_is_not_told(harvest_of, listener):
+def test_a_listener_hears_of_no_event_if_a_harvest_has_no_feedback(harvest_of, listener):
     assert harvest_of([NOISE]) == [[NOISE]]
     assert listener.told == []
 
 
-def test_what_the_agent_keeps_is_not(harvest_of, listener):
+def test_events_that_the_agent_keeps_do_not_count_as_accepted(harvest_of, listener):
     assert len(harvest_of([FEEDBACK, NOISE], RetryDataForRequest())) == 1
     assert listener.told == []
     assert not listener.harvests[0].has_events
@@ -176,9 +180,7 @@ def test_a_listener_that_fails_costs_the_agent_nothing(harvest_of, listener, cap
     ("args", "theirs"), [((), False), ((True,), False), ((True, True), True), ((False, True), True)]
 )
 def test_a_harvest_says_which_kind_it_is_by_position_too(listener, args, theirs):
-    config = SimpleNamespace(event_harvest_config=SimpleNamespace(allowlist=["custom_event_data"]))
-    application = SimpleNamespace(name="tests", active=True, configuration=config)
-    assert harvests._harvest(lambda *args: args, application, args, {}) == args
+    assert harvests._harvest(lambda *args: args, application(), args, {}) == args
     assert listener.harvests[0].has_events is theirs
 
 
@@ -224,36 +226,56 @@ def test_events_that_are_sent_outside_of_a_harvest_are_sent(listener, caplog):
             rolled_back = pool.submit(harvests._roll_back, lambda: "rolled back", None, (), {})
             return sent.result(), rolled_back.result()
 
-    config = SimpleNamespace(event_harvest_config=SimpleNamespace(allowlist=[]))
-    application = SimpleNamespace(name="tests", active=True, configuration=config)
-    during = harvests._harvest(elsewhere, application, (), {})
+    during = harvests._harvest(elsewhere, application([]), (), {})
     assert during == elsewhere() == (({}, [FEEDBACK]), "rolled back")
     assert listener.told == []
     assert listener.harvests[0].has_events
     assert caplog.messages == []
 
 
-RECORDING = """
+STARTED = """
 import contextlib, gc, weakref
 import newrelic.agent
 newrelic.agent.initialize()
 from newrelic.api.transaction import current_transaction
 from feedback_blueprint.agent import checks, new_relic
 agent = new_relic.NewRelic()
+
+def register():
+    return newrelic.agent.register_application("tests", timeout=20)
+"""
+
+WITH_THE_REAL_AGENT = {
+    "before the app is registered, no transaction is opened": """
 assert type(agent.transaction("too early", "tests")) is contextlib.nullcontext
-application = newrelic.agent.register_application("tests", timeout=20)
+""",
+    "a transaction is opened if none runs": """
+register()
 with agent.transaction("deliver", "tests"):
     transaction = current_transaction()
     assert (transaction.name, transaction.group) == ("deliver", "Feedback")
-    transaction._priority = 0.5
     with agent.transaction("inner"):
         assert current_transaction() is transaction
+""",
+    "a transaction that the app ignores stays ignored": """
+application = register()
+with newrelic.agent.BackgroundTask(application, "ignored"):
+    newrelic.agent.ignore_transaction()
+    assert type(agent.transaction("another")) is contextlib.nullcontext
+""",
+    "an event is recorded with a priority that no other has, and its transaction is let go": """
+register()
+with contextlib.suppress(new_relic.AgentNotRecording):
+    agent.record({"trace_id": "t", "rating": 1})
+    raise AssertionError
+with agent.transaction("deliver", "tests"):
+    transaction = current_transaction()
+    transaction._priority = 0.5
     has_ended = agent.record({"trace_id": "t", "rating": 1, "feedback_id": "f"})
     assert transaction._priority == 0.5, "other events keep theirs"
     [(priority, _, (kind, attributes))] = transaction._custom_events.pq
     assert priority == float("inf")
     assert attributes.items() >= {"trace_id": "t", "rating": 1, "feedback_id": "f"}.items()
-    assert agent.limits() == agent.limits("tests") == (255, "tests", 3600, 1_000_000, 95)
     assert not has_ended()
 assert has_ended()
 ended = weakref.ref(transaction)
@@ -261,29 +283,37 @@ del transaction
 gc.collect()
 assert ended() is None, "it is not kept for us"
 assert has_ended()
-with contextlib.suppress(new_relic.AgentNotRecording):
-    agent.record({"trace_id": "t", "rating": 1})
-    raise AssertionError
-with newrelic.agent.BackgroundTask(application, "ignored"):
-    newrelic.agent.ignore_transaction()
-    assert type(agent.transaction("another")) is contextlib.nullcontext, "it is the app's will"
+""",
+    "if the agent fails, the other events keep their priority": """
+register()
 with agent.transaction("failing", "tests"):
-    transaction = current_transaction()
-    before = transaction._priority
+    before = current_transaction()._priority
     newrelic.agent.record_llm_feedback_event = None
     with contextlib.suppress(TypeError):
         agent.record({})
-    assert transaction._priority == before
+        raise AssertionError
+    assert current_transaction()._priority == before
+""",
+    "the limits are those of the agent's settings": """
+application = register()
+with agent.transaction("deliver", "tests"):
+    assert agent.limits() == agent.limits("tests") == (255, "tests", 3600, 1_000_000, 95)
 for milliseconds, seconds in (5_000, 40), (60_000, 95), (120_000, 95):
     application.settings.event_harvest_config.report_period_ms = milliseconds
     new_relic._limits_of.cache_clear()  # the agent would make new settings
     assert agent.limits("tests").next_harvest == seconds
+""",
+    "a function that the agent lacks is found by the check": """
+register()
 for missing, name in ((new_relic.HARVEST,), None), (("another",), "tests"):
     new_relic.missing_functions = checks.missing_functions = lambda: missing
     new_relic._limits_of.cache_clear()
     assert agent.limits("tests").application == name
-    found = checks._sending()[1]
+    found = checks._check_sending()[1]
     assert (found.ok, found.seen) == (False, f"not visible: {missing[0]}")
+""",
+    "an agent that sends nothing takes nothing": """
+register()
 new_relic.why_nothing_is_sent = lambda: "It has ended."
 try:
     agent.limits("tests")
@@ -291,12 +321,14 @@ except new_relic.AgentNotRecording as error:
     assert "It has ended." in str(error)
 else:
     raise AssertionError
-"""
+""",
+}
 
 
-def test_the_real_agent_is_told_what_to_record_and_when():
+@pytest.mark.parametrize("code", WITH_THE_REAL_AGENT.values(), ids=WITH_THE_REAL_AGENT)
+def test_what_holds_with_the_real_agent(code):
     done = subprocess.run(
-        [sys.executable, "-c", RECORDING],
+        [sys.executable, "-c", STARTED + code],
         env=environment({"NEW_RELIC_DEVELOPER_MODE": "true", "NEW_RELIC_APP_NAME": "tests"}),
         capture_output=True,
         text=True,
@@ -314,12 +346,14 @@ for gone in sys.argv[1:]:
         continue
     exec(f"del newrelic.core.{gone}")
     from feedback_blueprint.agent import harvests
+    for _ in range(2):
+        harvests.listen(harvests.Listener())
     print(harvests.missing_functions(), harvests.sees_what_arrives(), flush=True)
     os._exit(0)
 """
 
 
-def test_an_agent_of_the_future_without_a_function_is_named():
+def test_what_an_agent_of_the_future_lacks_is_named_and_said_once():
     future = {
         "application.Application.harvest": True,
         "data_collector.Session.send_custom_events": False,
@@ -335,14 +369,12 @@ def test_an_agent_of_the_future_without_a_function_is_named():
     assert done.stdout.splitlines() == [
         f"('newrelic.core.{gone.replace('.', ':', 1)}',) {tells}" for gone, tells in future.items()
     ]
-
-
-def test_what_a_missing_function_means_is_said(monkeypatch, caplog):
-    monkeypatch.setattr(harvests, "missing_functions", lambda: (harvests.SENDER,))
-    harvests.listen(Listener())
-    assert "This version of the agent has no newrelic.core.data_collector:Session" in caplog.text
-    assert "use another version of newrelic" in caplog.text
-    assert all(map(is_quoted, caplog.messages))
+    told = done.stderr.splitlines()
+    for gone, line in zip(future, told, strict=True):  # once, however many listen
+        name = gone.replace(".", ":", 1)
+        assert line.startswith(f"This version of the agent has no newrelic.core.{name}. ")
+        assert "use another version of newrelic" in line
+    assert all(map(is_quoted, told))
 
 
 def agent_like(*, pid=None, has_ended=False, is_alive=True):
@@ -365,17 +397,19 @@ def agent_like(*, pid=None, has_ended=False, is_alive=True):
     ],
     ids=["well", "ended", "forked", "no thread", "hidden", "no agent"],
 )
-def test_an_agent_that_sends_nothing_is_told_from_one_that_hides_it(monkeypatch, agent, why):
+def test_the_reason_why_an_agent_sends_nothing_is_named(monkeypatch, agent, why):
     monkeypatch.setattr(harvests, "_agent", lambda: agent)
     said = harvests.why_nothing_is_sent()
     assert said is None if why is None else why in said
+
+
+def test_an_agent_without_a_server_sends_at_once_and_needs_no_thread(monkeypatch):
     settings = SimpleNamespace(serverless_mode=SimpleNamespace(enabled=True))
     monkeypatch.setattr(harvests, "global_settings", lambda: settings)
-    assert harvests.why_nothing_is_sent() is None, (
-        "without a server it has no thread, and sends at once"
-    )
+    monkeypatch.setattr(harvests, "_agent", lambda: agent_like(is_alive=False))
+    assert harvests.why_nothing_is_sent() is None
 
 
-def test_an_agent_of_the_future_that_is_elsewhere_may_record(monkeypatch):
+def test_an_agent_without_agent_instance_counts_as_recording(monkeypatch):
     monkeypatch.delattr("newrelic.core.agent.agent_instance")
     assert harvests.why_nothing_is_sent() is None

@@ -81,7 +81,7 @@ def test_a_child_does_not_tell_what_its_parent_counted():
     assert list(metrics._sums()) == ["Votes"]
 
 
-def test_an_agent_whose_harvests_cannot_be_seen_is_told_at_once(monkeypatch):
+def test_an_agent_whose_harvests_cannot_be_seen_gets_the_metrics_at_once(monkeypatch):
     told = []
     application = SimpleNamespace(active=True, record_custom_metric=lambda *each: told.append(each))
     monkeypatch.setattr(newrelic.agent, "application", lambda **_: application)

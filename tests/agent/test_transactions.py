@@ -5,10 +5,7 @@ from __future__ import annotations
 import pytest
 from chatting import made, rate
 from collector import Collector
-from flask import Blueprint, Flask
 from gunicorn_server import StartServer
-
-from feedback_blueprint import FeedbackBlueprint
 
 SEGMENT = "Function/feedback_blueprint.web.views:feedback"
 TRANSACTIONS = f"WebTransaction/{SEGMENT}"
@@ -20,16 +17,7 @@ def nothing_arrived(collector: Collector) -> None:
     collector.clear()
 
 
-def test_under_another_name_and_inside_another_blueprint_it_is_the_same(
-    feedback: FeedbackBlueprint,
-) -> None:
-    app, outer = Flask(__name__), Blueprint("outer", __name__)
-    outer.register_blueprint(feedback, name="inner")
-    app.register_blueprint(outer)
-    assert app.view_functions.keys() == {rule.endpoint for rule in app.url_map.iter_rules()}
-
-
-def test_what_a_caller_does_wrong_is_no_error_of_the_apps(
+def test_what_a_caller_does_wrong_is_not_an_error_of_the_app(
     collector: Collector, chat_server: StartServer
 ) -> None:
     """Each request is a transaction of one name; the view is a segment of it."""
@@ -55,7 +43,9 @@ def test_what_a_caller_does_wrong_is_no_error_of_the_apps(
     assert ERRORS not in collector.metrics()
 
 
-def test_an_outage_of_the_store_is_one(collector: Collector, chat_server: StartServer) -> None:
+def test_an_outage_of_the_store_is_an_error_of_the_app(
+    collector: Collector, chat_server: StartServer
+) -> None:
     with chat_server(store_url="redis://127.0.0.1:1/0") as server:
         assert rate(server, "never made").status == 503
         server.stop()

@@ -34,7 +34,7 @@ def measure(directory: Path, effort: Effort) -> dict[str, Any]:
 def render(found: dict[str, Any]) -> Iterator[str]:
     yield (
         "| one worker | app | chats/s | votes/s | chat, p50, ms | chat, p99 | vote, p50 "
-        "| vote, p99 | votes, to by hand | refused |"
+        "| vote, p99 | votes, relative to by hand | refused |"
     )
     yield "|---|---|---|---|---|---|---|---|---|---|"
     for kind, counts in found.items():
@@ -57,4 +57,5 @@ def render(found: dict[str, Any]) -> Iterator[str]:
             f"- With {many} {KINDS[kind]} instead of {few}, ours takes {votes:.2f} times the votes "
             f"a second, and the median vote waits {times:.0f} times as long."
         )
-    yield f"- Rounds: {', '.join(str(of['rounds']) for c in found.values() for of in c.values())}."
+    rounds = (str(of["rounds"]) for counts in found.values() for of in counts.values())
+    yield f"- Rounds, in the order of the table: {', '.join(rounds)}."

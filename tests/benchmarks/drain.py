@@ -184,7 +184,7 @@ def render(found: dict[str, Any]) -> Iterator[str]:
             cells = (f"{last[f'{name} p{percent}']:.1f}" for percent in (50, 99))
             yield f"| {label} | {' | '.join(cells)} |"
         yield ""
-    yield "| µs of Redis's CPU | the vote | its delivery | that is, of both |"
+    yield "| µs of Redis's CPU | the vote | its delivery | share of the delivery |"
     yield "|---|---|---|---|"
     for what, (cost, delivery, part) in found["CPU"].items():
         yield f"| delivered {what} | {cost:.0f} | {delivery:.1f} | {part:.2f} |"

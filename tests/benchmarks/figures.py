@@ -146,7 +146,7 @@ def summary(sections: dict[str, Any]) -> Iterator[str]:
     """What the project's README quotes."""
     figures = {name: section["figures"] for name, section in sections.items()}
     if "sockets" in figures:
-        yield "| over sockets, to twenty lines by hand | chats/s | votes/s |"
+        yield "| over sockets, relative to twenty lines by hand | chats/s | votes/s |"
         yield "|---|---|---|"
         for name, label in NAMES.items():
             of = figures["sockets"]["apps"][name]
@@ -168,9 +168,10 @@ def summary(sections: dict[str, Any]) -> Iterator[str]:
             states[state]["bytes"].median for state in ("by hand", "unrated", "rated")
         )
         yield (
-            f"A message takes {unrated:.0f} bytes in {engine} and a rated one {rated:.0f}, one by "
-            f"hand {hand:.0f}. A worker's memory grows by {grown['ours']['slope']:.1f} bytes a "
-            f"request over {grown['requests']:,}, by hand {grown['by_hand']['slope']:.1f}."
+            f"A message takes {unrated:.0f} bytes in {engine} and a rated one {rated:.0f}; by "
+            f"hand, each takes {hand:.0f}. Over {grown['requests']:,} requests, a worker's memory "
+            f"changes by {grown['ours']['slope']:.1f} bytes a request; by hand, by "
+            f"{grown['by_hand']['slope']:.1f}."
         )
 
 

@@ -15,7 +15,7 @@ from redis_server import RedisServer
 
 from feedback_blueprint.model import ANYONE, Mark, Message, VoteRequest
 from feedback_blueprint.stores import RedisStore, SQLiteStore, Store
-from feedback_blueprint.stores.redis.layout import SCRIPTS, parts_of
+from feedback_blueprint.stores.redis.layout import SCRIPTS, pack_message
 from feedback_blueprint.stores.sqlite.layout import STASH, row_of
 
 WEEK, DEFAULT_VOTE_TTL = timedelta(days=7), timedelta(days=30)
@@ -65,7 +65,7 @@ def by_hand(key: str) -> tuple[object, ...]:
 
 def stash(*rest: Any, ttl: timedelta = WEEK) -> Commands:
     milliseconds = int(ttl.total_seconds() * 1000)
-    return lambda key: ("SET", key, b"".join(parts_of(new_message(*rest))), "PX", milliseconds)
+    return lambda key: ("SET", key, b"".join(pack_message(new_message(*rest))), "PX", milliseconds)
 
 
 def vote(server: RedisServer) -> Commands:

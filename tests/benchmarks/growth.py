@@ -212,8 +212,9 @@ def measure(directory: Path, effort: Effort) -> dict[str, Any]:
 
 def render(found: dict[str, Any]) -> Iterator[str]:
     yield (
-        f"| store | messages | a stash, ms | to the smallest | a vote, ms | to the smallest "
-        f"| reading {CALLS} votes, ms | to the smallest | bytes each |"
+        f"| store | messages | a stash, ms | relative to the fewest | a vote, ms "
+        f"| relative to the fewest | reading {CALLS} votes, ms | relative to the fewest "
+        f"| bytes each |"
     )
     yield "|---|---|---|---|---|---|---|---|---|"
     for store in ("Redis", "SQLite"):
@@ -223,8 +224,11 @@ def render(found: dict[str, Any]) -> Iterator[str]:
     yield ""
     for store in ("Redis", "SQLite"):
         (few, _), *_, (many, last) = found[store].items()
-        times = ", ".join(f"a {what} {last[f'{what} to first'].median:.2f}" for what in WHAT)
-        yield f"- {store}: with {many} messages instead of {few}, of the time, {times}."
+        stash, vote, read = (f"{last[f'{what} to first'].median:.2f} times" for what in WHAT)
+        yield (
+            f"- {store}: with {many} messages instead of {few}, a stash takes {stash} as long, "
+            f"a vote {vote}, a read {read}."
+        )
     expired, messages = found["expired"], found["messages"]
     if "given back" in found:
         yield f"- Redis gave back {found['given back']:.0%} of what {messages:,} took, by itself."

@@ -164,7 +164,8 @@ def measure(directory: Path, effort: Effort) -> dict[str, Any]:
 def render(found: dict[str, Any]) -> Iterator[str]:
     weights = found["weights"]
     engines = [name for name in weights if name != "keys"]
-    yield f"| bytes a message, of {weights['keys']:,} | {' | '.join(engines)} | to by hand |"
+    names = " | ".join(engines)
+    yield f"| bytes a message, of {weights['keys']:,} | {names} | relative to by hand |"
     yield f"|---|{'---|' * len(engines)}---|"
     for state, label in STATES.items():
         cells = [weights[engine][state] for engine in engines]
@@ -193,9 +194,12 @@ def render(found: dict[str, Any]) -> Iterator[str]:
     limit = HARVEST["event_harvest_config"]["harvest_limits"]["custom_event_data"]
     most = int(limit * OF_VOTES)
     yield (
-        f"- A process holds {most} votes at the most, where it sends {limit} events in a harvest: "
-        f"{most * of['more'].median / 1e6:.2f} MB more. Others wait in the store."
+        f"- If a process sends {limit} events in a harvest, it holds at most {most} votes: "
+        f"{most * of['more'].median / 1e6:.2f} MB more. Other votes wait in the store."
     )
     slopes = (grown[name]["slope"] for name in ("ours", HAND))
-    growth = ", by hand ".join(f"{slope.median * grown['requests'] / 1e6:.2f}" for slope in slopes)
-    yield f"- By these slopes, {grown['requests']:,} requests add {growth} MB."
+    ours, hand = (f"{slope.median * grown['requests'] / 1e6:.2f} MB" for slope in slopes)
+    yield (
+        f"- With these slopes, {grown['requests']:,} requests change the memory by {ours}; by "
+        f"hand, by {hand}."
+    )

@@ -137,7 +137,7 @@ def measure(directory: Path, effort: Effort) -> dict[str, Any]:
 
 
 def render(found: dict[str, Any]) -> Iterator[str]:
-    yield "| messages asked for in one GET | store | p50, ms | p99 | to one message |"
+    yield "| messages asked for in one GET | store | p50, ms | p99 | relative to one message |"
     yield "|---|---|---|---|---|"
     for name, store in (("ours", "Redis"), ("embedded", "SQLite")):
         for number, of in found["reads"][name].items():

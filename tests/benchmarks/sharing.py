@@ -120,7 +120,7 @@ def render(found: dict[str, Any]) -> Iterator[str]:
         yield f"| {name} | {' | '.join(f'{of[what]:.2f}' for what in WHAT)} |"
     last = found["nodes"]["a cluster of three"]
     beside = " | ".join(str(last[f"{what} to first"]) for what in WHAT)
-    yield f"| the cluster, to one server | {beside} |"
+    yield f"| the cluster, relative to one server | {beside} |"
     yield ""
     shares = ", ".join(f"{share:.3f}" for share in found["shares"])
     yield f"- The nodes keep {shares} times their third of {found['messages']:,} messages."

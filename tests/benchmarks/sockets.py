@@ -203,7 +203,7 @@ def measure(directory: Path, effort: Effort) -> dict[str, Any]:
 
 
 def render(found: dict[str, Any]) -> Iterator[str]:
-    yield "| | chats/s | votes/s | chats, to by hand | votes, to by hand |"
+    yield "| | chats/s | votes/s | chats, relative to by hand | votes, relative to by hand |"
     yield "|---|---|---|---|---|"
     for name, label in NAMES.items():
         of = found["apps"][name]
@@ -221,6 +221,7 @@ def render(found: dict[str, Any]) -> Iterator[str]:
         yield f"| {label} | {' | '.join(f'{cell:.1f}' for cell in cells)} |"
     yield ""
     yield (
-        f"{found['rounds']} rounds of {found['requests']} chats and as many votes an app. "
-        f"Import and registration take {found['start-up']:.0f} ms, over what it is built on."
+        f"{found['rounds']} rounds of {found['requests']} chats and as many votes for each app. "
+        f"Import and registration take {found['start-up']:.0f} ms, in addition to those of Flask, "
+        "marshmallow, redis and the agent."
     )

@@ -26,7 +26,7 @@ from element_page import (
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
-STALE = "This page was made for another person than is logged in now."
+STALE = "This page was made for a different person than the one who is logged in."
 
 
 def tagged(visitor: Visitor, *ids: str) -> Page:

@@ -157,7 +157,7 @@ def test_work_that_cannot_join_the_trace_is_done_and_the_log_says_why(
 ) -> None:
     said = resumed(collector, env, *causes, **settings)
     for why, done, cause in zip(said[::2], said[1::2], causes.values(), strict=True):
-        assert why.startswith(f"LLM events of 'work' do not join the feedback. {cause}")
+        assert f"the LLM calls of 'work' with the feedback. {cause}" in why
         assert done in {"in the trace", "not in it"}
 
 
@@ -203,5 +203,5 @@ def test_the_log_says_what_a_process_that_was_forked_later_does_not_send(
     vote = {"message_id": "forked", "rating": "good"}
     assert server.post("/feedback", vote, headers=ANN).status == 202
     assert collector.wait_for(message_id="forked")[0]["trace_id"] == trace_id
-    said = "LLM events of 'answer' do not join the feedback. The agent sends nothing from this proc"
+    said = "the LLM calls of 'answer' with the feedback. The agent sends nothing from this process"
     assert said in server.log.read_text()

@@ -1,9 +1,9 @@
-"""What is kept of a message beside its ID: its context, and its text where configured."""
+"""What is kept of a message beside its ID: its context, and its text if the app wants that."""
 
 from __future__ import annotations
 
 import pytest
-from decorated import generator, ids, plain, run
+from decorated import generator, id_given_to, ids, plain
 
 from feedback_blueprint import FeedbackBlueprint
 
@@ -62,7 +62,7 @@ def test_a_reserved_name_in_a_constant_context_is_left_out_and_logged(
 ):
     traced = feedback.trace_message(context={"rating": "evil", "model": "m"})(function)
     assert not caplog.records
-    response = call(lambda: [run(traced), run(traced)])
+    response = call(lambda: [id_given_to(traced), id_given_to(traced)])
     for message_id in response.json:
         assert kept(message_id).context == {"model": "m"}
     [record] = caplog.records
@@ -152,7 +152,7 @@ def test_content_that_fails_costs_neither_answer_nor_rating(
 ):
     traced = keeping.trace_message(content=lambda _: 1 / 0)(function)
     with app.test_request_context():
-        assert kept(run(traced), keeping).content is None
+        assert kept(id_given_to(traced), keeping).content is None
     assert "content= failed" in caplog.text
 
 

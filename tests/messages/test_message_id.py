@@ -10,14 +10,14 @@ from typing import NamedTuple
 from uuid import UUID
 
 import pytest
-from decorated import KINDS, ids, plain, run
+from decorated import KINDS, id_given_to, ids, plain
 from flask import Response, jsonify
 from runbook import is_quoted
 
 
 @pytest.mark.parametrize("function", KINDS)
-def test_a_minted_id_is_passed_in_announced_and_rateable(feedback, call, client, kept, function):
-    response = call(lambda: {"id": run(feedback.trace_message(function))})
+def test_a_minted_id_is_passed_in_announced_and_rateable(feedback, call, client, function):
+    response = call(lambda: {"id": id_given_to(feedback.trace_message(function))})
     [message_id] = ids(response)
     assert len(message_id) == 22
     assert response.json == {"id": message_id}
@@ -28,15 +28,15 @@ def test_a_minted_id_is_passed_in_announced_and_rateable(feedback, call, client,
 
 @pytest.mark.parametrize("function", KINDS)
 @pytest.mark.parametrize("how", ["keyword", "position"])
-def test_an_id_that_the_caller_passes_stands(feedback, call, kept, function, how):
+def test_an_id_that_the_caller_passes_stands(feedback, call, function, how):
     args, kwargs = ((), {"message_id": "mine"}) if how == "keyword" else (("mine",), {})
-    response = call(lambda: {"id": run(feedback.trace_message(function), *args, **kwargs)})
+    response = call(lambda: {"id": id_given_to(feedback.trace_message(function), *args, **kwargs)})
     assert response.json == {"id": "mine"}
     assert ids(response) == ["mine"]
 
 
 def test_none_in_place_of_an_id_is_filled(feedback, call):
-    response = call(lambda: {"id": run(feedback.trace_message(plain), None)})
+    response = call(lambda: {"id": id_given_to(feedback.trace_message(plain), None)})
     assert ids(response) == [response.json["id"]]
     beside = feedback.trace_message(lambda before, message_id, after: [before, message_id, after])
     response = call(lambda: beside(1, None, 2))
@@ -216,7 +216,7 @@ def test_what_can_have_no_id_is_named_in_the_log_with_what_to_do(
     assert "leave it out: the blueprint then mints an ID" in text
 
 
-def test_an_error_inside_of_an_attribute_is_told_with_its_traceback(feedback, call, caplog):
+def test_an_error_inside_of_an_attribute_is_logged_with_its_traceback(feedback, call, caplog):
     class Lazy:
         @property
         def id(self):
@@ -234,8 +234,10 @@ def test_the_first_write_of_an_id_stands(feedback, call, kept, caplog):
     first = kept("a")
     assert ids(call(traced)) == []
     assert kept("a") == first
-    assert "stashed before" in caplog.text
-    assert all(map(is_quoted, caplog.messages))
+    [said] = caplog.messages
+    assert "stashed before" in said
+    assert "replace=True" in said, "how an answer is made again"
+    assert is_quoted(said)
 
 
 def test_every_message_of_a_request_is_announced(feedback, call):

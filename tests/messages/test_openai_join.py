@@ -41,7 +41,7 @@ def test_the_agents_messages_and_the_feedback_share_a_trace(
 @pytest.mark.parametrize("block", ["", "with"])
 @pytest.mark.parametrize("kind", ["stream", "async-stream"])
 @pytest.mark.parametrize("end", ["all", "break"])
-def test_a_stream_is_the_agents_if_it_is_read_to_its_end_with_a_with_block_or_without(
+def test_the_agent_records_a_stream_if_it_is_read_to_its_end_with_a_with_block_or_without(
     server: Gunicorn, collector: Collector, kind: str, block: str, end: str
 ) -> None:
     prompt = f"{kind} {block} {end}"

@@ -1,4 +1,4 @@
-"""The decorator above other decorators, and on what is no plain function."""
+"""The decorator above other decorators, and on what is not a plain function."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import types
 from types import MethodType
 
 import pytest
-from decorated import KINDS, OBJECTS, assert_same_kind, ids, plain, run
+from decorated import KINDS, OBJECTS, assert_same_kind, id_given_to, ids, plain
 
 
 def passing_on(function):
@@ -51,7 +51,7 @@ def renamed(prompt, message_id=""):
 )
 def test_an_id_goes_through_other_decorators(feedback, call, function):
     traced = feedback.trace_message(function)
-    response = call(lambda: [run(traced, "hi"), run(traced, "hi", "by position")])
+    response = call(lambda: [id_given_to(traced, "hi"), id_given_to(traced, "hi", "by position")])
     assert response.json == ids(response)
     assert response.json[1] == "by position"
 
@@ -59,10 +59,10 @@ def test_an_id_goes_through_other_decorators(feedback, call, function):
 @pytest.mark.parametrize(
     "function", [by_position_alone(plain), passing_on(by_position_alone(plain))]
 )
-def test_an_id_that_another_decorator_takes_none_of_is_announced_alone(
+def test_an_id_is_announced_even_if_another_decorator_does_not_pass_it_on(
     feedback, call, kept, function
 ):
-    response = call(lambda: [run(feedback.trace_message(function))])
+    response = call(lambda: [id_given_to(feedback.trace_message(function))])
     assert response.json == [""]
     assert kept(*ids(response))
 
@@ -79,7 +79,7 @@ def test_an_object_that_a_class_holds_is_not_a_method(feedback, call, bot):
     class Page:
         ask = feedback.trace_message(bot)
 
-    response = call(lambda: [run(Page().ask)])
+    response = call(lambda: [id_given_to(Page().ask)])
     assert response.json == ids(response)
 
 
@@ -91,7 +91,7 @@ def test_a_bound_method_that_a_class_holds_stays_one(feedback, call, function):
         ask = feedback.trace_message(bound)
 
     assert type(Page.ask) is MethodType
-    response = call(lambda: [run(Page().ask)])
+    response = call(lambda: [id_given_to(Page().ask)])
     assert response.json == ids(response) == ["its own"]
 
 
@@ -101,7 +101,7 @@ def test_an_object_is_decorated_as_what_it_is_when_called(feedback, call, bot):
         return result["message_id"] if isinstance(result, dict) else result
 
     traced = feedback.trace_message(message_id=id_of)(bot)
-    assert ids(call(lambda: run(traced, "own"))) == ["own"]
+    assert ids(call(lambda: id_given_to(traced, "own"))) == ["own"]
     assert inspect.signature(traced) == inspect.signature(bot)
     for question in inspect.isgeneratorfunction, inspect.isasyncgenfunction:
         assert question(traced) == question(bot)
@@ -118,7 +118,7 @@ def test_a_partial_stays_one_and_what_it_holds_is_the_callers(feedback, call, fu
     for each, before in zip(traced, held, strict=True):
         assert isinstance(each, functools.partial)
         assert_same_kind(each, before)
-    response = call(lambda: [run(each) for each in traced])
+    response = call(lambda: [id_given_to(each) for each in traced])
     assert response.json[1:] == ["keyword", "position"]
     assert ids(response) == response.json
 

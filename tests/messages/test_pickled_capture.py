@@ -73,7 +73,7 @@ def test_without_a_word_for_whom_what_was_captured_outside_of_a_request_keeps_no
         captured = pickle.loads(pickle.dumps(feedback.capture()))
         assert captured.stash("nobodys") is None
         assert captured.stash("bobs", rater="bob") == "bobs"
-    assert "nobody says for whom it was made" in caplog.text
+    assert "its rater is not known" in caplog.text
 
 
 def test_where_it_was_captured_it_needs_no_app_context_and_no_pickle_changes_that(new_site):
@@ -182,4 +182,4 @@ def test_a_transaction_that_cannot_be_ended_does_not_disturb_the_work(
             raise KeyError("of the work")
         with captured.transaction("answer"):
             pass
-    assert "LLM events of 'answer' do not join the feedback." in caplog.text
+    assert "New Relic does not show the LLM calls of 'answer' with the feedback." in caplog.text

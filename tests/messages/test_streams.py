@@ -146,7 +146,7 @@ def test_an_error_in_a_recorded_stream_reaches_its_reader(feedback, call):
     assert call(view).text == "handled"
 
 
-def test_a_stream_whose_first_item_names_no_message_is_none(feedback, call, caplog):
+def test_a_stream_whose_first_item_has_no_id_is_not_a_message(feedback, call, caplog):
     @feedback.trace_message(message_id=lambda _: None)
     def stream():
         yield from ("first", "second")
@@ -197,7 +197,7 @@ def test_who_closes_a_followed_stream_closes_the_apps_own(feedback, call):
         try:
             yield "first"
         finally:
-            raise ZeroDivisionError  # which is lost where the garbage collector closes it
+            raise ZeroDivisionError  # which is lost if the garbage collector closes it
 
     def view():
         running = stream()

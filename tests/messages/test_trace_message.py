@@ -8,7 +8,7 @@ import pickle
 from http import HTTPStatus
 
 import pytest
-from decorated import KINDS, assert_same_kind, ids, run, traced_generator
+from decorated import KINDS, assert_same_kind, id_given_to, ids, traced_generator
 from flask import Response, redirect
 from werkzeug.exceptions import HTTPException, NotFound
 
@@ -39,7 +39,7 @@ def test_a_static_method_is_decorated_from_either_side(feedback, call, function,
         answer = trace(staticmethod(function)) if outside else staticmethod(trace(function))
 
     assert_same_kind(Bot.answer, function)
-    response = call(lambda: [run(Bot.answer), run(Bot().answer)])
+    response = call(lambda: [id_given_to(Bot.answer), id_given_to(Bot().answer)])
     assert ids(response) == response.json
 
 
@@ -199,7 +199,7 @@ async def failing_coroutine():
 def test_an_exception_is_the_callers_and_not_a_message(feedback, call, function):
     def view():
         with pytest.raises(ZeroDivisionError):
-            run(feedback.trace_message(function))
+            id_given_to(feedback.trace_message(function))
         return "handled"
 
     assert ids(call(view)) == []

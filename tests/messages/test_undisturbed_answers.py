@@ -11,7 +11,7 @@ from uuid import uuid4
 import gevent
 import pytest
 from broken_store import BrokenStore
-from decorated import KINDS, ids, run
+from decorated import KINDS, id_given_to, ids
 from flask import Flask
 from host_app import make_app
 from hostile import TAKEN, TROUBLE, make, plain, raising, recipes, saying
@@ -30,7 +30,7 @@ BROKEN = [
 
 @pytest.mark.parametrize("function", KINDS)
 def test_without_a_trace_id_the_answer_is_untouched(app, feedback, client, caplog, function):
-    app.get("/x")(lambda: {"id": run(feedback.trace_message(function))})
+    app.get("/x")(lambda: {"id": id_given_to(feedback.trace_message(function))})
     response = client.get("/x")
     assert len(response.json["id"]) == 22
     assert ids(response) == []
@@ -44,7 +44,7 @@ def test_without_a_trace_id_the_answer_is_untouched(app, feedback, client, caplo
 def test_without_a_store_the_answer_is_untouched(store, function, caplog):
     feedback, app = FeedbackBlueprint(store=store), Flask(__name__)
     app.register_blueprint(feedback)
-    app.get("/x")(lambda: {"id": run(feedback.trace_message(function))})
+    app.get("/x")(lambda: {"id": id_given_to(feedback.trace_message(function))})
     with capture_feedback(app):
         response = app.test_client().get("/x")
     assert len(response.json["id"]) == 22
@@ -109,7 +109,7 @@ def test_on_an_app_without_the_blueprint_the_answer_is_untouched(feedback, caplo
 def test_without_any_app_the_answer_is_untouched_and_one_line_names_the_remedy(function, caplog):
     traced = FeedbackBlueprint().trace_message(function)
     for _ in range(3):
-        assert run(traced)
+        assert id_given_to(traced)
     [record] = caplog.records
     assert function.__name__ in record.message
     assert "capture()" in caplog.text

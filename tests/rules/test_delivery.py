@@ -7,121 +7,21 @@ import random
 import string
 import time
 import zlib
-from contextlib import nullcontext
 from datetime import timedelta
 from types import SimpleNamespace
 from urllib.parse import quote
 
 import pytest
-from flask import Flask
+from outage import failing
 from processes import wait_until
 from runbook import is_quoted
+from stand_in import APPLICATION
 from store_kinds import ON_ALL_STORES
 
-from feedback_blueprint import FeedbackBlueprint, cli
 from feedback_blueprint.agent.harvests import Harvest
-from feedback_blueprint.agent.new_relic import AgentLimits
-from feedback_blueprint.checks import check
-from feedback_blueprint.errors import AgentNotRecording, StoreUnavailable
+from feedback_blueprint.errors import StoreUnavailable
 from feedback_blueprint.personal_data import forget
 from feedback_blueprint.testing import capture_feedback
-
-APPLICATION = "the app's name; another"
-
-
-class StandIn:
-    """An agent whose harvests happen when a test says so."""
-
-    def __init__(self, events=300, size=1_000_000):
-        self.recorded, self.counts, self.transactions = [], {}, []
-        self.listener = None
-        self.now = AgentLimits(255, APPLICATION, events, size, 60)
-        self.refusal = self.ignored = self.failure = None
-        self.is_in_transaction = False
-
-    def name_transaction(self, name):
-        pass
-
-    def transaction(self, name, application=None):
-        self.transactions.append((name, application))
-        return nullcontext()
-
-    def trace_id(self):
-        return "f" * 32
-
-    def limits(self, application=None):
-        if self.refusal or (self.ignored and application is None):
-            raise AgentNotRecording(self.refusal or self.ignored)
-        return self.now
-
-    def record(self, event):
-        if self.failure:
-            raise self.failure
-        self.recorded.append(event)
-        return lambda: not self.is_in_transaction
-
-    def count(self, name, times=1):
-        self.counts[name] = self.counts.get(name, 0) + times
-
-    def measure(self, name, value):
-        if name != "StoreSeconds":  # of each call
-            self.counts[name] = value
-
-    def listen(self, listener):
-        self.listener = self.listener or listener  # the delivery comes first
-
-    def name(self):
-        return APPLICATION
-
-    def application(self):
-        return APPLICATION
-
-    def check(self):
-        return []
-
-    # What the real one does in its own thread
-
-    def harvest(self, *arrived, **kwargs):
-        """Deliver some events, and end the harvest."""
-        harvest = Harvest(APPLICATION, **{"has_events": True, "is_active": True} | kwargs)
-        if arrived:
-            self.listener.arrived(APPLICATION, arrived)
-        self.listener.harvested(harvest)
-
-
-class Process:
-    """One process of an app: an app of its own, on the same store."""
-
-    def __init__(self, monkeypatch, url, *, app=None, name="feedback", rater=None, **agent):
-        self.agent = StandIn(**agent)
-        monkeypatch.setattr("feedback_blueprint.votes.NewRelic", lambda: self.agent)
-        self.app = Flask(__name__)
-        self.app.config.update(FEEDBACK_STORE_URL=url, FEEDBACK_STORE_TIMEOUT=2, SECRET_KEY="k")
-        self.app.config["FEEDBACK_RATINGS"] = {"bad": 0, "good": 1}
-        self.app.config.update(app or {})
-        self.feedback = FeedbackBlueprint(name, rater=rater)
-        self.app.register_blueprint(self.feedback)
-        self.client = self.app.test_client()
-        [self.votes] = self.app.extensions["feedback_blueprint"].values()
-        self.recorded, self.counts = self.agent.recorded, self.agent.counts
-
-    def stash(self, **options):
-        with self.app.test_request_context():
-            return self.feedback.stash(**options)
-
-    def rate(self, message_id, rating="good", **fields):
-        body = {"message_id": message_id, "rating": rating} | fields
-        return self.client.post("/feedback", json=body)
-
-    @property
-    def undelivered(self):
-        return self.votes.delivery.backlog(APPLICATION).votes
-
-
-@pytest.fixture
-def start(monkeypatch, store_url):
-    """Start processes of one app; each call starts another one."""
-    return lambda **options: Process(monkeypatch, store_url, **options)
 
 
 @ON_ALL_STORES
@@ -192,7 +92,7 @@ def test_a_vote_on_an_answer_that_was_made_again_arrives_once(start):
 @ON_ALL_STORES
 def test_a_vote_on_an_answer_that_was_made_again_is_recorded_again_as_a_vote_on_that(start):
     dead, process = start(), start()
-    dead.agent.now = dead.agent.now._replace(next_harvest=0)
+    dead.agent.change_limits(next_harvest=0)
     events = rate_an_answer_and_another_in_its_place(dead)
     wait_until(lambda: process.agent.harvest() or len(process.recorded) == 2, "both votes")
     assert sorted(process.recorded, key=lambda each: each["number"]) == events
@@ -200,7 +100,7 @@ def test_a_vote_on_an_answer_that_was_made_again_is_recorded_again_as_a_vote_on_
     assert process.undelivered == 0
 
 
-def test_an_event_that_was_recorded_elsewhere_is_nobodys(start):
+def test_an_event_that_is_not_the_deliverys_takes_no_mark_off(start):
     """As the app's own code can, or the blueprint's other name in the same process."""
     process = start()
     process.rate(process.stash())
@@ -284,7 +184,7 @@ def test_an_event_of_after_the_beginning_of_a_harvest_does_not_miss_it(start):
 @ON_ALL_STORES
 def test_a_vote_of_a_process_that_died_is_taken_over_once_its_lease_has_ended(start):
     dead, living = start(), start()
-    dead.agent.now = dead.agent.now._replace(next_harvest=1.5)
+    dead.agent.change_limits(next_harvest=1.5)
     dead.rate(dead.stash())
     living.agent.harvest()
     assert living.recorded == []
@@ -296,7 +196,7 @@ def test_a_vote_of_a_process_that_died_is_taken_over_once_its_lease_has_ended(st
 
 def test_a_process_that_lives_keeps_its_votes(start):
     voter, other = start(), start()
-    voter.agent.now = voter.agent.now._replace(next_harvest=1.5)
+    voter.agent.change_limits(next_harvest=1.5)
     voter.rate(voter.stash())
     end = time.monotonic() + 3.5
 
@@ -313,7 +213,7 @@ def test_a_process_that_lives_keeps_its_votes(start):
 @pytest.mark.parametrize("state", [{"is_active": False}, {"is_last": True}])
 def test_an_agent_that_records_no_more_takes_nothing_over_and_marks_still_go(start, state):
     dead, process = start(), start()
-    dead.agent.now = dead.agent.now._replace(next_harvest=0)
+    dead.agent.change_limits(next_harvest=0)
     dead.rate(dead.stash())
     process.rate(process.stash())
     process.agent.harvest(*process.recorded, **state)
@@ -323,7 +223,7 @@ def test_an_agent_that_records_no_more_takes_nothing_over_and_marks_still_go(sta
 
 def test_an_agent_that_cannot_send_takes_nothing_over(start, caplog):
     dead, process = start(), start()
-    dead.agent.now = dead.agent.now._replace(next_harvest=0)
+    dead.agent.change_limits(next_harvest=0)
     dead.rate(dead.stash())
     process.agent.refusal = "Custom events are off."
     process.agent.harvest()
@@ -351,18 +251,15 @@ def test_a_rule_that_ignores_what_is_delivered_is_named_and_nothing_is_lost(star
     assert len(process.recorded) == 2
 
 
-def test_a_store_that_is_down_is_told_beside_an_agent_that_cannot_send(start, monkeypatch, caplog):
+def test_a_store_that_is_down_is_logged_beside_an_agent_that_cannot_send(start, caplog):
     process = start()
     process.rate(process.stash())
     process.agent.refusal = "Custom events are off."
     process.agent.harvest(has_events=False)
     process.agent.refusal = None
 
-    def fail(*_, **__):
-        raise StoreUnavailable("Gone", "Start it.")
-
-    monkeypatch.setattr(process.votes.store, "take", fail)
-    process.agent.harvest()
+    with failing(process.votes.store, "take"):
+        process.agent.harvest()
     assert [
         text.removeprefix("Votes that were not delivered wait. ") for text in caplog.messages
     ] == [
@@ -372,13 +269,13 @@ def test_a_store_that_is_down_is_told_beside_an_agent_that_cannot_send(start, mo
 
 
 def test_a_process_whose_harvest_is_full_leaves_votes_to_others(start):
-    """The more so where New Relic has come to want fewer events than the agent holds."""
+    """All the more if New Relic has come to want fewer events than the agent holds."""
     full, other = start(), start()
     for _ in range(4):
         full.rate(full.stash())
-    full.agent.now = full.agent.now._replace(harvest_events=1, next_harvest=0)
+    full.agent.change_limits(harvest_events=1, next_harvest=0)
     full.rate(full.stash())
-    full.agent.now = full.agent.now._replace(next_harvest=60)
+    full.agent.change_limits(next_harvest=60)
     full.agent.harvest(has_events=False)
     assert len(full.recorded) == 4
     other.agent.harvest()
@@ -476,7 +373,7 @@ def test_a_vote_on_a_message_that_expired_is_named_and_counted(start, caplog):
     process = start()
     short = timedelta(seconds=0.5)
     process.votes.settings = process.votes.settings._replace(ttl=short, vote_ttl=short)
-    process.agent.now = process.agent.now._replace(next_harvest=0)
+    process.agent.change_limits(next_harvest=0)
     process.agent.failure = OSError("the agent's")
     message_ids = [process.stash() for _ in range(2)]
     for message_id in message_ids:
@@ -486,9 +383,9 @@ def test_a_vote_on_a_message_that_expired_is_named_and_counted(start, caplog):
     wait_until(lambda: not any(show(f"fb:{each}") for each in message_ids), "expired", timeout=20)
     process.agent.harvest()
     assert process.counts["VotesExpired"] == 2
-    assert any("2 votes were never delivered" in text for text in caplog.messages)
+    [said] = [text for text in caplog.messages if "2 votes were never delivered" in text]
+    assert is_quoted(said)
     assert not any("cannot be recorded" in text for text in caplog.messages)
-    assert any(map(is_quoted, caplog.messages))
     assert process.undelivered == 0
 
 
@@ -526,7 +423,7 @@ def test_a_vote_of_a_rater_whose_key_was_changed_keeps_its_identity(start, monke
 
 def test_a_vote_that_cannot_be_recorded_stops_no_other(start, monkeypatch, caplog):
     process = start()
-    process.agent.now = process.agent.now._replace(next_harvest=0)
+    process.agent.change_limits(next_harvest=0)
     for message_id in "bad", "good":
         with process.app.test_request_context():
             process.feedback.stash(message_id)
@@ -547,16 +444,11 @@ def test_a_vote_that_cannot_be_recorded_stops_no_other(start, monkeypatch, caplo
     assert "A vote cannot be recorded: it waits." in caplog.messages
 
 
-def test_a_store_that_is_down_when_a_mark_should_go_is_told_later(start, monkeypatch, caplog):
+def test_a_mark_that_should_go_while_the_store_is_down_goes_later(start, caplog):
     process = start()
     process.rate(process.stash())
 
-    def fail(*_, **__):
-        raise StoreUnavailable("Gone", "Start it.")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(process.votes.store, "unmark", fail)
-        patch.setattr(process.votes.store, "take", fail)
+    with failing(process.votes.store, "unmark", "take"):
         process.agent.harvest(*process.recorded)
         process.rate(process.stash())
         process.agent.harvest(process.recorded[1])
@@ -569,22 +461,18 @@ def test_a_store_that_is_down_when_a_mark_should_go_is_told_later(start, monkeyp
 
 
 @ON_ALL_STORES
-def test_marks_of_delivered_and_of_expired_votes_go_once_the_store_is_back(start, monkeypatch):
+def test_marks_of_delivered_and_of_expired_votes_go_once_the_store_is_back(start):
     process = start()
     process.rate(process.stash())
     short = timedelta(seconds=0.5)
     process.votes.settings = process.votes.settings._replace(ttl=short, vote_ttl=short)
-    process.agent.now = process.agent.now._replace(next_harvest=0)
+    process.agent.change_limits(next_harvest=0)
     process.agent.failure = OSError("the agent's")
     message_id = process.stash()
     process.rate(message_id)
     wait_until(lambda: not process.votes.store.show(f"fb:{message_id}"), "expired")
 
-    def fail(*_, **__):
-        raise StoreUnavailable("Gone", "Start it.")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(process.votes.store, "unmark", fail)
+    with failing(process.votes.store, "unmark"):
         process.agent.harvest(*process.recorded)
     assert process.counts["VotesExpired"] == 1
     assert process.undelivered == 2
@@ -593,7 +481,7 @@ def test_marks_of_delivered_and_of_expired_votes_go_once_the_store_is_back(start
 
 
 @ON_ALL_STORES
-def test_a_part_of_the_store_that_is_down_keeps_back_only_its_own_marks(start, monkeypatch):
+def test_a_node_of_the_store_that_is_down_keeps_back_only_its_own_marks(start, monkeypatch):
     process = start()
     for _ in range(3):
         process.rate(process.stash())
@@ -617,15 +505,11 @@ def test_a_part_of_the_store_that_is_down_keeps_back_only_its_own_marks(start, m
     assert process.undelivered == 0
 
 
-def test_what_was_let_go_while_the_store_is_down_is_let_go_later(start, monkeypatch):
+def test_what_was_let_go_while_the_store_is_down_is_let_go_later(start):
     process = start()
     process.rate(process.stash())
 
-    def fail(*_, **__):
-        raise StoreUnavailable("Gone", "Start it.")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(process.votes.store, "take", fail)
+    with failing(process.votes.store, "take"):
         for _ in range(2):
             process.agent.harvest()
         process.rate(process.stash())
@@ -649,21 +533,17 @@ def test_an_agent_that_does_not_say_what_arrived_is_trusted_after_two_harvests(s
 
 def test_an_agent_whose_harvests_cannot_be_seen_leaves_no_mark(start):
     process = start()
-    process.agent.now = process.agent.now._replace(application=None)
+    process.agent.change_limits(application=None)
     assert process.rate(process.stash()).status_code == 202
     assert len(process.recorded) == 1
     assert process.undelivered == 0
 
 
-def test_what_is_refused_for_the_agent_or_the_store_is_counted(start, monkeypatch, caplog):
+def test_what_is_refused_for_the_agent_or_the_store_is_counted(start, caplog):
     process = start()
     message_id = process.stash()
 
-    def fail(*_, **__):
-        raise StoreUnavailable("Gone", "Start it.")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(process.votes.store, "vote", fail)
+    with failing(process.votes.store, "vote"):
         assert process.rate(message_id).status_code == 503
     assert caplog.messages == ["Feedback cannot be kept. Gone. Start it."]
     process.agent.refusal = "Custom events are off."
@@ -715,56 +595,12 @@ def test_an_event_made_again_has_the_messages_own_id(start, message_id, name):
     assert [event["message_id"] for event in process.recorded] == [message_id] * 2
 
 
-@pytest.fixture
-def deliver(monkeypatch):
-    """Run the command in an app in which something happens in each second that it waits."""
-
-    def run(process, happens):
-        seconds = iter(range(1_000))
-        now = [0]
-
-        def sleep(_):
-            now[0] = next(seconds)
-            happens()
-
-        clock = SimpleNamespace(sleep=sleep, monotonic=lambda: now[0], time=time.time)
-        monkeypatch.setattr(cli, "time", clock)
-        monkeypatch.setattr(cli, "NO_PROGRESS_SECONDS", 3)
-        done = process.app.test_cli_runner().invoke(args=["feedback", "deliver"])
-        return done.exit_code, done.output
-
-    return run
-
-
-@pytest.mark.parametrize("backlog", [1, 9])
-def test_the_command_waits_for_the_votes_of_before_and_no_others(start, deliver, backlog):
-    process = start()
-    for _ in range(backlog):
-        process.rate(process.stash())
-
-    def one_comes_and_one_arrives():
-        process.rate(process.stash())
-        process.agent.harvest(process.recorded[-1 - backlog], has_events=False)
-
-    assert deliver(process, one_comes_and_one_arrives) == (0, f"{backlog} undelivered\n")
-    assert len(process.recorded) - 2 * backlog in (0, 1), "one may come in the same millisecond"
-
-
-def test_the_command_gives_up_if_nothing_arrives(start, deliver):
-    process = start()
-    process.rate(process.stash())
-    assert deliver(process, lambda: process.rate(process.stash())) == (
-        1,
-        "1 undelivered\nError: 1 votes do not arrive: see the agent's log.\n",
-    )
-
-
 @ON_ALL_STORES
 def test_two_new_relic_names_deliver_their_own_votes_only(start):
     one, other = start(), start()
     for process in one, other:
-        process.agent.now = process.agent.now._replace(next_harvest=0)
-    other.agent.now = other.agent.now._replace(application="another name")
+        process.agent.change_limits(next_harvest=0)
+    other.agent.change_limits(application="another name")
     other.rate(other.stash())
     one.agent.harvest()
     assert one.recorded == []
@@ -772,47 +608,10 @@ def test_two_new_relic_names_deliver_their_own_votes_only(start):
     assert len(other.recorded) == 2
 
 
-def test_processes_whose_secret_keys_differ_are_named(start, caplog):
-    """As of an app that makes a key at import: a message of one is nobody's to the other."""
-    for secret_key in "one", "another":
-        process = start(rater=str, app={"SECRET_KEY": secret_key})
-        process.votes.upkeep.harvested(Harvest(APPLICATION))
-        process.votes.upkeep.harvested(Harvest(APPLICATION))
-    [warning] = [text for text in caplog.messages if "SECRET_KEY" in text]
-    assert "1 other keys within an hour. Give all processes the same SECRET_KEY" in warning
-    assert is_quoted(warning)
-    finding = next(each for each in check(process.votes) if each.what == "SECRET_KEY")
-    assert not finding.ok
-
-
-def test_processes_whose_secret_keys_are_the_same_or_were_are_not(start, caplog):
-    start(rater=str, app={"SECRET_KEY": "old"}).votes.upkeep.harvested(Harvest(APPLICATION))
-    process = start(rater=str, app={"SECRET_KEY": "new", "SECRET_KEY_FALLBACKS": ["old"]})
-    process.votes.upkeep.harvested(Harvest(APPLICATION))
-    assert not [text for text in caplog.messages if "SECRET_KEY" in text]
-
-
-def test_without_a_rater_no_key_is_announced(start):
-    process = start()
-    process.votes.upkeep.harvested(Harvest(APPLICATION))
-    assert process.votes.store.announce("fb:!keys:", b"seen") == [b"seen"]
-
-
-def test_what_has_expired_goes_with_a_harvest(start, monkeypatch):
-    process = start(app={"FEEDBACK_TTL": 0.3, "FEEDBACK_VOTE_TTL": 0.3})
-    message_id = process.stash()
-    store = process.votes.store
-    wait_until(lambda: store.show(f"fb:{message_id}") is None, "expired")
-    a_day_later = time.time() + 90_000
-    monkeypatch.setattr(time, "time", lambda: a_day_later)
-    process.votes.upkeep.harvested(Harvest(APPLICATION))
-    assert sum(number for number, _ in store.export("fb:", str.isprintable, [b"a" * 16])) == 0
-
-
 def test_a_vote_that_is_forgotten_is_not_delivered_again_and_not_missed(start):
     """The agent still holds its event, and then loses it."""
     process = start()
-    process.agent.now = process.agent.now._replace(next_harvest=0)
+    process.agent.change_limits(next_harvest=0)
     message_id = process.stash()
     process.rate(message_id)
     [event] = process.recorded
@@ -827,19 +626,6 @@ def test_a_vote_that_is_forgotten_is_not_delivered_again_and_not_missed(start):
     assert process.undelivered == 0
 
 
-def test_a_store_that_is_down_is_told_the_key_later(start, monkeypatch):
-    process = start(rater=str)
-
-    def fail(*_):
-        raise StoreUnavailable("Gone")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(process.votes.store, "announce", fail)
-        process.votes.upkeep.harvested(Harvest(APPLICATION))
-    process.votes.upkeep.harvested(Harvest(APPLICATION))
-    assert len(process.votes.store.announce("fb:!keys:", b"seen")) == 2
-
-
 @pytest.mark.parametrize(
     ("application", "others"),
     [
@@ -850,7 +636,7 @@ def test_a_store_that_is_down_is_told_the_key_later(start, monkeypatch):
 )
 def test_apps_that_share_a_store_deliver_their_own_votes_only(start, application, others):
     process, other = start(), start(**others)
-    process.agent.now = process.agent.now._replace(application=application, next_harvest=0)
+    process.agent.change_limits(application=application, next_harvest=0)
     process.rate(process.stash())
     assert process.votes.delivery.backlog(application).votes == 1
     assert other.undelivered == 0
@@ -880,35 +666,3 @@ def test_a_mark_is_taken_off_once(start, monkeypatch):
     process.agent.harvest(*process.recorded)
     process.agent.harvest()
     assert taken_off == [1]
-
-
-def test_a_vote_that_waits_for_long_is_a_finding(start, monkeypatch):
-    process = start()
-
-    def found(age):
-        clock = SimpleNamespace(
-            time=lambda: process.recorded[0]["timestamp"] / 1000 + age,
-            perf_counter=time.perf_counter,
-        )
-        monkeypatch.setattr("feedback_blueprint.checks.time", clock)
-        return next(each for each in check(process.votes) if each.what == "undelivered votes")
-
-    assert found(0)[:3] == ("undelivered votes", True, "none")
-    process.rate(process.stash())
-    assert found(299)[:3] == ("undelivered votes", True, "1, the oldest for 299 s")
-    assert found(301).ok is False
-    assert "run flask feedback deliver" in found(301).remedy
-
-
-def test_the_command_says_what_keeps_it_from_delivering(start, deliver, monkeypatch):
-    process = start()
-    with monkeypatch.context() as patch:
-        patch.setattr(process.agent, "application", lambda: None)
-        said = "Error: The agent has no session: see flask feedback check.\n"
-        assert deliver(process, None) == (1, said)
-
-    def fail(*_):
-        raise StoreUnavailable("Gone", "Start it.")
-
-    monkeypatch.setattr(process.votes.store, "backlog", fail)
-    assert deliver(process, None) == (1, "Error: Gone. Start it.\n")

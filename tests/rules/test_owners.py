@@ -1,4 +1,4 @@
-"""For whom a message is made: where nobody can be asked it is not made for anybody."""
+"""For whom a message is made. If nobody can be asked, it is not kept."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
-from decorated import KINDS, run
+from decorated import KINDS, id_given_to
 from flask import Response, request
 from host_app import make_app
 from runbook import is_quoted
@@ -60,18 +60,17 @@ def assert_not_kept(message_id, caplog):
     caplog.clear()
 
 
+@pytest.mark.parametrize("by", ["stash", "capture"])
 def test_outside_of_a_request_a_message_is_not_kept_for_anybody(
-    site, votes, feedback, caplog, monkeypatch
+    site, votes, feedback, caplog, monkeypatch, by
 ):
     counted = []
     monkeypatch.setattr(votes.agent, "count", counted.append)
     with site.app_context():
-        assert_not_kept(feedback.stash("m"), caplog)
-        assert votes.store.show("fb:m") is None
-        assert counted == ["StashesMissed"]
-        votes.log._kinds.clear()
-        assert_not_kept(feedback.capture().stash("m"), caplog)
-        assert votes.store.show("fb:m") is None
+        stash = feedback.stash if by == "stash" else feedback.capture().stash
+        assert_not_kept(stash("m"), caplog)
+    assert votes.store.show("fb:m") is None
+    assert counted == ["StashesMissed"]
 
 
 @pytest.mark.parametrize("message_id", [None, lambda _: "m"])
@@ -81,13 +80,13 @@ def test_a_decorated_function_outside_of_a_request_keeps_nothing(
 ):
     traced = feedback.trace_message(message_id=message_id)(function)
     with site.app_context():
-        given = run(traced, message_id="m")
+        given = id_given_to(traced, message_id="m")
         assert given == "m"
         assert votes.store.show("fb:m") is None
     assert_not_kept(None, caplog)
 
 
-def test_a_command_and_a_thread_keep_nothing_if_they_do_not_say_for_whom(site, feedback, caplog):
+def test_a_command_keeps_nothing_if_it_does_not_say_for_whom(site, feedback, caplog):
     @site.cli.command()
     def digest():
         print(feedback.stash())
@@ -95,12 +94,14 @@ def test_a_command_and_a_thread_keep_nothing_if_they_do_not_say_for_whom(site, f
     assert site.test_cli_runner().invoke(args=["digest"]).output == "None\n"
     assert_not_kept(None, caplog)
 
+
+def test_a_thread_of_a_request_keeps_nothing_if_it_does_not_say_for_whom(site, feedback, caplog):
     def work():
         with site.app_context():
             return feedback.stash()
 
     with site.test_request_context(), ThreadPoolExecutor(1) as pool:
-        assert pool.submit(work).result() is None
+        assert_not_kept(pool.submit(work).result(), caplog)
 
 
 @pytest.mark.parametrize(

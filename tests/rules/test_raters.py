@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from flask import Flask, session
-from problems import refused
+from host_app import ask_all, make_app
+from problems import assert_refused
 from processes import wait_until
 
 from feedback_blueprint import ConfigurationError, FeedbackBlueprint
@@ -16,11 +17,9 @@ from feedback_blueprint.raters import Raters
 from feedback_blueprint.testing import capture_feedback
 
 
-def make_app(store_url, rater, **config):
-    app, feedback = Flask(__name__), FeedbackBlueprint(rater=rater)
-    app.config.update(FEEDBACK_STORE_URL=store_url, FEEDBACK_STORE_TIMEOUT=2.0, SECRET_KEY="now")
-    app.config.update(config)
-    app.register_blueprint(feedback)
+def chat_app(store_url, rater, **config):
+    feedback = FeedbackBlueprint(rater=rater)
+    app = make_app(feedback, **{"FEEDBACK_STORE_URL": store_url, "SECRET_KEY": "now"} | config)
     app.get("/chat", endpoint="chat")(lambda: str(feedback.stash()))
     app.get("/login/<name>", endpoint="login")(lambda name: session.update(user=name) or "in")
     return app
@@ -32,7 +31,7 @@ def session_rater():
 
 @pytest.fixture
 def app(store_url):
-    return make_app(store_url, session_rater)
+    return chat_app(store_url, session_rater)
 
 
 @pytest.fixture
@@ -48,15 +47,7 @@ def visitor(app, events):
     return visitor
 
 
-def ask_all(client, message_id):
-    """Return the answers of all three routes about a message."""
-    url = f"/feedback?message_id={message_id}"
-    body = {"message_id": message_id, "rating": "good"}
-    answers = [client.post("/feedback", json=body), client.delete(url), client.get(url)]
-    return [(answer.status_code, answer.text, sorted(answer.headers)) for answer in answers]
-
-
-def test_another_raters_message_is_exactly_like_none(visitor):
+def test_another_raters_message_gets_the_same_answer_as_an_unknown_message(visitor):
     ann, bob, nobody = visitor("ann"), visitor("bob"), visitor()
     message_id = ann.get("/chat").text
     body = {"message_id": message_id, "rating": "good"}
@@ -67,7 +58,7 @@ def test_another_raters_message_is_exactly_like_none(visitor):
 
 
 def test_an_expired_message_is_exactly_like_none(store_url):
-    app = make_app(store_url, session_rater, FEEDBACK_TTL=0.3)
+    app = chat_app(store_url, session_rater, FEEDBACK_TTL=0.3)
     with capture_feedback(app):
         client = app.test_client()
         message_id = client.get("/chat").text
@@ -138,7 +129,7 @@ def test_only_a_hash_of_the_rater_is_stored_or_sent(app, visitor, events):
 def test_the_hash_is_keyed_with_the_secret(store_url):
     hashes = []
     for key in "one", "two":
-        app = make_app(store_url, session_rater)
+        app = chat_app(store_url, session_rater)
         app.secret_key = key
         other = FeedbackBlueprint("other", rater=session_rater)
         app.register_blueprint(other, url_prefix="/other")
@@ -148,7 +139,7 @@ def test_the_hash_is_keyed_with_the_secret(store_url):
 
 def test_a_rotated_secret_costs_no_vote(store_url):
     old, new = (
-        make_app(store_url, lambda: "ann", **config)
+        chat_app(store_url, lambda: "ann", **config)
         for config in ({"SECRET_KEY": "old"}, {"SECRET_KEY_FALLBACKS": ["older", "old"]})
     )
     assert old.secret_key != new.secret_key
@@ -162,7 +153,7 @@ def test_a_rotated_secret_costs_no_vote(store_url):
 
 def test_a_rotated_secret_costs_no_vote_on_a_message_that_was_made_for_nobody(store_url):
     old, new = (
-        make_app(store_url, session_rater, **config)
+        chat_app(store_url, session_rater, **config)
         for config in ({"SECRET_KEY": "old"}, {"SECRET_KEY_FALLBACKS": ["older", "old"]})
     )
     old_ann, new_ann = old.test_client(), new.test_client()
@@ -184,32 +175,39 @@ def test_a_rotated_secret_costs_no_vote_on_a_message_that_was_made_for_nobody(st
     assert {each["feedback_id"] for each in before + after} == {first.json["feedback_id"]}
 
 
-@pytest.mark.parametrize("rater", [lambda: 1 / 0, lambda: 5])
-def test_a_rater_that_fails_is_a_bug_in_the_feedback_route_and_a_missed_stash(
-    store_url, rater, monkeypatch
-):
-    app = make_app(store_url, rater)
-    counted = []
+FAILING_RATERS = [lambda: 1 / 0, lambda: 5]
+
+
+@pytest.mark.parametrize("rater", FAILING_RATERS)
+def test_a_rater_that_fails_is_a_bug_in_the_feedback_route(store_url, rater):
+    app = chat_app(store_url, rater)
     with capture_feedback(app) as events:
-        [votes] = app.extensions["feedback_blueprint"].values()
-        monkeypatch.setattr(votes.agent, "count", counted.append)
         response = app.test_client().post("/feedback", json={"message_id": "m", "rating": 1})
-        assert app.test_client().get("/chat").text == "None"
     assert response.status_code == 500
     assert events == []
+
+
+@pytest.mark.parametrize("rater", FAILING_RATERS)
+def test_a_rater_that_fails_is_a_missed_stash(store_url, rater, monkeypatch):
+    app = chat_app(store_url, rater)
+    [votes] = app.extensions["feedback_blueprint"].values()
+    counted = []
+    with capture_feedback(app):
+        monkeypatch.setattr(votes.agent, "count", counted.append)
+        assert app.test_client().get("/chat").text == "None"
     assert counted == ["StashesMissed"]
 
 
 @pytest.mark.parametrize("name", ["", "é" * 5000, "half \ud800"])
 def test_any_text_is_a_rater(store_url, name):
-    app = make_app(store_url, lambda: name)
+    app = chat_app(store_url, lambda: name)
     with capture_feedback(app):
         body = {"message_id": app.test_client().get("/chat").text, "rating": 1}
         assert app.test_client().post("/feedback", json=body).status_code == 202
 
 
-def test_a_rater_that_is_not_a_string_is_told_what_to_return_and_not_named(store_url):
-    app = make_app(store_url, lambda: ["ann"])
+def test_a_rater_that_is_not_a_string_is_not_named_and_the_error_says_what_to_return(store_url):
+    app = chat_app(store_url, lambda: ["ann"])
     [feedback] = app.extensions["feedback_blueprint"]
     with app.test_request_context(), pytest.raises(TypeError, match="Use str") as raised:
         feedback.submit("m", 1)
@@ -222,7 +220,7 @@ def test_a_rater_is_asked_even_if_it_counts_as_false(store_url):
         def __call__(self):
             return "ann"
 
-    app = make_app(store_url, Rater())
+    app = chat_app(store_url, Rater())
     [votes] = app.extensions["feedback_blueprint"].values()
     with app.test_request_context():
         assert votes.raters.of_caller() == votes.raters.of("ann")
@@ -255,7 +253,7 @@ def test_a_tag_tells_raters_apart_and_nothing_of_them(app, visitor):
 
 def test_a_tag_outlives_an_upgrade(store_url):
     """Else a vote that waits in a browser for its rater would never be sent."""
-    app = make_app(store_url, lambda: "ann", SECRET_KEY="key")
+    app = chat_app(store_url, lambda: "ann", SECRET_KEY="key")
     with app.test_request_context():
         assert tag_in(app) == "PUhftX20rxBI_lPA8gExAg"
     with app.app_context():
@@ -263,14 +261,14 @@ def test_a_tag_outlives_an_upgrade(store_url):
 
 
 def test_without_a_rater_all_have_the_tag_of_an_anonymous_visitor(store_url):
-    app = make_app(store_url, None)
+    app = chat_app(store_url, None)
     with app.test_request_context():
         assert tag_in(app) == ""
 
 
 def test_a_rater_that_fails_has_no_tag(store_url):
     """An empty one would be an anonymous visitor's."""
-    app = make_app(store_url, lambda: 1 / 0)
+    app = chat_app(store_url, lambda: 1 / 0)
     with app.test_request_context(), pytest.raises(ZeroDivisionError):
         tag_in(app)
 
@@ -290,13 +288,14 @@ def test_what_comes_from_another_raters_page_is_refused(app, visitor, events, na
     if page == name:
         assert [answer.status_code for answer in answers] == [202, 200, 202]
     else:
-        assert all(refused(answer, 409, "other-rater") for answer in answers)
+        for answer in answers:
+            assert_refused(answer, 409, "other-rater")
     assert len(events) == (2 if page == name else 0)
 
 
 def test_the_page_from_before_a_secret_was_rotated_is_still_its_raters(store_url):
     old, new = (
-        make_app(store_url, lambda: "ann", **config)
+        chat_app(store_url, lambda: "ann", **config)
         for config in ({"SECRET_KEY": "old"}, {"SECRET_KEY_FALLBACKS": ["older", "old"]})
     )
     with old.test_request_context():

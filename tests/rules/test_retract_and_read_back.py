@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from problems import refused
-from store_kinds import STORES
+from problems import assert_refused
+from store_kinds import ON_BOTH_STORES
 
-
-@pytest.fixture(params=STORES)
-def store_kind(request):
-    return request.param
+pytestmark = ON_BOTH_STORES
 
 
 def test_a_vote_can_be_retracted_and_cast_again(post, client, events, message_id):
@@ -26,7 +23,7 @@ def test_a_vote_can_be_retracted_and_cast_again(post, client, events, message_id
         "revision": 2,
         "timestamp": events[1]["timestamp"],
     }
-    assert refused(client.delete(url), 404, "unknown-message")
+    assert_refused(client.delete(url), 404, "unknown-message")
     assert post().json["revision"] == 3
     assert events[2]["retracted"] is False
     assert len(events) == 3
@@ -34,24 +31,24 @@ def test_a_vote_can_be_retracted_and_cast_again(post, client, events, message_id
 
 def test_without_a_vote_there_is_nothing_to_retract(client, events, message_id):
     nothing = client.delete(f"/feedback?message_id={message_id}")
-    assert refused(nothing, 404, "unknown-message")
+    assert_refused(nothing, 404, "unknown-message")
     assert "no vote of yours" in nothing.json["detail"]
     unknown = client.delete("/feedback?message_id=nowhere")
-    assert refused(unknown, 404, "unknown-message")
+    assert_refused(unknown, 404, "unknown-message")
     assert "no such message" in unknown.json["detail"]
     assert events == []
 
 
 @pytest.mark.parametrize("query", ["", "?message_id=a&message_id=b", "?id=a"])
 def test_retracting_takes_exactly_one_message(client, query):
-    assert refused(client.delete(f"/feedback{query}"), 422, "invalid")
+    assert_refused(client.delete(f"/feedback{query}"), 422, "invalid")
 
 
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
 def test_a_query_of_other_bytes_than_utf_8_is_refused(client, method):
     environ = {"QUERY_STRING": "message_id=\xff"}  # as gevent's own server passes on the byte FF
     response = client.open("/feedback", method=method, environ_overrides=environ)
-    assert refused(response, 422, "invalid")
+    assert_refused(response, 422, "invalid")
     assert response.json["errors"].keys() == {"message_id"}
 
 
@@ -83,10 +80,10 @@ def test_a_message_that_is_asked_for_twice_is_read_once(client, post, message_id
     assert len(response.json["feedback"]) == 1
 
 
-@pytest.mark.parametrize("count", [0, 101])
-def test_reading_takes_one_to_a_hundred_messages(client, count):
+@pytest.mark.parametrize(("count", "status"), [(0, 422), (1, 200), (100, 200), (101, 422)])
+def test_reading_takes_one_to_a_hundred_messages(client, count, status):
     query = "&".join(f"message_id={n}" for n in range(count))
-    assert refused(client.get(f"/feedback?{query}"), 422, "invalid")
-    assert client.get("/feedback?" + query[: query.rfind("&")]).status_code == (
-        200 if count else 422
-    )
+    response = client.get(f"/feedback?{query}")
+    assert response.status_code == status
+    if status == 422:
+        assert_refused(response, 422, "invalid")

@@ -7,7 +7,7 @@ import os
 
 import pytest
 from host_app import make_app
-from problems import refused
+from problems import assert_refused
 
 from feedback_blueprint import FeedbackBlueprint
 from feedback_blueprint.testing import capture_feedback
@@ -62,7 +62,7 @@ def test_integers_can_be_declared_in_the_environment(scaled, monkeypatch, declar
         assert client.post("/feedback", json=body | {"rating": 2}).status_code == 202
         for off in "2", 0, 4:
             refusal = client.post("/feedback", json=body | {"rating": off})
-            assert refused(refusal, 422, "invalid")
+            assert_refused(refusal, 422, "invalid")
     assert [(event["rating"], event["score"]) for event in events] == [(2, 0.5)]
 
 
@@ -72,7 +72,7 @@ def test_integers_can_be_declared_in_the_environment(scaled, monkeypatch, declar
         ({"FEEDBACK_RATINGS": {"bad": 0, "good": 1}}, {"rating": "ugly"}, "bad, good"),
         ({"FEEDBACK_RATINGS": range(1, 4)}, {"rating": 4}, "1, 2, 3"),
         ({"FEEDBACK_RATINGS": range(1, 4)}, {"rating": "1"}, "1, 2, 3"),
-        ({"FEEDBACK_RATINGS": range(1, 4)}, {"rating": True}, ""),
+        ({"FEEDBACK_RATINGS": range(1, 4)}, {"rating": True}, "rating"),
         ({"FEEDBACK_RATINGS": range(1, 4)}, {}, "rating"),
         ({"FEEDBACK_CATEGORIES": ["a", "b"]}, {"rating": 1, "category": "c"}, "a, b"),
     ],
@@ -82,7 +82,7 @@ def test_off_the_scale_is_refused_with_what_is_allowed(scaled, config, fields, a
     with capture_feedback(app) as events:
         client = app.test_client()
         response = client.post("/feedback", json={"message_id": client.get("/chat").text} | fields)
-    assert refused(response, 422, "invalid")
+    assert_refused(response, 422, "invalid")
     assert allowed in json.dumps(response.json["errors"])
     assert events == []
 

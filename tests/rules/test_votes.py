@@ -5,16 +5,12 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from store_kinds import STORES
+from store_kinds import ON_BOTH_STORES
 
 from feedback_blueprint.model import Vote
 
 
-@pytest.fixture(params=STORES)
-def store_kind(request):
-    return request.param
-
-
+@ON_BOTH_STORES
 def test_a_vote_is_accepted_with_its_event(post, events, message_id):
     response = post(
         category="informative", message="Just what I needed", metadata={"page": 3, "beta": True}
@@ -45,6 +41,7 @@ def test_a_vote_is_accepted_with_its_event(post, events, message_id):
     assert event["trace_id"] not in response.text
 
 
+@ON_BOTH_STORES
 def test_the_same_vote_again_is_unchanged_and_no_event(post, events):
     first = post(message="m", metadata={"a": 1, "b": 2})
     second = post(message="m", metadata={"b": 2, "a": 1})
@@ -153,6 +150,7 @@ def test_ours_win_over_context_and_context_over_metadata(app, client, events, fe
     assert (events[0]["model"], events[0]["rating"]) == ("server", 1)
 
 
+@ON_BOTH_STORES
 def test_the_same_vote_forty_times_at_once_makes_one_event(app, events, message_id):
     def post(_):
         body = {"message_id": message_id, "rating": "good"}
@@ -163,6 +161,7 @@ def test_the_same_vote_forty_times_at_once_makes_one_event(app, events, message_
     assert len(events) == 1
 
 
+@ON_BOTH_STORES
 def test_different_votes_at_once_make_an_event_each(app, events, message_id):
     def post(number):
         body = {"message_id": message_id, "rating": number % 20}

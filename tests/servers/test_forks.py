@@ -11,12 +11,9 @@ from rq import Queue
 from under_agent import run
 
 
-def test_an_app_that_registers_before_the_fork_is_told_so(
-    collector: Collector, chat_server
-) -> None:
+def test_a_vote_is_refused_if_the_agent_was_registered_before_the_fork(chat_server) -> None:
     with chat_server("registered:app", options=["--preload"], connected=False) as server:
-        answer = rate(server, made(server))
-        assert_not_recording(server, answer, "before the process was forked")
+        assert_not_recording(server, made(server), "before the process was forked")
 
 
 def test_a_vote_of_a_forked_child_is_refused(

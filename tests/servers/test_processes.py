@@ -13,7 +13,7 @@ from socket import create_server
 from typing import Any
 
 import pytest
-from chatting import at_once, chat, rate
+from chatting import PATIENT, at_once, chat, rate
 from collector import Collector
 from gunicorn_server import Gunicorn, StartServer
 from processes import wait_until
@@ -30,9 +30,6 @@ WORKERS = {
     "gthread": {"worker_class": "gthread", "threads": 8},
     "gevent": {"worker_class": "gevent"},
 }
-
-#: However slow this machine may be while so many ask at once.
-PATIENT = {"FLASK_FEEDBACK_STORE_TIMEOUT": "5"}
 
 
 def assert_all_recorded(server: Gunicorn, collector: Collector, number: int) -> set[str]:
@@ -84,7 +81,7 @@ def test_300_greenlets_at_once_on_one_worker_lose_nothing(
     kind: str,
     options: list[str],
 ) -> None:
-    """With the default timeout: waiting for each other is no outage."""
+    """With the default timeout: waiting for each other is not an outage."""
     url = new_store_url(kind)
     with chat_server(store_url=url, worker_class="gevent", options=options) as server:
         assert_all_recorded(server, collector, 300)

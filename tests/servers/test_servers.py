@@ -47,7 +47,7 @@ def stop_under_use(server: AppServer) -> Taken:
     taken, meanwhile = chat_and_vote(server), []
 
     def use() -> None:
-        # Until it answers no more, or as a server that goes does
+        # Until it no longer answers, or answers as a server that is stopping
         with suppress(OSError, HTTPException, AssertionError):
             while True:
                 meanwhile.append(chat_and_vote(server, 1))

@@ -24,7 +24,7 @@ from feedback_blueprint.model import (
     VoteRequest,
 )
 from feedback_blueprint.stores import RedisStore, SQLiteStore
-from feedback_blueprint.stores.redis.layout import parts_of
+from feedback_blueprint.stores.redis.layout import pack_message
 from feedback_blueprint.stores.sqlite import client as sqlite_client
 from feedback_blueprint.stores.sqlite import store as sqlite_store
 
@@ -214,7 +214,7 @@ def test_a_vote_that_comes_after_is_the_first(store):
 
 def fill(store, url, number):
     """Keep so many messages, of which each thousandth is Ann's."""
-    head = [parts_of(Message(TRACE_ID, owner))[0] for owner in (BOB, ANN)]
+    head = [pack_message(Message(TRACE_ID, owner))[0] for owner in (BOB, ANN)]
     if isinstance(store, RedisStore):
         pipeline = store._client.pipeline(transaction=False)
         for n in range(number):

@@ -16,7 +16,7 @@ from processes import wait_until
 from feedback_blueprint.errors import StoreUnavailable
 from feedback_blueprint.model import ANYONE, Message, StoredVote
 from feedback_blueprint.stores import SQLiteStore
-from feedback_blueprint.stores.redis.layout import decode, parts_of
+from feedback_blueprint.stores.redis.layout import pack_message, unpack_message
 
 #: The first bytes of a message with this trace ID and without a rater.
 HEAD = b"\1" + bytes.fromhex("ab" * 16)
@@ -53,7 +53,7 @@ def test_a_message_comes_back_whole(store, message):
     ],
 )
 def test_an_unrated_message_in_redis_is_its_trace_id_its_owner_its_nonce_and_a_byte(message, size):
-    assert len(b"".join(parts_of(message))) == size
+    assert len(b"".join(pack_message(message))) == size
 
 
 @settings(
@@ -268,5 +268,5 @@ NOT_FACTS = [b"{", b"[]", b'{"trace_id": 1}', b'{"context": 1}', b'{"context": {
 @pytest.mark.parametrize("value", [b"", HEAD[:-1], *(HEAD + each for each in NOT_FACTS)])
 def test_bytes_that_are_not_a_message_are_decoded_as_none(value):
     """The scripts of Redis let some of them through, such as text that is not UTF-8."""
-    assert decode(value) is None
-    assert decode(HEAD) == Message("ab" * 16)
+    assert unpack_message(value) is None
+    assert unpack_message(HEAD) == Message("ab" * 16)

@@ -97,8 +97,8 @@ async def collect(stream):
     return [item async for item in stream]
 
 
-def run(function, *args, **kwargs):
-    """Call a function of any kind and return its result, of a stream the first item."""
+def id_given_to(function, *args, **kwargs):
+    """Call a function of any kind to its end, and return the message ID that it was given."""
     result = function(*args, **kwargs)
     if inspect.iscoroutine(result):
         return asyncio.run(result)["message_id"]

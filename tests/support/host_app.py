@@ -1,4 +1,4 @@
-"""An app of a test's own, where the fixture `app` is not the one it needs."""
+"""An app of a test's own, if the fixture `app` is not the one it needs; and what it is asked."""
 
 from __future__ import annotations
 
@@ -12,3 +12,15 @@ def make_app(*blueprints, **config):
     for blueprint in blueprints:
         app.register_blueprint(blueprint)
     return app
+
+
+def ask_all(client, message_id, headers=None):
+    """The answers of all three routes about a message."""
+    url = f"/feedback?message_id={message_id}"
+    body = {"message_id": message_id, "rating": "good"}
+    answers = [
+        client.post("/feedback", json=body, headers=headers),
+        client.delete(url, headers=headers),
+        client.get(url, headers=headers),
+    ]
+    return [(answer.status_code, answer.text, sorted(answer.headers)) for answer in answers]

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import redis
@@ -22,6 +22,8 @@ from redis_server import DURABLE, RedisServer
 from runbook import is_quoted
 
 from feedback_blueprint import FeedbackBlueprint
+from feedback_blueprint.errors import StoreUnavailable
+from feedback_blueprint.stores import Store
 from feedback_blueprint.testing import capture_feedback
 
 TIMEOUT = 0.5  # on a busy machine, it takes longer to connect to a cluster
@@ -44,7 +46,7 @@ class Chat:
         self.answers: list[str] = []
 
     def chat(self) -> str | None:
-        """Have a message made, which always works; its ID, where it can be rated."""
+        """Have a message made, which always works; return its ID if it can be rated."""
         answer = self.client.get("/chat")
         assert (answer.status_code, answer.text) == (200, self.reply)
         return answer.headers.get("X-Message-ID")
@@ -62,7 +64,10 @@ class Chat:
 
 @contextmanager
 def soon() -> Iterator[None]:
-    """What is done inside waits two timeouts at most, a second, and no five as redis-py would."""
+    """What is done inside waits at most two timeouts, which are a second.
+
+    The rest is for a busy machine. redis-py alone would wait for five seconds.
+    """
     begin = time.monotonic()
     yield
     assert time.monotonic() - begin < 4
@@ -112,6 +117,19 @@ def suffer(
     missed = [map(int, numbers) for numbers in re.findall(said, "\n".join(complaints()))]
     assert all(sum(each) for each in zip(*missed, strict=True)), complaints()
     assert missed
+
+
+@contextmanager
+def failing(store: Store, *methods: str) -> Iterator[None]:
+    """Have methods of a store fail as they do while it is down."""
+
+    def fail(*_: object, **__: object) -> NoReturn:
+        raise StoreUnavailable("Gone", "Start it.")
+
+    with pytest.MonkeyPatch.context() as patch:
+        for method in methods:
+            patch.setattr(store, method, fail)
+        yield
 
 
 def kept_out(complaints: Callable[[], list[str]]) -> list[str]:

@@ -14,7 +14,7 @@ import pytest
 from flask import Flask, Request, request
 from gunicorn_server import APPS
 from http_client import Client
-from problems import refused
+from problems import assert_refused
 from processes import Group, Server, environment, free_port, tail, wait_until
 
 LIMIT = 64 * 1024
@@ -64,7 +64,10 @@ class Plain(Server, Client):
             self._process = Group(
                 self._command, cwd=self._directory, env=self._env, stdout=output, stderr=output
             )
-        wait_until(self._answers, f"an answer; its log:\n{tail(log)}")
+        try:
+            wait_until(self._answers, "an answer")
+        except AssertionError as error:
+            raise AssertionError(f"{error}; its log:\n{tail(log)}") from None
 
     def _answers(self) -> bool:
         with suppress(OSError):
@@ -157,6 +160,40 @@ def test_no_memory_is_spent_on_a_body_without_end(server):
 # In process: what the app's own limit and hooks do to it
 
 
+def test_a_body_over_64_kib_is_refused(post, client):
+    """It is not even read."""
+    assert_refused(post(" " * 65536), 400, "malformed-json")
+    body = BytesIO(b" " * 65537)
+    response = client.post(
+        "/feedback", input_stream=body, content_length=65537, content_type="application/json"
+    )
+    assert_refused(response, 413, "too-large")
+    assert body.tell() == 0
+
+
+def test_a_body_over_the_limit_is_refused_if_the_app_read_it_first(app, client):
+    app.before_request(lambda: request.get_data() and None)
+    response = client.post("/feedback", data=" " * 65537, content_type="application/json")
+    assert_refused(response, 413, "too-large")
+
+
+@pytest.mark.parametrize("limit", [0, 100])
+def test_a_body_over_a_smaller_limit_of_the_app_is_refused(app, post, limit):
+    app.config["MAX_CONTENT_LENGTH"] = limit
+    assert_refused(post(" " * (limit + 1)), 413, "too-large")
+
+
+def test_a_body_that_ends_early_is_refused(client):
+    response = client.post(
+        "/feedback",
+        data="{}",
+        content_type="application/json",
+        environ_overrides={"CONTENT_LENGTH": "3"},
+    )
+    assert_refused(response, 400, "malformed-json")
+    assert response.json["detail"] == "The body cannot be read."
+
+
 def post_in_chunks(app: Flask, body: bytes | BytesIO, **environ: object):
     return app.test_client().post(
         "/feedback",
@@ -194,12 +231,12 @@ def test_the_smaller_limit_holds_whoever_reads_first(app, own, hook, is_computed
     if hook:
         app.before_request(hook)
     limit = min(own or LIMIT, LIMIT)
-    assert refused(post_in_chunks(app, b"{}".ljust(limit)), 422, "invalid")
+    assert_refused(post_in_chunks(app, b"{}".ljust(limit)), 422, "invalid")
     for more in 1, 2, 6 * MB:
         answer = post_in_chunks(app, b"{}".ljust(limit + more))
         assert answer.status_code == 413, answer.text
-        # werkzeug refuses what the app's own hook would read
-        assert answer.json is None or refused(answer, 413, "too-large")
+        if answer.json:  # werkzeug refuses what the app's own hook would read
+            assert_refused(answer, 413, "too-large")
 
 
 @pytest.mark.parametrize("own", [None, 100, 5 * MB])
@@ -208,7 +245,7 @@ def test_one_byte_more_than_the_limit_is_read_at_most(app, own, length):
     app.request_class = limited(own)
     limit, body = min(own or LIMIT, LIMIT), BytesIO(b"{}".ljust(10 * MB))
     answer = post_in_chunks(app, body, **({"CONTENT_LENGTH": length} if length else {}))
-    assert refused(answer, 413, "too-large")
+    assert_refused(answer, 413, "too-large")
     assert body.tell() == limit + 1
 
 
@@ -219,7 +256,7 @@ def test_a_body_that_the_app_has_read_and_not_kept_is_refused(app):
         post_in_chunks(app, b"{}", CONTENT_LENGTH="2"),
         app.test_client().post("/feedback", json={}),
     ):
-        assert refused(answer, 400, "malformed-json")
+        assert_refused(answer, 400, "malformed-json")
 
 
 def test_a_body_whose_end_the_server_does_not_know_is_not_read(app):
@@ -231,11 +268,11 @@ def test_a_body_whose_end_the_server_does_not_know_is_not_read(app):
         content_type="application/json",
         headers={"Transfer-Encoding": "chunked"},
     )
-    assert refused(answer, 400, "malformed-json")
+    assert_refused(answer, 400, "malformed-json")
     assert body.tell() == 0
 
 
 def test_a_body_that_ends_before_its_length_is_refused_whatever_the_server_says_of_it(app):
     answer = post_in_chunks(app, b"{}", CONTENT_LENGTH="3")
-    assert refused(answer, 400, "malformed-json")
-    assert refused(post_in_chunks(app, b"{}", CONTENT_LENGTH="2"), 422, "invalid")
+    assert_refused(answer, 400, "malformed-json")
+    assert_refused(post_in_chunks(app, b"{}", CONTENT_LENGTH="2"), 422, "invalid")

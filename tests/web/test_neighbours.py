@@ -19,7 +19,7 @@ def test_flask_limiter_limits_the_blueprint_alone(app, feedback, events):
     assert len(events) == 2
 
 
-def test_flask_cors_lets_another_origin_vote_and_read_the_message_id(app, feedback, events):
+def test_flask_cors_lets_another_origin_vote_and_read_the_message_id(app, events):
     CORS(app, origins="https://front.example", expose_headers=["X-Other"])
     client, headers = app.test_client(), {"Origin": "https://front.example"}
     chat = client.get("/chat", headers=headers)

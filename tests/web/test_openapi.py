@@ -7,7 +7,8 @@ import sys
 
 import pytest
 import schemathesis
-from flask import Blueprint, Flask
+from flask import Blueprint
+from host_app import make_app
 from hypothesis import assume
 from jsonschema import Draft202012Validator
 from schemathesis.checks import not_a_server_error
@@ -21,14 +22,15 @@ PATH = "/llm/feedback"
 
 
 @pytest.fixture
-def make_app(tmp_path):
-    def make_app(**config):
-        app = Flask(__name__, instance_path=str(tmp_path))
-        app.config.update(config)
+def app_with(store_url):
+    """Ask for an app with some configuration."""
+
+    def app_with(**config):
+        app = make_app(**{"FEEDBACK_STORE_URL": store_url} | config)
         app.register_blueprint(FeedbackBlueprint(), url_prefix="/llm")
         return app
 
-    return make_app
+    return app_with
 
 
 def document_of(app, name="feedback"):
@@ -49,20 +51,20 @@ def described(app):
 # What is in it
 
 
-def test_it_is_a_valid_document(make_app):
-    described(make_app(**SCALE)).validate()
+def test_the_document_is_valid(app_with):
+    described(app_with(**SCALE)).validate()
 
 
-def test_it_lists_the_ratings_and_categories_that_the_app_declares(make_app):
-    fields = document_of(make_app(**SCALE))["components"]["schemas"]["Feedback"]["properties"]
+def test_the_document_lists_the_ratings_and_categories_that_the_app_declares(app_with):
+    fields = document_of(app_with(**SCALE))["components"]["schemas"]["Feedback"]["properties"]
     assert fields["rating"]["enum"] == [1, 2, 3]
     assert fields["category"]["enum"] == ["informative", "wrong", None]
 
 
-def test_it_has_the_path_of_each_registration(make_app):
+def test_the_document_has_the_path_of_each_registration(app_with):
     feedback, parent = FeedbackBlueprint("deep"), Blueprint("api", __name__, url_prefix="/api")
     parent.register_blueprint(feedback, url_prefix="/v1")
-    app = make_app()
+    app = app_with()
     app.register_blueprint(parent)
     app.register_blueprint(feedback, name="again", url_prefix="/<int:tenant>")
     document = document_of(app, "again")
@@ -74,8 +76,8 @@ def test_it_has_the_path_of_each_registration(make_app):
     assert list(document_of(app)["paths"]) == [PATH]
 
 
-def test_it_has_every_refusal(make_app):
-    document = document_of(make_app())
+def test_the_document_has_every_refusal(app_with):
+    document = document_of(app_with())
     responses = json.dumps(document["paths"][PATH]["post"]["responses"])
     others = document["components"]["responses"]
     assert '"method-not-allowed"' in json.dumps(others["MethodNotAllowed"])
@@ -86,10 +88,10 @@ def test_it_has_every_refusal(make_app):
     )
 
 
-def test_without_apispec_the_command_names_the_remedy(make_app, monkeypatch):
+def test_without_apispec_the_command_names_the_remedy(app_with, monkeypatch):
     monkeypatch.delitem(sys.modules, "feedback_blueprint.web.openapi", raising=False)
     monkeypatch.setitem(sys.modules, "apispec", None)
-    result = make_app().test_cli_runner().invoke(args=["feedback", "openapi"])
+    result = app_with().test_cli_runner().invoke(args=["feedback", "openapi"])
     assert result.exit_code == 1
     assert "feedback-blueprint[openapi]" in result.output
 
@@ -118,8 +120,8 @@ EVERY_NAME = {"a" * 255: "x" * 255, "A_9.b": 2**63 - 1, "_": -(2**63), "f": 1.5,
         ("other", [1, None], False),
     ],
 )
-def test_the_schema_admits_what_the_route_takes(make_app, field, values, fits):
-    app = make_app()
+def test_the_schema_admits_what_the_route_takes(app_with, field, values, fits):
+    app = app_with()
     schema = Draft202012Validator(document_of(app)["components"]["schemas"]["Feedback"])
     for value in values:
         body = {"message_id": "nowhere", "rating": 1, field: value}
@@ -129,15 +131,15 @@ def test_the_schema_admits_what_the_route_takes(make_app, field, values, fits):
 
 
 @pytest.fixture(params=[{}, SCALE], ids=["anything", "a scale"])
-def schema(request, make_app):
+def schema(request, app_with):
     request.node._nodeid = request.node.nodeid  # schemathesis wants it, pytest 9.2 has it no more
-    return described(make_app(FEEDBACK_MAX_REVISIONS=1000, **request.param))
+    return described(app_with(FEEDBACK_MAX_REVISIONS=1000, **request.param))
 
 
 @schemathesis.pytest.from_fixture("schema").parametrize()
 def test_no_answer_is_undocumented(case):
     """With messages that can be rated, so that valid votes get past the schema, and come twice."""
-    # JSON Schema does not tell 1.0 from 1. Here a float is no rating, and may be over 64 bits.
+    # JSON Schema does not tell 1.0 from 1. Here a float is not a rating, and may be over 64 bits.
     assume(not holds_whole_float(case.body))
     app, valid = case.operation.app, case.meta.generation.mode.is_positive
     with capture_feedback(app):
@@ -165,9 +167,9 @@ def make_rateable(case, app):
                 feedback.submit(message_id, 1)
 
 
-def test_each_documented_status_is_answered_as_described(make_app):
-    app = make_app(FEEDBACK_MAX_REVISIONS=2)
-    storeless = make_app(FEEDBACK_STORE_URL="redis://127.0.0.1:1/0")
+def test_each_documented_status_is_answered_as_described(app_with):
+    app = app_with(FEEDBACK_MAX_REVISIONS=2)
+    storeless = app_with(FEEDBACK_STORE_URL="redis://127.0.0.1:1/0")
     schema = described(app)
     answered = {"post": set(), "get": set(), "delete": set()}
 

@@ -65,7 +65,7 @@ def found_by_check(app):
         ("/<lang>", "/en/feedback/", ["POST"]),
     ],
 )
-def test_a_later_route_in_the_way_is_told_at_the_first_request_and_by_the_check(
+def test_a_later_route_in_the_way_is_named_at_the_first_request_and_by_the_check(
     make, caplog, prefix, rule, methods
 ):
     app = make(prefix)
@@ -75,7 +75,7 @@ def test_a_later_route_in_the_way_is_told_at_the_first_request_and_by_the_check(
     assert finding["severity"] == "wrong"
     for said in complaint, finding["seen"] + finding["remedy"]:
         assert f"{rule} (endpoint 'old')" in said
-        assert "url_prefix, or remove it" in said
+        assert "url_prefix, or remove that route" in said
     assert "'feedback'" in complaint
     assert is_quoted(complaint)
 
@@ -101,14 +101,14 @@ def test_a_later_route_in_the_way_is_told_at_the_first_request_and_by_the_check(
         ("/<unavailable:lang>", "/admin/feedback", {"methods": ["POST"]}),
     ],
 )
-def test_a_route_that_is_not_in_the_way_is_not_told(make, caplog, prefix, rule, options):
+def test_a_route_that_is_not_in_the_way_is_not_named(make, caplog, prefix, rule, options):
     app = make(prefix)
     app.add_url_rule(rule, "other", own_page, **options)
     assert complaints_at_first(app, caplog) == []
     assert found_by_check(app) == []
 
 
-def test_who_answers_where_two_could(make):
+def test_of_two_routes_the_first_answers_or_the_more_specific_one(make):
     """What the complaints say: the first at one place, and the more specific anywhere."""
     app = make("/<lang>")
     app.add_url_rule("/<locale>/feedback", "old", own_page, methods=["POST", "PUT"])
@@ -118,7 +118,7 @@ def test_who_answers_where_two_could(make):
     assert client.put("/de/feedback").text == client.post("/en/feedback").text == own_page()
 
 
-def test_routes_of_every_kind_are_told(make, caplog):
+def test_routes_of_every_kind_are_named(make, caplog):
     app, theirs = make(), Blueprint("theirs", __name__)
     theirs.post("/feedback", endpoint="vote")(own_page)
     app.register_blueprint(theirs)
@@ -167,7 +167,7 @@ def test_each_place_of_a_blueprint_is_looked_at(make, caplog):
     assert len(found_by_check(app)) == 1
 
 
-def test_first_requests_at_once_are_told_once(make, caplog):
+def test_first_requests_at_once_make_one_complaint(make, caplog):
     app = make()
     app.post("/feedback", endpoint="old")(own_page)
     with ThreadPoolExecutor(8) as pool:

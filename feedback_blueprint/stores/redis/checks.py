@@ -17,7 +17,7 @@ FULL = 0.75
 """The part of its memory above which a server is nearly full."""
 
 MAX_LAG = 10
-"""Seconds without a word from a replica, which sends one a second: after them it is behind."""
+"""Seconds of silence after which a replica is behind: it reports once a second."""
 
 SAMPLE = 500
 """Keys whose layout the check looks at."""

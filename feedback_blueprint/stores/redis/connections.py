@@ -25,7 +25,7 @@ from redis.connection import parse_url
 from redis.retry import Retry
 
 from ...per_process import PerProcess, new_lock
-from ..deadline import DEADLINE, NONE, Deadline
+from ..deadline import DEADLINE, NO_DEADLINE, TIMEOUTS_PER_CALL, Deadline
 from .errors import FAILURES
 
 MAX_CONNECTIONS = 500
@@ -41,7 +41,7 @@ until it is scheduled again, and that takes longer than Redis does.
 RETRIED = [errors.ReadOnlyError, errors.ConnectionError, errors.TimeoutError]
 """After a failover the second attempt may find the new primary.
 
-The others are redis-py's own choice, but redis-py 5 forgets them for a pipeline if one is named.
+redis-py retries the other two by itself. But redis-py 5 does not in a pipeline if any is named.
 """
 
 
@@ -50,7 +50,7 @@ class BadURL(ValueError):
 
 
 def limits_of(timeout: float) -> dict[str, Any]:
-    """Return the options that bound an attempt to `timeout` seconds; those of a URL go before."""
+    """Return the options that bound an attempt to `timeout` seconds; the options of a URL win."""
     return {
         "socket_timeout": timeout,
         "socket_connect_timeout": timeout,
@@ -121,7 +121,7 @@ def refusing_options() -> Generator[None]:
         raise BadURL(f"redis-py cannot use an option, {error}") from error
 
 
-# In time
+# How each step ends in time
 
 SLICES = 5
 """Slices of a timeout in which a socket waits.
@@ -137,14 +137,14 @@ class BoundedTimeout:
     def __set_name__(self, _: type, name: str) -> None:
         self._name = f"_{name}"  # redis-py 8 keeps it there as well
 
-    def __get__(self, it: Any, _: type) -> float:
+    def __get__(self, instance: Any, _: type) -> float:
         """Raise `TimeoutError` if the call has no time left."""
-        seconds: float = getattr(it, self._name)
+        seconds: float = getattr(instance, self._name)
         deadline = DEADLINE.get()
-        return min(seconds, deadline.begin() if it.is_connecting else deadline.left())
+        return min(seconds, deadline.begin() if instance.is_connecting else deadline.left())
 
-    def __set__(self, it: object, seconds: float) -> None:
-        setattr(it, self._name, seconds)
+    def __set__(self, instance: object, seconds: float) -> None:
+        setattr(instance, self._name, seconds)
 
 
 class BoundedSocket:
@@ -184,8 +184,9 @@ class BoundedSocket:
         return int(self._in_time(self._sock.recv_into, *args))
 
     def _begin(self) -> None:
-        running = DEADLINE.get()
-        self._deadline = Deadline(2 * self._timeout) if running is NONE else running
+        self._deadline = DEADLINE.get()
+        if self._deadline is NO_DEADLINE:
+            self._deadline = Deadline(TIMEOUTS_PER_CALL * self._timeout)
 
     def _in_time(self, call: Callable[..., Any], *args: Any) -> Any:
         waited = 0.0
@@ -193,7 +194,7 @@ class BoundedSocket:
             seconds = min(self._slice, self._deadline.left()) if self._timeout else 0.0
             if seconds < self._slice:
                 self._sock.settimeout(seconds)
-            begin = time.monotonic()
+            began = time.monotonic()
             try:
                 done = call(*args)
             except TimeoutError:
@@ -202,7 +203,7 @@ class BoundedSocket:
                 if waited >= self._timeout:
                     raise
             else:
-                self._deadline.spend(min(time.monotonic() - begin, seconds))
+                self._deadline.spend(min(time.monotonic() - began, seconds))
                 return done
             finally:
                 if seconds < self._slice:

@@ -29,7 +29,7 @@ ONE_NODE = "It is one node of a cluster: use redis+cluster:// in the URL."
 
 NO_SLOTS = "Check the cluster: not all of its slots are served."
 
-SLOW = (
+SLOW_REMEDY = (
     "Check that it is not overloaded, the network, and TLS in its URL, or raise "
     "FEEDBACK_STORE_TIMEOUT."
 )
@@ -76,7 +76,7 @@ REMEDIES_BY_TYPE: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str
     (errors.AuthenticationError, "Check the user and the password in its URL."),
     (errors.AuthorizationError, "Check the rights of the user in its URL."),
     (errors.BusyLoadingError, "It is still loading its data: wait."),
-    ((errors.TimeoutError, TimeoutError), SLOW),
+    ((errors.TimeoutError, TimeoutError), SLOW_REMEDY),
     (
         errors.ConnectionError,
         f"Check that it runs, and its URL: host, port and TLS. {PERHAPS_PROTECTED}",

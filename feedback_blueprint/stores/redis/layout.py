@@ -59,7 +59,7 @@ HEAD_SIZES = {b"\1": 17, b"\2": 33, b"\3": 25, b"\4": 41}
 """Bytes of a message's head, by its layout, which is the first of them."""
 
 
-def parts_of(message: Message) -> list[bytes]:
+def pack_message(message: Message) -> list[bytes]:
     """Return the head of a message, the rest of it, and its text if there is one.
 
     The head is a byte for the layout, 16 of the trace ID, 16 of the owner if there is one, and 8 of
@@ -81,8 +81,8 @@ def parts_of(message: Message) -> list[bytes]:
     return [head, json.dumps(rest, separators=(",", ":")).encode() if rest else b"", *texts]
 
 
-def decode(value: bytes, content: bytes | None = None) -> Message | None:
-    """Return the message of these `parts_of`, joined, and its text; `None` for other bytes."""
+def unpack_message(value: bytes, content: bytes | None = None) -> Message | None:
+    """Return the message of these `pack_message`, joined, and its text; `None` for other bytes."""
     end = HEAD_SIZES.get(value[:1])
     if end is None or len(value) < end:
         return None
@@ -123,13 +123,13 @@ def unpack_vote_result(reply: bytes) -> tuple[str, int, int, bytes, Message | No
     """
     status, revision, cast_at, size, rest = reply.split(b" ", 4)
     voter, message = rest[: int(size)], rest[int(size) :]
-    return status.decode(), int(revision), int(cast_at), voter, decode(message)
+    return status.decode(), int(revision), int(cast_at), voter, unpack_message(message)
 
 
 def unpack_older(packed: bytes) -> tuple[Message | None, int, bytes]:
     """Return a message that another replaced, with the revision and the vote on it."""
     end = 4 + int.from_bytes(packed[:4], "big")
-    return decode(packed[4:end]), *unpack_vote(packed[end:])
+    return unpack_message(packed[4:end]), *unpack_vote(packed[end:])
 
 
 def unpack_export(
@@ -151,7 +151,7 @@ def unpack_export(
             older, revision, packed = unpack_older(value)
             cast = CastVote(name[1 + TIME :], revision, packed, unpack_time(name[1:]), True)
             replaced += [StoredMessage(key, older, expires_at, 0, [cast])] if older else []
-    message = decode(fields[b"m"] + fields[b"x"], fields.get(b"c"))
+    message = unpack_message(fields[b"m"] + fields[b"x"], fields.get(b"c"))
     if message is None or not (is_whole or votes):
         return replaced
     return [StoredMessage(key, message, expires_at, now + rateable_for / 1000, votes), *replaced]

@@ -26,7 +26,7 @@ PREFIX = "sentinel_"
 """Before the name of an option that is for the connections to the Sentinels themselves."""
 
 PRIMARY_SECONDS = 1.0
-"""For so long a process goes by what the Sentinels said."""
+"""How long a process trusts what the Sentinels said."""
 
 
 def sentinel_from_url(url: str, timeout: float) -> Callable[[], redis.Redis]:

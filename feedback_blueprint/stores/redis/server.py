@@ -58,7 +58,7 @@ class QuickPool(redis.BlockingConnectionPool):
     """
 
     timeout = BoundedTimeout()
-    is_connecting = False
+    is_connecting = False  # to wait for a connection is not to connect
 
     def get_connection(self, *_: Any, **__: Any) -> Any:
         """Wait for a connection; raises `ConnectionError` if there is none in time."""

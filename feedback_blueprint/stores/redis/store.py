@@ -1,7 +1,8 @@
 """Messages and votes in Redis or Valkey, on one server or several.
 
-The hot paths call `execute_command`, which for a URL is `QuickClient`'s. With redis-py's own, and
-its methods for each command, which the agent traces, a chat takes a seventh longer.
+The hot paths call `execute_command`, which is `QuickClient`'s if a URL names one server. With
+redis-py's own, and its methods for each command, which the agent traces, a chat takes a seventh
+longer.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from ...model import (
     VoteRequest,
     VoteResult,
 )
-from ..base import of_newer_version
+from ..base import OLDEST_AMONG, of_newer_version
 from .checks import check_server
 from .cluster import group_by_node, node_name, outbox_key_beside, outbox_keys
 from .connections import Cached
@@ -43,14 +44,14 @@ from .layout import (
     NEWER,
     SCRIPTS,
     TIME,
-    decode,
     is_newer,
     mark_of,
     member_of,
+    pack_message,
     pack_time,
-    parts_of,
     pattern_of,
     unpack_export,
+    unpack_message,
     unpack_older,
     unpack_time,
     unpack_vote,
@@ -95,7 +96,7 @@ class RedisStore:
 
         Raises `ValueError` for a URL that cannot work.
         """
-        store = cls.__new__(cls)
+        store = cls.__new__(cls)  # __init__ takes a client, and a cluster's would connect at once
         store._cached_client = Cached(client_from_url(url, timeout), math.inf)
         store._is_cluster = is_cluster(url)
         store._location = location_of_url(url)
@@ -120,7 +121,7 @@ class RedisStore:
         self, key: str, message: Message, ttl: timedelta, *, may_replace: Sequence[bytes] = ()
     ) -> bool:
         """Keep a message; if the same one is there already, redis-py sent it twice."""
-        head, rest, *texts = parts_of(message)
+        head, rest, *texts = pack_message(message)
         milliseconds = _milliseconds(ttl)
         if texts or may_replace:
             text = (b"c", *texts) if texts else (b"", b"")
@@ -164,7 +165,7 @@ class RedisStore:
         names = list(itertools.chain(*self._scan(outboxes, "zset"))) if outboxes else []
         for key in keys:
             both = [key] if self._is_cluster else [key, *names]
-            # If an answer to FORGET is lost, redis-py sends it again, and the second is empty.
+            # If the reply is lost, redis-py runs the script again, and the second reply is empty.
             before = _stored_messages(key, self._run("export", [key], *(raters or ())))
             found = _stored_messages(key, self._run("forget", both, *(raters or ()))) or before
             marks = [
@@ -200,7 +201,7 @@ class RedisStore:
 
     def amend(self, key: str, message: Message) -> None:
         """Replace what is kept of a message, with or without votes."""
-        self._run("amend", [key], *parts_of(message))
+        self._run("amend", [key], *pack_message(message))
 
     def vote(self, key: str, raters: Sequence[bytes], vote_request: VoteRequest) -> VoteResult:
         """Cast a vote in one script, which also puts its mark into the outbox of a single server.
@@ -264,7 +265,7 @@ class RedisStore:
         except StoreUnavailable:
             if not marks:  # we have the leases of the marks from other nodes, so we go on
                 raise
-        return self._votes_of(marks, int(lease * 1000))
+        return self._undelivered_votes(marks, int(lease * 1000))
 
     def _outbox_keys(self, outbox: str) -> Sequence[str]:
         return outbox_keys(outbox) if self._is_cluster else [outbox]
@@ -297,10 +298,11 @@ class RedisStore:
         """Name a key's node to a pipeline: redis-py would ask a server which keys a script has."""
         return {"target_nodes": self._client.get_node_from_key(key)} if self._is_cluster else {}
 
-    def _votes_of(self, marks: Sequence[Mark], lease: int) -> list[Undelivered]:
-        """Read the votes; take off the marks of votes that were delivered or replaced.
+    def _undelivered_votes(self, marks: Sequence[Mark], lease: int) -> list[Undelivered]:
+        """Read the votes that the marks stand for; take off the marks that stand for none.
 
-        Leave a message that a newer version of this package wrote to that version.
+        Their votes were delivered or replaced. Leave a message that a newer version of this package
+        wrote to that version.
         """
         with translating_errors:
             pipeline: Any = self._client.pipeline(transaction=False)
@@ -315,7 +317,7 @@ class RedisStore:
             # A message that nobody rated is of another type: somebody used the ID again.
             fields: Any = (None,) * 6 if isinstance(reply, Exception) else reply
             head, rest, vote, marked, older, is_replaced = fields
-            message = decode(head[:-TIME] + (rest or b"")) if head else None
+            message = unpack_message(head[:-TIME] + (rest or b"")) if head else None
             if head and is_newer(head):
                 is_any_newer = True
             elif found := _undelivered(mark, message, vote, marked, older):
@@ -345,7 +347,7 @@ class RedisStore:
                 self._add_to_outbox(mark._replace(cast_at=cast_at), lease)
 
     def unmark(self, marks: Sequence[Mark]) -> None:
-        """Take marks off the votes and out of the outboxes, in one round trip to each server."""
+        """Take marks off the votes and out of the outboxes, all of a server at once."""
         self._on_each_node(marks, attrgetter("outbox"), self._unmark)
 
     def _unmark(self, marks: Sequence[Mark]) -> None:
@@ -363,13 +365,13 @@ class RedisStore:
         pipeline.execute()
 
     def backlog(self, outbox: str) -> Backlog:
-        """Count the members; the oldest is among those that are due first."""
+        """Count the members, and look at the first of each sorted set."""
         names = self._outbox_keys(outbox)
         with translating_errors:
             pipeline: Any = self._client.pipeline(transaction=False)
             for name in names:
                 pipeline.zcard(name)
-                pipeline.zrange(name, 0, MESSAGES_PER_SCRIPT)
+                pipeline.zrange(name, 0, OLDEST_AMONG - 1)
             replies = pipeline.execute()
         times = [mark_of("", member).cast_at for members in replies[1::2] for member in members]
         return Backlog(sum(replies[::2]), min(times, default=None))
@@ -381,7 +383,10 @@ class RedisStore:
     def read(
         self, keys: Sequence[str], raters: Sequence[bytes], ttl: timedelta = DEFAULT_VOTE_TTL
     ) -> list[StoredVote | None]:
-        """Ask for all in one round trip to each server; a stranger's message is as good as none."""
+        """Ask for all at once; a stranger's message is as good as none.
+
+        That is one round trip, but two to each node of a cluster: see `_on_each_node`.
+        """
         replies = self._run_for_each("read", keys, _milliseconds(ttl), *raters)
         return [_stored_vote(replies[key]) for key in keys]
 
@@ -389,7 +394,7 @@ class RedisStore:
         """Read all that is kept of one message."""
         return next(iter(_stored_messages(key, self._run("export", [key]))), None)
 
-    def check(self, prefix: str = "", *, full: bool = False) -> list[Finding]:  # noqa: ARG002  # no question takes long
+    def check(self, prefix: str = "", *, full: bool = False) -> list[Finding]:  # noqa: ARG002  # nothing here takes long
         """Look at each server that keeps messages."""
         with translating_errors:
             client: Any = self._client
@@ -406,7 +411,7 @@ class RedisStore:
                 return self._client.eval(SCRIPTS[name], *both)
 
     def _run_for_each(self, name: str, keys: Sequence[str], *arguments: Any) -> dict[str, Any]:
-        """Run a script for each key, in one round trip to each server; return the replies by key.
+        """Run a script for each key, for all of a server at once; return the replies by key.
 
         The first call tells the server the script. In a cluster each call does, because redis-py
         may send it again, to another node.
@@ -451,7 +456,7 @@ def _stored_vote(reply: Any) -> StoredVote | None:
     if reply is None or reply == NEWER:
         return None
     head_and_rest, vote, voter = reply
-    message = decode(head_and_rest)
+    message = unpack_message(head_and_rest)
     if message is None or vote is None:
         return message and StoredVote(message)
     return StoredVote(message, *unpack_vote(vote), voter=voter)

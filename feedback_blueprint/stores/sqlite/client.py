@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import StoreUnavailable
-from ...logs import ThrottledLog
+from ...logs import warn
 from ...per_process import PerProcess, new_lock, new_reentrant_lock
 from ..base import of_newer_version
+from ..deadline import TIMEOUTS_PER_CALL
 from .files import (
     FileID,
     alone_in,
@@ -56,14 +57,14 @@ class Client:
     """Lends this process's one connection to the file `path`, made when first used.
 
     More connections would not be faster: nearly all calls write, and SQLite lets one write at a
-    time. A call waits at most twice `timeout` seconds for others. If another file is at the path by
-    now, or none, each process opens that one. If they did not, new processes would use another file
-    than old ones.
+    time. A call waits at most twice `timeout` seconds for others. If the file was removed or
+    replaced, each process opens the one that is there now, or makes one. If they did not, new
+    processes would use another file than old ones.
     """
 
     def __init__(self, path: Path, timeout: float) -> None:
         self._path = path
-        self._max_wait = 2 * timeout
+        self._max_wait = TIMEOUTS_PER_CALL * timeout
         # Some servers, such as uWSGI, fork without our hooks. A child must not close its copy of
         # the parent's connection: that would undo, in the file, what the parent is writing.
         self._open_file = PerProcess(OpenFile)
@@ -78,7 +79,7 @@ class Client:
                 if opened.connection is not None and file_at(self._path) != opened.file:
                     self._remove_wal(opened, deadline)
                     opened.close()
-                    ThrottledLog().tell(GONE, self._path)
+                    warn(GONE, self._path)
                 yield Execute(opened.connection or self._open(opened, deadline), deadline)
             except BaseException as error:
                 opened.close()

@@ -1,7 +1,8 @@
 """Messages and votes in one SQLite file: for one host, with any number of processes and threads.
 
-Each step is one statement, and SQLite makes each statement a transaction. In a longer one, a thread
-that lets another run between statements would keep the file locked meanwhile.
+Each step of a request is one statement, and SQLite makes each statement a transaction. In a longer
+one, a thread that lets another run between statements would keep the file locked meanwhile. Only
+`forget` and the making of the tables need one.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ MOVE_TO_DISK = (
 """What to do about a network file system (sqlite.org/wal.html)."""
 
 CHECKPOINT_SECONDS = 10.0
-"""For so long `forget` waits for others to end their reading: meanwhile the WAL keeps its data."""
+"""How long `forget` waits for readers to end: until then the WAL keeps what it removed."""
 
 
 class SQLiteStore:
@@ -200,7 +201,7 @@ class SQLiteStore:
         renew: Sequence[Mark] = (),
         release: Sequence[Mark] = (),
     ) -> list[Undelivered]:
-        """Renew and end leases; write the end of the new lease to votes, and read what bears it."""
+        """Renew and end leases; give due votes a lease with an end of its own, and read those."""
         now = time.time()
         until = now + lease
         taken_until = until + random.random() / 1000  # noqa: S311  # two that take differ in this
@@ -254,14 +255,14 @@ class SQLiteStore:
 
     def check(self, prefix: str = "", *, full: bool = False) -> list[Finding]:  # noqa: ARG002  # the protocol has it
         """Look at the file; only a `full` check checks its rows, and so reads all of it."""
-        damage = "ok"
+        health = "ok"
         with self._connected() as execute:
             size = f"{self._path.stat().st_size:,} bytes"
             if full:
                 rows = execute("SELECT count(*) FROM messages").fetchone()[0]
-                damage = execute("PRAGMA quick_check(1)").fetchone()[0]
-                size = f"{rows} messages, {size}, {damage}"
-        findings = [Finding("SQLite file", damage == "ok", size, MOVE)]
+                health = execute("PRAGMA quick_check(1)").fetchone()[0]
+                size = f"{rows} messages, {size}, {health}"
+        findings = [Finding("SQLite file", health == "ok", size, MOVE)]
         if kind := file_system(self._path):
             findings.append(Finding("file system", not NETWORK.fullmatch(kind), kind, MOVE_TO_DISK))
         return findings

@@ -1,11 +1,11 @@
 // <message-feedback>: shows the vote on one message, and sends what is pressed and written.
 
 import {
-  endpointOf, keyOf, loadFeedback, meta, persist, read, sendLeftovers, submit, views, viewsOf,
+  endpointOf, keyOf, loadFeedback, meta, read, retry, sendLeftovers, submit, views, viewsOf,
 } from "./queue.js";
 
 const TAG = "message-feedback";
-const COMMENT_BYTES = 4095, NEARLY_FULL = 400; // from so many bytes left on, it says so
+const COMMENT_BYTES = 4095, NEARLY_FULL = 400; // bytes left from which on it counts them
 
 export const texts = {
   rate: "Rate this reply",
@@ -32,7 +32,7 @@ export const texts = {
 };
 
 // The messages of a page are loaded in one go.
-const asking = {}; // by endpoint
+const asking = {}; // by endpoint and rater
 
 function load(endpoint, messageId) {
   const mine = keyOf(endpoint, "");
@@ -40,7 +40,7 @@ function load(endpoint, messageId) {
     const ids = asking[mine] = new Set();
     setTimeout(() => {
       delete asking[mine];
-      persist(endpoint, () => loadFeedback(ids, endpoint)).then(({feedback, rateable}) => {
+      retry(endpoint, () => loadFeedback(ids, endpoint)).then(({feedback, rateable}) => {
         for (const id of ids) for (const view of viewsOf(mine + id)) {
           view.onLoad(feedback.find((vote) => vote.message_id === id), rateable.includes(id));
         }
@@ -126,7 +126,7 @@ function make(name, attributes, ...children) {
 
 function button(part, press, ...content) {
   const made = make("button", {type: "button", part}, ...content);
-  // A double click or a held key is no change of mind.
+  // A double click or a held key is not a change of mind.
   made.onclick = ({detail}) => {
     if (detail <= 1 && made.getAttribute("aria-disabled") !== "true") press();
   };
@@ -152,11 +152,17 @@ function pressOne(group, choice) {
   }
 }
 
-/** Put other buttons into a group; who was on one of them is on the one for the same choice. */
+/** Put other buttons into a group. The focus moves to the button of the same choice. */
 function replaceButtons(group, buttons) {
   const focused = [...group.children].find((each) => each.matches(":focus"))?.choice;
   group.replaceChildren(...buttons);
   if (focused !== undefined) buttons.find(({choice}) => choice === focused)?.focus();
+}
+
+function growWithText(field) {
+  field.style.height = "auto";
+  const borders = field.offsetHeight - field.clientHeight;
+  if (field.value.trim()) field.style.height = `${field.scrollHeight + borders}px`;
 }
 
 const listed = (list) => list?.split(",").map((item) => item.trim()) ?? [];
@@ -197,7 +203,7 @@ export class MessageFeedback extends (globalThis.HTMLElement ?? Object) {
   #pending; // on its way
   #isKept = false; // and cannot be sent now
   #shown = {}; // the vote that the buttons and the comment show
-  #isOpen = false; // after a vote, not because there is one
+  #isOpen = false; // opens when this visitor votes, not because a vote exists
   #focused;
   #parts;
 
@@ -335,7 +341,7 @@ export class MessageFeedback extends (globalThis.HTMLElement ?? Object) {
     });
     more.setAttribute("aria-expanded", false);
     const comment = make("textarea", {part: "comment", rows: 1, "aria-describedby": "count"});
-    comment.oninput = () => this.#weigh();
+    comment.oninput = () => this.#checkComment();
     const count = make("span", {part: "count", id: "count"});
     const send = button("send", () => this.#send({...this.#vote, message: comment.value.trim()}));
     const details = make("div", {part: "details"}, categories, comment, count, send);
@@ -351,23 +357,27 @@ export class MessageFeedback extends (globalThis.HTMLElement ?? Object) {
     }));
   }
 
+  #buildRatings(range, best) {
+    const {ratings} = this.#parts;
+    if (ratings.range === range) return;
+    ratings.range = range;
+    const scale = best ? Array.from({length: best}, (_, i) => i + 1) : listed(range);
+    replaceButtons(ratings, scale.map((value, i) => {
+      const name = best ? "star" : i ? "down" : "up";
+      const path = make("path", {d: best ? STAR : THUMB});
+      const icon = make("svg", {viewBox: "0 0 24 24", "aria-hidden": true}, path);
+      const slot = make("slot", {name: value}, icon);
+      const made = choiceButton("rating " + name, value, (rating) => this.#send({rating}), slot);
+      made.textName = name;
+      return made;
+    }));
+  }
+
   #label() {
     const {ratings, categories, more, comment, send} = this.#parts;
     const range = this.getAttribute("ratings") || "good,bad";
     const best = range.match(/^1-(\d+)$/)?.[1];
-    if (ratings.range !== range) {
-      ratings.range = range;
-      const scale = best ? Array.from({length: best}, (_, i) => i + 1) : listed(range);
-      replaceButtons(ratings, scale.map((value, i) => {
-        const name = best ? "star" : i ? "down" : "up";
-        const path = make("path", {d: best ? STAR : THUMB});
-        const icon = make("svg", {viewBox: "0 0 24 24", "aria-hidden": true}, path);
-        const slot = make("slot", {name: value}, icon);
-        const made = choiceButton("rating " + name, value, (rating) => this.#send({rating}), slot);
-        made.textName = name;
-        return made;
-      }));
-    }
+    this.#buildRatings(range, best);
     for (const each of ratings.children) {
       each.title = this.#text(each.textName, {rating: each.choice, best});
       each.setAttribute("aria-label", each.title);
@@ -406,11 +416,11 @@ export class MessageFeedback extends (globalThis.HTMLElement ?? Object) {
     details.hidden = !(hasDetails && this.#isOpen);
     more.hidden = !hasDetails || this.#isOpen;
     if (details.hidden && hadFocus) ratings.firstChild.focus();
-    this.#weigh();
+    this.#checkComment();
   }
 
-  /** See whether the comment is new, how large it is, and how much room it takes. */
-  #weigh() {
+  /** See whether the comment is new and how long it is: say so, and allow to send it or not. */
+  #checkComment() {
     const {comment, count, send} = this.#parts;
     const text = comment.value.trim(), bytes = bytesOf(text);
     const isLong = bytes > COMMENT_BYTES, isNew = text !== (this.#vote.message ?? "");
@@ -421,11 +431,7 @@ export class MessageFeedback extends (globalThis.HTMLElement ?? Object) {
     send.setAttribute("aria-disabled", isLong || !isNew && !this.#isKept);
     if (isLong !== (comment.getAttribute("aria-invalid") === "true")) this.#say(isLong && "long");
     comment.setAttribute("aria-invalid", isLong);
-    if (!CSS.supports("field-sizing", "content")) {
-      comment.style.height = "auto";
-      const borders = comment.offsetHeight - comment.clientHeight;
-      if (text) comment.style.height = `${comment.scrollHeight + borders}px`;
-    }
+    if (!CSS.supports("field-sizing", "content")) growWithText(comment);
   }
 }
 
@@ -445,7 +451,9 @@ if (typeof document !== "undefined") {
   // A login changes the page's rater.
   let rater = meta("feedback-rater");
   new MutationObserver(() => {
-    if (rater === (rater = meta("feedback-rater"))) return;
+    const before = rater;
+    rater = meta("feedback-rater");
+    if (rater === before) return;
     sendLeftovers(endpointOf());
     for (const view of views) view.update();
   }).observe(document.head, {subtree: true, childList: true, attributeFilter: ["content"]});

@@ -61,7 +61,7 @@ export type ProblemCode =
 export interface FeedbackError extends Error {
   /** 0 if no answer came. */
   status: number;
-  /** That of the problem document, or "unreachable". What is not the blueprint may send others. */
+  /** That of the problem document, or "unreachable". A proxy may send others. */
   code?: ProblemCode | (string & {});
   /** For "invalid": what is wrong, by field. */
   errors?: Record<string, unknown>;
@@ -73,9 +73,10 @@ export interface FeedbackError extends Error {
  * the server has acknowledged or refused it, even on the next visit.
  *
  * Resolves when the server has acknowledged it, however long that takes. Rejects with a
- * `FeedbackError` if the server refused it. Rejects with one, too, if somebody else than the `rater`
- * is logged in, or if something else than the blueprint answered, such as a login page: the browser
- * still keeps the vote then. Rejects with an "AbortError" if a newer vote on the message replaced it.
+ * `FeedbackError` if the server refused it. Also rejects with one if somebody other than the `rater`
+ * is logged in, or if something other than the blueprint answered, such as a login page: then the
+ * browser still keeps the vote. Rejects with an "AbortError" if a newer vote on the message replaced
+ * it.
  */
 export function sendFeedback(
   vote: Vote & {messageId: string | number} & Options,

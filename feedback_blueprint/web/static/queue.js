@@ -14,6 +14,7 @@ export const defaults = {baseUrl: import.meta.url?.match(SERVED_AT)?.[1] ?? "/fe
 
 export const messageIdOf = ({headers}) => headers.get("X-Message-ID")?.split(/, */).pop() ?? null;
 
+// null, which is refused, and not undefined, which would be a retraction
 export const sendFeedback = (vote) => submit({...vote, rating: vote.rating ?? null});
 
 export const retractFeedback = (messageId, options) => submit({...options, messageId});
@@ -59,7 +60,7 @@ async function call({url, credentials, csrfToken, rater}, method, query = "", bo
   if (rater != null) headers["X-Feedback-Rater"] = rater; // a login can change any time
   const request = {
     method, headers, body, credentials,
-    keepalive: !(body?.length > LONGEST_KEPT_ALIVE),
+    keepalive: (body?.length ?? 0) <= LONGEST_KEPT_ALIVE,
     signal: AbortSignal.timeout?.(REQUEST_TIMEOUT), // without it the browser decides
   };
   let response, receipt = {};
@@ -67,6 +68,7 @@ async function call({url, credentials, csrfToken, rater}, method, query = "", bo
     response = await fetch(url + query, request);
     receipt = await response.json() ?? {};
   } catch ({name}) {
+    // An answer that is not JSON is a proxy's: its status says what it means.
     if (name !== "SyntaxError") {
       throw failure("The server cannot be reached.", {status: 0, code: "unreachable"});
     }
@@ -81,6 +83,7 @@ async function call({url, credentials, csrfToken, rater}, method, query = "", bo
 const failure = (message, about) =>
   Object.assign(new Error(message), {name: "FeedbackError"}, about);
 
+// `errors` is an object or a list of errors, or one error as a text.
 const inWords = (errors) => errors === Object(errors)
   ? Object.values(errors).map(inWords).join(" ")
   : errors;
@@ -89,7 +92,7 @@ const inWords = (errors) => errors === Object(errors)
 const isRefusal = ({code, response}) => !response?.redirected &&
   /^(invalid|too-(large|many-revisions)|unknown-message|(not|malformed)-json)$/.test(code);
 
-const isPassing = ({status}) => [0, 408, 425, 429].includes(status) || status >= 500;
+const isTemporary = ({status}) => [0, 408, 425, 429].includes(status) || status >= 500;
 
 // Trying again
 
@@ -99,14 +102,14 @@ const sleepers = new Set();
 /** Send now what waits to be sent again. */
 export const wake = () => sleepers.forEach((resume) => resume());
 
-export async function persist({url}, attempt, whenWaiting) {
+export async function retry({url}, attempt, whenWaiting) {
   for (let pause = FIRST_PAUSE; ; pause = Math.min(2 * pause, LONGEST_PAUSE)) {
     const rest = busyUntil[url] - Date.now();
     if (rest > 0) await new Promise((resume) => setTimeout(resume, rest));
     try {
       return await attempt();
     } catch (error) {
-      if (isRefusal(error) || !isPassing(error)) throw error;
+      if (isRefusal(error) || !isTemporary(error)) throw error;
       whenWaiting?.(error);
       const after = error.response?.headers.get("Retry-After");
       if (after) busyUntil[url] = isNaN(after) ? Date.parse(after) : Date.now() + after * 1000;
@@ -142,7 +145,7 @@ const remove = (key) => withStorage((storage) => storage.removeItem(key));
 
 const turns = {}; // by key, for browsers and pages without locks
 
-// One at a time, in all tabs if this is HTTPS
+// One at a time, in all tabs if this is HTTPS. A page without storage is refused locks, too.
 function inTurn(key, work) {
   if (withStorage((storage) => storage) && navigator.locks) return navigator.locks.request(key, work);
   return turns[key] = Promise.resolve(turns[key]).then(work, work);
@@ -153,7 +156,8 @@ export function submit({messageId, rating, category, message, metadata, ...optio
   const vote = {message_id: String(messageId), rating, category, message, metadata};
   const endpoint = endpointOf(options), key = keyOf(endpoint, messageId);
   sendLeftovers(endpoint);
-  const text = JSON.stringify({vote, at: Date.now() + Math.random()}), entry = JSON.parse(text);
+  const at = Date.now() + Math.random(); // the fraction tells two votes of one millisecond apart
+  const text = JSON.stringify({vote, at}), entry = JSON.parse(text);
   const isStored = withStorage((storage) => {
     try {
       storage.setItem(key, text);
@@ -163,7 +167,7 @@ export function submit({messageId, rating, category, message, metadata, ...optio
     }
   });
   notify("sending", key, entry);
-  wake(); // what this one replaces
+  wake(); // an attempt at the vote that this one replaces: it sees this one, and ends
   return inTurn(key, () => deliver(endpoint, key, entry, isStored));
 }
 
@@ -188,7 +192,7 @@ export function sendLeftovers(endpoint) {
 async function deliver(endpoint, key, entry, isStored) {
   const {vote} = entry;
   const settle = (name, detail) => {
-    if (name === "kept") visited.delete(keyOf(endpoint, ""));
+    if (name === "kept") visited.delete(keyOf(endpoint, "")); // the next vote or element sends it
     else if (read(key)?.at === entry.at) remove(key);
     notify(name, key, entry, detail);
   };
@@ -203,7 +207,7 @@ async function deliver(endpoint, key, entry, isStored) {
       : call(endpoint, "POST", "", JSON.stringify(vote));
   };
   try {
-    const answer = await persist(endpoint, attempt, (error) => notify("waiting", key, entry, {error}));
+    const answer = await retry(endpoint, attempt, (error) => notify("waiting", key, entry, {error}));
     settle("accepted", answer);
     return answer.receipt;
   } catch (error) {

@@ -1,4 +1,4 @@
--- Replaces the rest of a message and its text, if it is still the same one. ARGV: as `parts_of`.
+-- Replaces the rest of a message and its text, if it is still the same one. ARGV: as `pack_message`.
 
 local first = #ARGV + 1
 -- include clock

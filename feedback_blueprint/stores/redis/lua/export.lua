@@ -1,7 +1,7 @@
 -- Returns what is kept of a rater. KEYS: the message. ARGV: the rater's hashes, or none for everybody.
 --
 -- Returns whether all of it is the rater's, the milliseconds until it expires, those until nobody new
--- can rate it, and fields: how the message begins, the rest of it, its text if that is the rater's,
+-- can rate it, and fields: the head of the message, the rest of it, its text if that is the rater's,
 -- votes and marks.
 
 -- include raters_part

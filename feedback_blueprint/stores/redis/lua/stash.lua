@@ -1,6 +1,6 @@
 -- Keeps a message, if there is none under its key, or one that the rater may replace.
 --
--- ARGV: milliseconds to live, how the message begins, the rest of it, 'c' and the text or two empty
+-- ARGV: milliseconds to live, the head of the message, the rest of it, 'c' and the text or two empty
 -- strings, and the rater's hashes. Returns 1 if the message is kept, now or before. If a vote on the
 -- replaced message is not yet delivered, what it needs stays as long as that message would have. The
 -- script does not read or write votes on messages before that one: a client can have many of them wait.

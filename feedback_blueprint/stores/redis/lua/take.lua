@@ -1,7 +1,7 @@
 -- Takes over the marks whose lease has ended. KEYS: an outbox.
 --
--- ARGV: the lease in milliseconds, how many to take, and members: first so many whose lease to renew,
--- then those whose lease to end.
+-- ARGV: the lease in milliseconds, how many to take, how many of the members that follow to renew, and
+-- the members. The lease of the others ends.
 
 local lease, limit, renewed = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 -- include clock

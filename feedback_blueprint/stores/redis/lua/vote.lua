@@ -33,11 +33,11 @@ end
 if revision >= limit and vote ~= 'null' then return reply('too-many', revision, 0) end
 
 local cast = math.max(now, after + 1)
-local next, at, mark = tostring(revision + 1), tostring(cast), packed(cast)
-keep(ARGV[4], 'v' .. voter, mark .. next .. ' ' .. vote, 'p' .. voter, mark)
+local new_revision, at, mark = tostring(revision + 1), tostring(cast), packed(cast)
+keep(ARGV[4], 'v' .. voter, mark .. new_revision .. ' ' .. vote, 'p' .. voter, mark)
 if lease == '' then redis.call('HDEL', KEYS[1], 'p' .. voter) end
 if KEYS[2] then
   if marked then redis.call('ZREM', KEYS[2], marked .. size_and_voter .. KEYS[1]) end
   redis.call('ZADD', KEYS[2], cast + lease, at .. size_and_voter .. KEYS[1])
 end
-return reply('accepted', next, at)
+return reply('accepted', new_revision, at)

@@ -1,6 +1,6 @@
--- Reads how a message begins, and the votes of the rater. ARGV: from `first` on, the rater's hashes.
+-- Reads the head of a message, and the votes of the rater. ARGV: from `first` on, the rater's hashes.
 --
--- Ends the script if it does not begin as a message, because it may be another app's key. The script
+-- Ends the script if the value does not begin as a message: the key may be another app's. The script
 -- then returns 'newer' if `is_newer` says so.
 
 local kind, found = redis.call('TYPE', KEYS[1]).ok, nil

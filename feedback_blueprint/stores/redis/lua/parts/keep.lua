@@ -7,9 +7,9 @@ local function keep(life, ...)
   if kind == 'hash' then redis.call('HSET', KEYS[1], ...)
   else
     redis.call('DEL', KEYS[1])
-    local begin = head .. packed(left < 0 and 2 ^ 48 - 1 or now + left)
-    if rest == '' then redis.call('HSET', KEYS[1], 'm', begin, ...)
-    else redis.call('HSET', KEYS[1], 'm', begin, 'x', rest, ...) end -- a later 'x' replaces this one
+    local beginning = head .. packed(left < 0 and 2 ^ 48 - 1 or now + left)
+    if rest == '' then redis.call('HSET', KEYS[1], 'm', beginning, ...)
+    else redis.call('HSET', KEYS[1], 'm', beginning, 'x', rest, ...) end -- a later 'x' wins
   end
   if left >= 0 and left < tonumber(life) then redis.call('PEXPIRE', KEYS[1], life)
   elseif left >= 0 and kind ~= 'hash' then redis.call('PEXPIRE', KEYS[1], math.max(left, 1)) end

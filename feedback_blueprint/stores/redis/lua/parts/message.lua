@@ -1,7 +1,7 @@
 -- Reads a message without its text. A script that first ends for strangers takes no longer for another
 -- rater's message than for none.
 --
--- Ends the script, before it writes anything, if `decode` would find no message.
+-- Ends the script, before it writes anything, if `unpack_message` would find no message.
 
 local rest, facts = '', {}
 if kind == 'hash' then rest = redis.call('HGET', KEYS[1], 'x') or ''
