@@ -303,13 +303,34 @@ def test_the_example_of_neighbours_works(app, feedback):
     assert app.test_client().post("/feedback", json={}).status_code == 400, "a token is missing"
 
 
-def test_the_examples_of_the_signal_and_of_a_users_test_work(app, feedback, client, capsys):
+def test_the_example_of_the_signal_works(app, post, capsys):
     example(block("web", "python", "connect_via"), app=app)
-    app.post("/chat", endpoint="post_chat")(lambda: {"message_id": feedback.stash()})
-    example(block("README", "python", "def test_a_thumb_is_recorded")).test_a_thumb_is_recorded(
-        app, client
-    )
+    post()
     assert capsys.readouterr().out.startswith("good for ")
+
+
+def test_the_example_of_a_users_test_works(tmp_path):
+    (tmp_path / "chat.py").write_text("""
+from flask import Flask, request
+from feedback_blueprint import FeedbackBlueprint
+
+feedback = FeedbackBlueprint()
+
+def create_app(config):
+    app = Flask(__name__)
+    app.config.update(config)
+    app.register_blueprint(feedback)
+    app.post("/chat")(lambda: answer(request.json["prompt"]))
+    return app
+
+@feedback.trace_message
+def answer(prompt, *, message_id):
+    return {"message_id": message_id, "reply": prompt}
+""")
+    users_test = block("README", "python", "def test_a_thumb_is_recorded")
+    (tmp_path / "test_chat.py").write_text(users_test)
+    assert "1 passed" in run("python -m pytest", tmp_path)
+    assert not (tmp_path / "instance").exists()
 
 
 def test_every_status_is_in_the_table():

@@ -104,7 +104,7 @@ def _check_settings(settings: Any, startup_timeout: float) -> list[Finding]:
             # High security switches it off.
             bool(settings.ai_monitoring.enabled or settings.high_security),
             "on" if settings.ai_monitoring.enabled else "off",
-            "Set NEW_RELIC_AI_MONITORING_ENABLED=true, to see feedback next to the LLM's own events.",
+            "Set NEW_RELIC_AI_MONITORING_ENABLED=true, to see feedback beside the LLM's events.",
             minor=True,
         ),
         Finding(

@@ -90,7 +90,7 @@ def get(votes: Votes) -> Response:
     """Read the caller's standing votes back."""
     message_ids = message_ids_of_query()
     if not 0 < len(message_ids) <= MAX_MESSAGES:
-        raise Invalid({"message_id": [f"Give one to {MAX_MESSAGES} of them."]})
+        raise Invalid({"message_id": [f"Give one to {MAX_MESSAGES} of them in the query."]})
     each_once = list(dict.fromkeys(message_ids))
     return json_response(votes.read(each_once, caller(votes.raters)), 200)
 
@@ -99,7 +99,7 @@ def delete(votes: Votes) -> Response:
     """Retract a vote."""
     message_ids = message_ids_of_query()
     if len(message_ids) != 1:
-        raise Invalid({"message_id": ["Give exactly one."]})
+        raise Invalid({"message_id": ["Give exactly one in the query."]})
     return json_response(votes.retract(message_ids[0], caller(votes.raters))._asdict(), 202)
 
 
