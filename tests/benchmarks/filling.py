@@ -13,12 +13,12 @@ from typing import Any
 
 from redis_server import RedisServer
 
-from feedback_blueprint.model import ANYONE, Mark, Message, VoteRequest
+from feedback_blueprint.model import ANYONE, DEFAULT_VOTE_TTL, Mark, Message, VoteRequest
 from feedback_blueprint.stores import RedisStore, SQLiteStore, Store
 from feedback_blueprint.stores.redis.layout import SCRIPTS, pack_message
 from feedback_blueprint.stores.sqlite.layout import STASH, row_of
 
-WEEK, DEFAULT_VOTE_TTL = timedelta(days=7), timedelta(days=30)
+WEEK = timedelta(days=7)
 TIMEOUT = 0.25  # the default, in seconds
 PATIENCE = 5.0  # seconds in which refusals do not count: a busy machine is not an outage
 OUTBOX = "fb:!outbox:tests"  # of the application that the tests' collector makes of an app

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from store_kinds import SCALED_OUT, STORES
 
-from feedback_blueprint.model import ANYONE, CastVote, VoteRequest
+from feedback_blueprint.model import ANYONE, DEFAULT_VOTE_TTL, CastVote, VoteRequest
 from feedback_blueprint.stores import Store, store_from_url
 from feedback_blueprint.stores.sqlite import store as sqlite_store
 
-DAY, WEEK, DEFAULT_VOTE_TTL = (timedelta(days=days) for days in (1, 7, 30))
+DAY, WEEK = timedelta(days=1), timedelta(days=7)
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 OUTBOX = "!outbox:tests"
 ANN, BOB = b"a" * 16, b"b" * 16
