@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any
 
-from marshmallow import Schema, ValidationError, fields
+from marshmallow import Schema, ValidationError, fields, missing
 from marshmallow.validate import OneOf
 
 from .attributes import (
@@ -80,15 +80,11 @@ class FeedbackSchema(Schema):
     message = TextField(MAX_COMMENT_BYTES, blank=True, allow_none=True)
     metadata = MetadataField(allow_none=True)
 
-    def handle_error(self, error: ValidationError, *_: Any, **__: Any) -> NoReturn:
-        """Raise `Invalid` for whatever is wrong."""
-        raise Invalid(error.messages_dict) from error
-
 
 def feedback_schema(
     ratings: Mapping[str | int, float] | None, categories: tuple[str, ...] | None
 ) -> Schema:
-    """Make the schema of one app, with its ratings and categories. `load` raises `Invalid`."""
+    """Make the schema of one app, with its ratings and categories."""
     declared: dict[str, Any] = {}
     if ratings is not None:
         declared["rating"] = RatingField(required=True, validate=OneOf(tuple(ratings)))
@@ -97,3 +93,23 @@ def feedback_schema(
             MAX_VALUE_BYTES, allow_none=True, validate=OneOf(categories)
         )
     return FeedbackSchema.from_dict(declared)()
+
+
+def load(schema: Schema, body: object) -> dict[str, Any]:
+    """Return the fields of a body; raises `Invalid` with what is wrong with each.
+
+    `Schema.load` also takes lists and fields in fields. For that, a vote takes a fiftieth longer.
+    """
+    if not isinstance(body, Mapping):
+        raise Invalid({"_schema": [schema.error_messages["type"]]})
+    unknown = body.keys() - schema.load_fields.keys()
+    problems: dict[str, Any] = {name: [schema.error_messages["unknown"]] for name in unknown}
+    loaded: dict[str, Any] = {}
+    for name, field in schema.load_fields.items():
+        try:
+            loaded[name] = field.deserialize(body.get(name, missing), name, body)
+        except ValidationError as error:
+            problems[name] = error.messages
+    if problems:
+        raise Invalid(problems)
+    return {name: value for name, value in loaded.items() if value is not missing}

@@ -22,7 +22,7 @@ from .events import FEEDBACK_ID_BYTES, check_nothing_is_cut, event_of, feedback_
 from .logs import ThrottledLog
 from .model import RETRACTED, Keys, Message, Receipt, StoredVote, Undelivered, Vote, VoteRequest
 from .raters import Raters
-from .schemas import feedback_schema
+from .schemas import feedback_schema, load
 from .signals import feedback_recorded
 from .stores import CircuitBreaker, Store
 from .upkeep import Upkeep
@@ -72,7 +72,7 @@ class Votes:
 
         Raises a `Refusal` if the vote is not taken.
         """
-        loaded: Any = self._schema.load(fields)
+        loaded = load(self._schema, fields)
         message_id = loaded.pop("message_id")
         return self._take(message_id, Vote(**loaded), raters)
 
