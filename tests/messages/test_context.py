@@ -105,7 +105,9 @@ def test_content_is_not_asked_for_if_it_is_not_kept(feedback, call, caplog):
 def keeping(app, store_url):
     """A second blueprint on the app, which keeps the messages' text."""
     blueprint = FeedbackBlueprint("keeping", config_prefix="KEEPING_", url_prefix="/keeping")
-    app.config.update(KEEPING_STORE_URL=store_url, KEEPING_STORE_MESSAGE=True)
+    app.config.update(
+        KEEPING_STORE_URL=store_url, KEEPING_STORE_TIMEOUT=2.0, KEEPING_STORE_MESSAGE=True
+    )
     app.register_blueprint(blueprint)
     return blueprint
 
