@@ -66,6 +66,7 @@ def test_forty_different_votes_at_once_have_forty_revisions(
 ) -> None:
     env = PATIENT | {"FLASK_FEEDBACK_MAX_REVISIONS": "40"}
     with chat_server(store_url=store_url, env=env, **THREADS, **FOUR) as server:
+        wait_for_workers(server)
         message_id = made(server)
         votes = at_once(lambda rating: rate(server, message_id, rating=rating), range(40))
         assert Counter(vote.status for vote in votes) == {202: 40}
@@ -79,6 +80,7 @@ def test_forty_identical_votes_at_once_are_one_event(
     chat_server: StartServer, collector: Collector, store_url: str
 ) -> None:
     with chat_server(store_url=store_url, env=PATIENT, worker_class="gevent", **FOUR) as server:
+        wait_for_workers(server)
         message_id = made(server)
         votes = at_once(lambda _: rate(server, message_id), range(40))
         assert Counter(vote.status for vote in votes) == {202: 1, 200: 39}

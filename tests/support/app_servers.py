@@ -69,6 +69,7 @@ class AppServer(Server, Client):
         self._env = environment(
             {
                 "NEW_RELIC_STARTUP_TIMEOUT": "20",
+                "NEW_RELIC_SHUTDOWN_TIMEOUT": "10",  # in 2.5 s, a busy machine may not send
                 "PATH": path,
                 "PYTHONPATH": os.pathsep.join([str(directory), str(APPS)]),
                 "GUNICORN_CMD_ARGS": "--no-control-socket",  # it would be in the home directory
