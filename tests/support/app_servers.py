@@ -116,5 +116,5 @@ class AppServer(Server, Client):
         assert self._process
         self._process.send_signal(self._signal)
         with suppress(subprocess.TimeoutExpired):
-            self._process.wait(timeout=15)
+            self._process.wait(timeout=60)
         self.kill()
