@@ -35,8 +35,8 @@ class FeedbackBlueprint(Blueprint):
 
     `rater` is a function without arguments. The blueprint calls it inside a request, and it returns
     who is voting: any `str`, or `None` for an anonymous visitor. A message then belongs to the
-    rater for whom it was generated. `rater` needs the app's `SECRET_KEY`: the blueprint stores and
-    sends only a hash with that key.
+    rater for whom it was generated. `rater` needs the app's `SECRET_KEY`: the blueprint keeps
+    only a hash with that key.
 
     `store` is a ready store, used instead of `FEEDBACK_STORE_URL`. The name of each key that the
     blueprint reads from the app's configuration begins with `config_prefix`. All other arguments go

@@ -160,7 +160,7 @@ def record_what_is_due() -> None:
 
 def every_minute() -> None:
     while True:
-        time.sleep(60)  # its name says so
+        time.sleep(60)  # until the next look: a thread of its own has nothing else to do
         try:
             record_what_is_due()
         except redis.RedisError:

@@ -394,7 +394,7 @@ class RedisStore:
         """Read all that is kept of one message."""
         return next(iter(_stored_messages(key, self._run("export", [key]))), None)
 
-    def check(self, prefix: str = "", *, full: bool = False) -> list[Finding]:  # noqa: ARG002  # nothing here takes long
+    def check(self, prefix: str = "", *, full: bool = False) -> list[Finding]:  # noqa: ARG002  # `full` is for what takes long
         """Look at each server that keeps messages."""
         with translating_errors:
             client: Any = self._client
