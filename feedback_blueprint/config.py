@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
 from typing import Any, NamedTuple, NoReturn
 
@@ -170,7 +170,7 @@ def _score(value: Any) -> float:
 
 
 def _categories(value: Any) -> tuple[str, ...]:
-    _require(value and not isinstance(value, (str, Mapping)))
+    _require(value and isinstance(value, Collection) and not isinstance(value, (str, Mapping)))
     return tuple(_label(category) for category in value)
 
 

@@ -120,6 +120,7 @@ def test_a_good_value_is_read(key, value, expected):
         ("CATEGORIES", []),
         ("CATEGORIES", [1]),
         ("CATEGORIES", 5),
+        ("CATEGORIES", map(str.strip, ["a", " b"])),
         ("STORE_MESSAGE", "yes"),
         ("STORE_MESSAGE", 1),
         ("MAX_REVISIONS", 0),
