@@ -34,7 +34,7 @@ def refuse_taken(state: BlueprintSetupState) -> None:
     The blueprint is not registered yet. Raises what Flask raises for a wrong `url_prefix`.
     """
     prefix, url_map = (state.url_prefix or "").rstrip("/"), state.app.url_map
-    ours = _map_of(
+    ours = map_of(
         url_map,
         Rule(f"{prefix}{FEEDBACK_PATH}", methods=METHODS, subdomain=state.subdomain),
         Rule(f"{prefix}{STATIC_PATH}", methods=["GET"], subdomain=state.subdomain),
@@ -47,7 +47,7 @@ def refuse_taken(state: BlueprintSetupState) -> None:
 def check_routes(app: App, names: Iterable[str]) -> list[Finding]:
     """Find each later route of the app that gets no requests, or takes our votes."""
     endpoints = [f"{name}.{endpoint}" for name in names for endpoint in ("feedback", "static")]
-    ours = _map_of(app.url_map, *(r for each in endpoints for r in app.url_map.iter_rules(each)))
+    ours = map_of(app.url_map, *(r for each in endpoints for r in app.url_map.iter_rules(each)))
     seen = "the app also answers %s: one of the two gets no requests"
     remedy = f"{REMEDY}, or remove that route."
     return [
@@ -63,7 +63,7 @@ def names_of(app: App, blueprint: Blueprint) -> list[str]:
     return [name for name, registered in app.blueprints.items() if registered is blueprint]
 
 
-def _map_of(url_map: Map, *rules: Rule) -> Map:
+def map_of(url_map: Map, *rules: Rule) -> Map:
     """Return a map like the app's that has only these rules."""
     return Map(
         [rule.empty() for rule in rules],

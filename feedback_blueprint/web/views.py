@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, NoReturn
 
@@ -25,7 +26,7 @@ from ..errors import (
 from ..logs import logger
 from ..raters import Raters, tag
 from ..votes import Votes
-from .routes import FEEDBACK_PATH, check_routes
+from .routes import FEEDBACK_PATH, check_routes, map_of
 
 MAX_BODY_BYTES = 64 * 1024
 """The most bytes of a request body."""
@@ -140,11 +141,16 @@ def refuse_method(name: str, votes: Callable[[], Votes]) -> Response | None:
 
 
 def _asks_for(endpoint: str) -> bool:
-    adapter = current_app.create_url_adapter(request)
-    try:
-        return adapter is not None and adapter.match(method="GET")[0] == endpoint
-    except exceptions.HTTPException:
-        return False
+    """Whether the path is ours.
+
+    The app's other routes are not tried, because that runs their converters.
+    """
+    adapter: Any = current_app.create_url_adapter(request)
+    adapter.map = map_of(adapter.map, *adapter.map.iter_rules(endpoint))
+    with suppress(Exception):  # it is not ours, or a converter in the app's url_prefix fails
+        adapter.match(method="GET")
+        return True
+    return False
 
 
 def message_ids_of_query() -> list[str]:

@@ -8,6 +8,7 @@ import pytest
 from broken_store import BrokenStore
 from flask import Flask
 from problems import assert_refused
+from werkzeug.routing import BaseConverter
 
 from feedback_blueprint import FeedbackBlueprint, errors
 from feedback_blueprint.testing import capture_feedback
@@ -211,3 +212,24 @@ def test_the_host_apps_errors_are_left_alone(app, client):
         assert response.status_code in (404, 405)
         assert response.mimetype == "text/html"
     assert client.put("/chat").mimetype == "text/html"
+
+
+def test_a_method_that_the_app_refuses_runs_no_converter_of_the_app(app, client):
+    class User(BaseConverter):
+        def to_python(self, value):
+            raise LookupError(f"There is no user {value}.")
+
+    app.url_map.converters["user"] = User
+    app.get("/users/<user:user>")(lambda user: user)
+    assert client.post("/users/7").status_code == 405
+
+
+def test_a_converter_that_fails_leaves_a_refused_method_to_flask(app, client, feedback):
+    class Tenant(BaseConverter):
+        def to_python(self, value):
+            raise LookupError(f"There is no tenant {value}.")
+
+    app.url_map.converters["tenant"] = Tenant
+    app.register_blueprint(feedback, name="again", url_prefix="/<tenant:tenant>")
+    response = client.put("/7/feedback")
+    assert (response.status_code, response.mimetype) == (405, "text/html")
