@@ -71,6 +71,11 @@ class Outbox:
             return 0
         return max(max(int(limits.harvest_events * SHARE_OF_EVENTS), 1) - len(self._held), 0)
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a later harvest has something to do for these votes."""
+        return bool(self._held or self.delivered or self.let_go)
+
     def held(self) -> list[Mark]:
         """Return the marks of the votes whose events the agent of this process should hold."""
         return [each.mark for each in list(self._held.values())]
@@ -107,6 +112,10 @@ class Outbox:
         # Summed anew: a += of two threads at once can lose one.
         self._size = sum(each.size for each in list(self._held.values()))
         return [each for each in found if each is not None]
+
+
+_waiting: set[Delivery] = set()
+"""Those that wait for a harvest. Their apps may be gone before it: a task can make its own app."""
 
 
 class Delivery(Listener):
@@ -172,6 +181,7 @@ class Delivery(Listener):
                     self._log.warn("agent", WAITING, error)
             except StoreUnavailable as error:
                 self._log.warn(error.remedy, WAITING, error)
+        self._stay_if_waiting()
 
     def _measure(self, outbox: Outbox) -> None:
         """Tell New Relic in a metric what is undelivered, of all processes."""
@@ -209,7 +219,11 @@ class Delivery(Listener):
             outbox.let_go.append(undelivered.mark)
             return
         with self._log.catch("A vote cannot be recorded: it waits."):
-            event = self._event_of(undelivered, message, limits.value_bytes)
+            try:
+                event = self._event_of(undelivered, message, limits.value_bytes)
+            except AgentNotRecording as error:  # a process with other settings may record it
+                self._log.warn("agent", WAITING, error)
+                return
             self.record_and_hold(outbox, event, undelivered.mark, is_repeat=True)
 
     def record_and_hold(
@@ -220,6 +234,13 @@ class Delivery(Listener):
         with self._agent_errors_caught:
             has_ended = self._agent.record(event)
         outbox.hold(event, mark, has_ended, is_repeat=is_repeat)
+        _waiting.add(self)
+
+    def _stay_if_waiting(self) -> None:
+        """Live on for the next harvest if it tells us something; another thread may record now."""
+        _waiting.discard(self)
+        if any(outbox.is_waiting for outbox in list(self._outboxes.values())):
+            _waiting.add(self)
 
     def _unmark(self, outbox: Outbox) -> None:
         """Take the marks of delivered votes off, now or with a later harvest.

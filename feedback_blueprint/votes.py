@@ -146,10 +146,7 @@ class Votes:
         if stored is None:
             raise self._unknown_message()
         receipt = Receipt(message_id, "", stored.revision + 1, "accepted")
-        at_least = max(limit, FEEDBACK_ID_BYTES)  # to split a text takes 4, and less is refused
-        ratings = self.settings.ratings
-        event = event_of(receipt, vote, stored.message, 0, ratings, at_least)
-        check_nothing_is_cut(event, limit)
+        self._uncut_event(receipt, vote, stored.message, 0, limit)
 
     def _cast(
         self, message_id: str, vote: Vote | None, raters: Sequence[bytes], limits: AgentLimits
@@ -192,12 +189,24 @@ class Votes:
     def _event_again(
         self, undelivered: Undelivered, message: Message, limit: int
     ) -> dict[str, Any]:
-        """Make the event of a vote that this process took over: it is the same as before."""
+        """Make the event of a vote that this process took over: it is the same as before.
+
+        Raises `AgentNotRecording` if this agent would cut it: the vote may come from another.
+        """
         mark, _, revision, packed = undelivered
         message_id, vote = self.keys.message_id(mark.key), Vote.unpack(packed)
         identity = feedback_id(message_id, message, mark.voter)
         receipt = Receipt(message_id, identity, revision, "accepted" if vote else "retracted")
-        return event_of(receipt, vote, message, mark.cast_at, self.settings.ratings, limit)
+        return self._uncut_event(receipt, vote, message, mark.cast_at, limit)
+
+    def _uncut_event(
+        self, receipt: Receipt, vote: Vote | None, message: Message, cast_at: int, limit: int
+    ) -> dict[str, Any]:
+        """Make an event; raises `AgentNotRecording` if the agent would cut it to `limit` bytes."""
+        at_least = max(limit, FEEDBACK_ID_BYTES)  # to split a text takes 4, and less is refused
+        event = event_of(receipt, vote, message, cast_at, self.settings.ratings, at_least)
+        check_nothing_is_cut(event, limit)
+        return event
 
 
 def votes_of(blueprint: Blueprint | str) -> Votes:

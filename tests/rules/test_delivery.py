@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import random
 import string
 import time
+import weakref
 import zlib
 from datetime import timedelta
 from types import SimpleNamespace
@@ -107,6 +109,21 @@ def test_an_event_that_is_not_the_deliverys_takes_no_mark_off(start):
     process.agent.harvest({"feedback_id": "another", "revision": 1}, {})
     assert process.undelivered == 1
     assert "VotesDelivered" not in process.counts
+
+
+def test_an_app_that_is_gone_hears_that_its_vote_arrived(start, monkeypatch):
+    process, other = start(), start()
+    process.rate(process.stash())
+    agent, delivery = process.agent, weakref.ref(process.votes.delivery)
+    agent.listener = None
+    monkeypatch.undo()  # what it keeps for that keeps the process
+    del process
+    gc.collect()
+    delivery().arrived(APPLICATION, agent.recorded)
+    delivery().harvested(Harvest(APPLICATION))
+    assert other.undelivered == 0
+    gc.collect()
+    assert delivery() is None
 
 
 def test_a_vote_whose_number_was_given_before_is_not_delivered_with_the_older_one(start):
@@ -419,6 +436,20 @@ def test_a_vote_of_a_rater_whose_key_was_changed_keeps_its_identity(start, monke
     for _ in range(2):
         process.agent.harvest()
     assert process.recorded[1] == process.recorded[0]
+
+
+@pytest.mark.parametrize("limit", [-1, 0, 3, 21, 31, 100])
+def test_a_vote_that_an_agent_with_a_lower_limit_would_cut_waits_for_another(start, caplog, limit):
+    voter, lower, other = start(), start(), start()
+    voter.agent.change_limits(next_harvest=0)
+    voter.rate(voter.stash(), message="👍", category="x" * 101)
+    voter.agent.change_limits(next_harvest=60)
+    lower.agent.change_limits(value_bytes=limit, next_harvest=0)
+    lower.agent.harvest()
+    assert lower.recorded == []
+    assert "max_attribute_value to 255 or more" in caplog.text
+    other.agent.harvest()
+    assert other.recorded == voter.recorded
 
 
 def test_a_vote_that_cannot_be_recorded_stops_no_other(start, monkeypatch, caplog):
