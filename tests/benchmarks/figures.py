@@ -46,7 +46,7 @@ SECTIONS = {
     "growth": 0.03,
     "sharing": 0.04,
     "drain": 0,
-    "memory": 0.25,
+    "memory": 0,
 }
 """Which part of the minutes each may go on for; the rest is for what takes its own time."""
 
