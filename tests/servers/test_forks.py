@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import pytest
 from arrival import assert_all_arrive
 from chatting import assert_not_recording, made, rate
 from collector import Collector
+from gunicorn_server import Gunicorn
 from redis import Redis
 from redis_server import RedisServer
 from rq import Queue
 from under_agent import run
+
+
+@pytest.fixture(scope="module")
+def shared_store_url(redis_server: RedisServer) -> str:
+    """The store of `server`, and of what forks."""
+    return redis_server.fresh_url()
 
 
 def test_a_vote_is_refused_if_the_agent_was_registered_before_the_fork(chat_server) -> None:
@@ -17,29 +25,25 @@ def test_a_vote_is_refused_if_the_agent_was_registered_before_the_fork(chat_serv
 
 
 def test_a_vote_of_a_forked_child_is_refused(
-    collector: Collector, chat_server, new_store_url
+    collector: Collector, server: Gunicorn, shared_store_url: str
 ) -> None:
-    store_url = new_store_url("sqlite")
-    with chat_server(store_url=store_url) as server:
-        message_id = made(server)
-        said = run(collector, ["jobs.py", message_id], {"FLASK_FEEDBACK_STORE_URL": store_url})
-        assert said.startswith("agent-not-recording: The agent sends nothing from this process")
-        assert rate(server, message_id).json["revision"] == 1, "it left no trace"
+    message_id = made(server)
+    said = run(collector, ["jobs.py", message_id], {"FLASK_FEEDBACK_STORE_URL": shared_store_url})
+    assert said.startswith("agent-not-recording: The agent sends nothing from this process")
+    assert rate(server, message_id).json["revision"] == 1, "it left no trace"
 
 
 def test_a_vote_of_a_job_arrives(
-    collector: Collector, chat_server, redis_server: RedisServer
+    collector: Collector, server: Gunicorn, shared_store_url: str
 ) -> None:
     """RQ forks for each job, and ends the child without its exit handlers."""
-    store_url = redis_server.fresh_url()
-    with chat_server(store_url=store_url) as server:
-        message_id = made(server)
-        with Redis.from_url(store_url) as connection:
-            job = Queue(connection=connection).enqueue("jobs.vote", message_id)
-            command = ["-m", "rq.cli", "worker", "--burst", f"--url={store_url}"]
-            run(collector, command, {"FLASK_FEEDBACK_STORE_URL": store_url})
-            assert job.return_value() == "accepted"
-        feedback_id = server.get(f"/feedback?message_id={message_id}").json["feedback"][0][
-            "feedback_id"
-        ]
-        assert_all_arrive(collector, {(feedback_id, 1): message_id})
+    message_id = made(server)
+    with Redis.from_url(shared_store_url) as connection:
+        job = Queue(connection=connection).enqueue("jobs.vote", message_id)
+        command = ["-m", "rq.cli", "worker", "--burst", f"--url={shared_store_url}"]
+        run(collector, command, {"FLASK_FEEDBACK_STORE_URL": shared_store_url})
+        assert job.return_value() == "accepted"
+    feedback_id = server.get(f"/feedback?message_id={message_id}").json["feedback"][0][
+        "feedback_id"
+    ]
+    assert_all_arrive(collector, {(feedback_id, 1): message_id})
