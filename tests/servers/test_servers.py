@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -51,6 +52,7 @@ def stop_under_use(server: AppServer) -> Taken:
         with suppress(OSError, HTTPException, AssertionError):
             while True:
                 meanwhile.append(chat_and_vote(server, 1))
+                time.sleep(0.01)  # between two answers
 
     users = [threading.Thread(target=use) for _ in range(2)]
     for user in users:
