@@ -8,17 +8,15 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import shutil
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Mapping
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from documentation import block, text_of
+from documentation import SCRIPTS, block, text_of
 from gunicorn_server import APPS
 from http_client import Client
 from processes import Group, Server, environment, free_port, tail, wait_until
@@ -68,13 +66,11 @@ class AppServer(Server, Client):
                 app += FINALIZE
         (directory / "app.py").write_text(app)
         (directory / "asgi.py").write_text(ASGI)
-        scripts = str(Path(sys.executable).parent)
-        path = os.pathsep.join([scripts, os.environ.get("PATH", "")])
         self._env = environment(
             {
                 "NEW_RELIC_STARTUP_TIMEOUT": "20",
                 "NEW_RELIC_SHUTDOWN_TIMEOUT": "10",  # in 2.5 s, a busy machine may not send
-                "PATH": path,
+                "PATH": os.pathsep.join([SCRIPTS, os.environ.get("PATH", "")]),
                 "PYTHONPATH": os.pathsep.join(map(str, (BOOTSTRAP, directory, APPS))),
                 "GUNICORN_CMD_ARGS": "--no-control-socket",  # it would be in the home directory
             }
@@ -82,8 +78,7 @@ class AppServer(Server, Client):
         )
         if "gevent" in command:
             self._env.pop("COVERAGE_PROCESS_CONFIG", None)  # as in gunicorn_server.py
-        program, *arguments = shlex.split(command)
-        self._command = [shutil.which(program, path=path) or program, *arguments]
+        self._command = shlex.split(command)
 
     def start(self) -> None:
         """Start it, and wait until it listens: it has answered nothing yet."""
