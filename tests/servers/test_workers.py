@@ -1,4 +1,4 @@
-"""Two gunicorn workers on one store, and what a restart leaves."""
+"""Four gunicorn workers on one store, and what a restart leaves."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from processes import wait_until
 from redis_server import RedisServer
 from store_kinds import STORES
 
-TWO: dict[str, Any] = {
-    "workers": 2,
+FOUR: dict[str, Any] = {
+    "workers": 4,
     "worker_class": "gthread",
     "threads": 16,
     "options": ["--preload"],
@@ -23,23 +23,23 @@ TWO: dict[str, Any] = {
 
 
 def wait_for_workers(server: Client) -> None:
-    """Wait until both workers answer: one can be much earlier than the other."""
+    """Wait until several workers answer: the first one can be much earlier than the others."""
     seen: set[str] = set()
 
-    def both() -> bool:
+    def several() -> bool:
         seen.update(
             answer.headers["X-Worker"] for answer in at_once(lambda _: chat(server), range(16))
         )
-        return len(seen) == 2
+        return len(seen) > 2
 
-    wait_until(both, "the workers")
+    wait_until(several, "the workers")
 
 
 def test_no_vote_misses_its_message_not_even_after_a_crash(
     chat_server: StartServer, collector: Collector
 ) -> None:
     """The store is a file: of a Redis, a crash of the app takes nothing."""
-    with chat_server(env=PATIENT, **TWO) as server:
+    with chat_server(env=PATIENT, **FOUR) as server:
         wait_for_workers(server)
         messages = at_once(lambda _: chat(server), range(40))
         assert len({message.headers["X-Worker"] for message in messages}) > 1
@@ -64,7 +64,7 @@ def test_forty_votes_at_once_have_forty_revisions_and_identical_ones_are_one_eve
     chat_server: StartServer, collector: Collector, store_url: str
 ) -> None:
     env = PATIENT | {"FLASK_FEEDBACK_MAX_REVISIONS": "40"}
-    with chat_server(store_url=store_url, env=env, **TWO) as server:
+    with chat_server(store_url=store_url, env=env, **FOUR) as server:
         wait_for_workers(server)
         message_id = made(server)
         votes = at_once(lambda rating: rate(server, message_id, rating=rating), range(40))
