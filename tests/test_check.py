@@ -509,15 +509,7 @@ def create_app():
 """
 
 
-@pytest.mark.parametrize(
-    ("source", "command"),
-    [
-        (MODULE, "feedback check"),
-        (FACTORY, "feedback check"),
-        (MODULE, "feedback --help"),
-        (FACTORY, "run"),
-    ],
-)
+@pytest.mark.parametrize(("source", "command"), [(MODULE, "feedback check"), (FACTORY, "run")])
 def test_a_configuration_that_cannot_work_is_its_sentence(
     tmp_path: Path, source: str, command: str
 ) -> None:

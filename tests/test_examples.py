@@ -25,6 +25,11 @@ from feedback_blueprint.raters import Raters
 from feedback_blueprint.testing import capture_feedback
 
 
+def plugins(*names: str) -> dict[str, str]:
+    """What has a pytest load these plugins, and none of the others that are installed here."""
+    return {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_PLUGINS": ",".join(names)}
+
+
 def test_the_example_of_a_view_works(app, feedback, events):
     app.config["SECRET_KEY"] = "k"
     login = LoginManager(app)
@@ -329,7 +334,7 @@ def answer(prompt, *, message_id):
 """)
     users_test = block("README", "python", "def test_a_thumb_is_recorded")
     (tmp_path / "test_chat.py").write_text(users_test)
-    assert "1 passed" in run("python -m pytest", tmp_path)
+    assert "1 passed" in run("python -m pytest", tmp_path, plugins("pytest_flask.plugin"))
     assert not (tmp_path / "instance").exists()
 
 
@@ -361,7 +366,9 @@ def test_the_commands_for_tests_name_what_there_is():
     """They are not run once more: the first is the README's."""
     [everything, some] = block("tests", "sh", "-k revision").splitlines()
     assert everything in text_of("README")
-    found = run(f"{some} --collect-only -qq --numprocesses=0", ROOT, **{".venv/bin/": ""})
+    collect = f"{some} --collect-only -qq --numprocesses=0"
+    env = plugins("pytest_flask.plugin", "xdist.plugin")
+    found = run(collect, ROOT, env, **{".venv/bin/": ""})
     assert "tests/rules/test_votes.py: " in found
     fewer = block("tests", "sh", "--ignore=tests/browser")
     assert fewer.startswith(everything)

@@ -23,9 +23,9 @@ from uuid import uuid4
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
-from processes import environment
 from ratio import Ratio
 from redis_server import RedisServer
+from under_agent import under_agent
 
 PAIRS = {
     "ours / twenty lines by hand": ("ours", "by_hand"),
@@ -63,10 +63,10 @@ def alternating(
 def run(directory: Path, redis: RedisServer, rounds: int, requests: int, cpu: bool) -> Took:
     """Measure in a process of its own, under the agent."""
     settings = {"BENCHMARK_REDIS_URL": redis.fresh_url(), "BENCHMARK_FILE": str(directory / "f")}
-    command = [sys.executable, "-m", "newrelic.admin", "run-program", sys.executable, __file__]
+    command = [sys.executable, __file__, "--inside"]
     result = subprocess.run(
-        [*command, "--inside", f"--rounds={rounds}", f"--requests={requests}", *["--cpu"] * cpu],
-        env=environment(AGENT | settings),
+        [*command, f"--rounds={rounds}", f"--requests={requests}", *["--cpu"] * cpu],
+        env=under_agent(AGENT | settings),
         stdout=subprocess.PIPE,
         check=True,
     )

@@ -124,7 +124,7 @@ def blocks(sections: dict[str, Any]) -> dict[str, list[str]]:
 
 
 def when(section: dict[str, Any]) -> str:
-    share = "" if section["share"] == 1 else f" **with {section['share']:.0%} of the messages**,"
+    share = "" if section["share"] == 1 else f" **with {section['share']:.1%} of the messages**,"
     return (
         f"*Measured {section['date']},{share} in {section['seconds']:.0f} seconds; load "
         f"{section['load']:.1f} before.*"

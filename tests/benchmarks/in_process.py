@@ -18,7 +18,7 @@ def measure(directory: Path, effort: Effort) -> dict[str, Any]:
 
     rounds = max(int(effort.seconds / ROUND), 3)
     with RedisServer(directory / "redis") as redis:
-        ratios = alternating(directory, redis, rounds)
+        ratios = alternating(directory, redis, rounds, 2 if effort.is_quick else 20)
     return {"rounds": rounds, "ratios": ratios}
 
 

@@ -66,7 +66,7 @@ def engines() -> list[str]:
 
 
 def weights(directory: Path, effort: Effort) -> dict[str, Any]:
-    keys = int(0.97 * 2 ** (max(effort.size(200_000), 4_000).bit_length() - 1))
+    keys = int(0.97 * 2 ** (effort.size(200_000).bit_length() - 1))
     found: dict[str, Any] = {}
     for number, binary in enumerate(engines()):
         with RedisServer(directory / str(number), binary=binary) as server:
@@ -129,7 +129,7 @@ def grown(directory: Path, effort: Effort) -> dict[str, Any]:
 
 def kept(directory: Path, effort: Effort) -> dict[str, Any]:
     """Bytes that a process keeps for each vote whose event its agent holds."""
-    batches, votes = (2, 10) if effort.is_quick else (10, 50)
+    batches, votes = (2, 2) if effort.is_quick else (10, 50)
     took = {}
     config = HARVEST["event_harvest_config"] | {"report_period_ms": 600_000}
     with (

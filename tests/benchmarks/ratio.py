@@ -63,5 +63,5 @@ class Effort:
             number += 1
 
 
-QUICK = 0.01
+QUICK = 0.001
 """The share of a run that only shows that all of it works."""

@@ -190,7 +190,7 @@ def start_up(times: int) -> Ratio:
 
 
 def measure(directory: Path, effort: Effort) -> dict[str, Any]:
-    requests = 20 if effort.is_quick else REQUESTS
+    requests = 8 if effort.is_quick else REQUESTS
     with RedisServer(directory / "redis") as redis, apps(directory, redis) as servers:
         slices = alternate(servers, effort, requests)
     found = {name: summary(each, slices[HAND]) for name, each in slices.items()}

@@ -32,7 +32,7 @@ def test_a_message_takes_little_more_than_one_kept_by_hand(tmp_path, import_benc
     memory = import_benchmark("memory")
     with needed(), RedisServer(tmp_path) as server:
         memory.weigh(server, 100)  # which loads the scripts
-        bytes_of = memory.weigh(server, 16_000)  # which fill their tables
+        bytes_of = memory.weigh(server, 2_000)  # which fill their tables
         engine = server.info("server").get("server_name", "redis")
     assert bytes_of["unrated"] / bytes_of["by hand"] <= 0.85
     assert bytes_of["rated"] / bytes_of["by hand"] <= RATED_AT_MOST[engine]

@@ -71,9 +71,7 @@ def test_a_store_used_before_the_fork_serves_every_worker(
         assert_two_workers_record(server, collector)
 
 
-@pytest.mark.parametrize(
-    ("kind", "options"), [("sqlite", []), ("redis", []), ("cluster", ["--preload"])]
-)
+@pytest.mark.parametrize(("kind", "options"), [("redis", []), ("cluster", ["--preload"])])
 def test_300_greenlets_at_once_on_one_worker_lose_nothing(
     chat_server: StartServer,
     collector: Collector,
@@ -81,7 +79,7 @@ def test_300_greenlets_at_once_on_one_worker_lose_nothing(
     kind: str,
     options: list[str],
 ) -> None:
-    """With the default timeout: waiting for each other is not an outage."""
+    """With the default timeout: to wait for a connection is not an outage."""
     url = new_store_url(kind)
     with chat_server(store_url=url, worker_class="gevent", options=options) as server:
         assert_all_recorded(server, collector, 300)

@@ -1,24 +1,26 @@
-"""The servers of the agent's page, each started with the very command that is there."""
+"""The servers of the agent's page, each started with the very command that is there.
+
+The agent is not started by newrelic-admin, but as it does: see under_agent.py.
+"""
 
 from __future__ import annotations
 
 import os
 import re
 import shlex
-import shutil
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Mapping
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from documentation import block, text_of
+from documentation import SCRIPTS, block, text_of
 from gunicorn_server import APPS
 from http_client import Client
 from processes import Group, Server, environment, free_port, tail, wait_until
+from under_agent import BOOTSTRAP
 
 
 class Row(NamedTuple):
@@ -64,23 +66,19 @@ class AppServer(Server, Client):
                 app += FINALIZE
         (directory / "app.py").write_text(app)
         (directory / "asgi.py").write_text(ASGI)
-        scripts = str(Path(sys.executable).parent)
-        path = os.pathsep.join([scripts, os.environ.get("PATH", "")])
         self._env = environment(
             {
                 "NEW_RELIC_STARTUP_TIMEOUT": "20",
                 "NEW_RELIC_SHUTDOWN_TIMEOUT": "10",  # in 2.5 s, a busy machine may not send
-                "PATH": path,
-                "PYTHONPATH": os.pathsep.join([str(directory), str(APPS)]),
+                "PATH": os.pathsep.join([SCRIPTS, os.environ.get("PATH", "")]),
+                "PYTHONPATH": os.pathsep.join(map(str, (BOOTSTRAP, directory, APPS))),
                 "GUNICORN_CMD_ARGS": "--no-control-socket",  # it would be in the home directory
             }
             | dict(env)
         )
         if "gevent" in command:
             self._env.pop("COVERAGE_PROCESS_CONFIG", None)  # as in gunicorn_server.py
-        program = shutil.which("newrelic-admin", path=path)
-        assert program
-        self._command = [program, "run-program", *shlex.split(command)]
+        self._command = shlex.split(command)
 
     def start(self) -> None:
         """Start it, and wait until it listens: it has answered nothing yet."""
