@@ -84,7 +84,7 @@ def assert_unknown(store_url: str, message_id: str) -> None:
 
 def votes_go_on(traffic: Traffic) -> None:
     taken = traffic.taken
-    wait_until(lambda: traffic.taken > taken + 30, "more votes")
+    wait_until(lambda: traffic.taken > taken + 20, "more votes")
 
 
 def test_a_sqlite_file_is_backed_up_while_the_app_writes_and_restored(
