@@ -17,8 +17,9 @@ import pytest
 from chatting import made, rate
 from collector import Collector
 from documentation import PACKAGE, block, run
-from gunicorn_server import APPS, Gunicorn, StartServer
+from gunicorn_server import APPS, StartServer
 from needed import needed
+from outage import Chat
 from processes import ToolMissingError, wait_until
 from redis_cluster import RedisCluster
 from redis_server import DURABLE, RedisServer
@@ -27,24 +28,17 @@ from traffic import WORKERS, Traffic
 
 from feedback_blueprint.stores.redis import errors as redis_errors
 from feedback_blueprint.stores.sqlite import client as sqlite_client
+from feedback_blueprint.testing import capture_feedback
 
-# Commands that look, and deliver
+# Commands that look
 
 
-@pytest.mark.parametrize(
-    ("commands", "said"),
-    [
-        (block("README", "sh", "feedback check"), "✓ store"),
-        (block("stores", "sh", "feedback check"), "✓ store"),
-        (block("stores", "sh", "feedback deliver"), "0 undelivered"),
-    ],
-)
-def test_a_command_for_any_trouble_runs_as_it_is_written(
-    collector: Collector, tmp_path: Path, commands: str, said: str
-) -> None:
+def test_the_check_runs_as_two_pages_write_it(collector: Collector, tmp_path: Path) -> None:
+    check = block("stores", "sh", "feedback check")
+    assert block("README", "sh", "feedback check") == check
     env = collector.environ({"startup_timeout": 10})
     env |= {"FLASK_APP": "chat", "FLASK_FEEDBACK_STORE_URL": f"sqlite:///{tmp_path}/f.sqlite3"}
-    assert said in run(commands, APPS, env | {"FLASK_FEEDBACK_STORE_TIMEOUT": "5"})
+    assert "✓ store" in run(check, APPS, env | {"FLASK_FEEDBACK_STORE_TIMEOUT": "5"})
 
 
 # Back up, restore, move
@@ -58,27 +52,39 @@ class Kept:
         self.votes = dict(traffic.accepted)
         assert len(self.votes) > 20
 
-    def assert_in(self, server: Gunicorn) -> None:
-        """All votes read back, and all messages can be rated."""
+    def assert_in(self, store_url: str) -> None:
+        """All votes read back, and all messages can be rated, by an app that is started now."""
+        chat = Chat(store_url)
         message_ids = list(self.votes)
         for first in range(0, len(message_ids), 100):
             some = message_ids[first : first + 100]
-            read = server.get("/feedback?message_id=" + "&message_id=".join(some)).json
+            read = chat.client.get("/feedback", query_string={"message_id": some}).json
             votes = {
                 each["message_id"]: (each["feedback_id"], each["revision"])
                 for each in read["feedback"]
             }
             assert votes == {message_id: self.votes[message_id] for message_id in some}
-        for message_id, (feedback_id, revision) in self.votes.items():
-            changed = rate(server, message_id, rating="bad")
-            assert (changed.status, changed.json["feedback_id"]) == (202, feedback_id)
-            assert changed.json["revision"] == revision + 1
-        assert rate(server, self.unrated).json["revision"] == 1
+        with capture_feedback(chat.app) as events:
+            for message_id in [*self.votes, self.unrated]:
+                assert chat.rate(message_id, "bad") == 202
+        changed = {each["message_id"]: (each["feedback_id"], each["revision"]) for each in events}
+        assert changed.pop(self.unrated)[1] == 1
+        assert changed == {
+            message_id: (feedback_id, revision + 1)
+            for message_id, (feedback_id, revision) in self.votes.items()
+        }
+
+
+def assert_unknown(store_url: str, message_id: str) -> None:
+    """It was made after the backup, so it is in what was to be replaced."""
+    chat = Chat(store_url)
+    with capture_feedback(chat.app):
+        assert chat.rate(message_id) == 404
 
 
 def votes_go_on(traffic: Traffic) -> None:
     taken = traffic.taken
-    wait_until(lambda: traffic.taken > taken + 30, "more votes")
+    wait_until(lambda: traffic.taken > taken + 20, "more votes")
 
 
 def test_a_sqlite_file_is_backed_up_while_the_app_writes_and_restored(
@@ -98,9 +104,8 @@ def test_a_sqlite_file_is_backed_up_while_the_app_writes_and_restored(
     assert stat.S_IMODE((tmp_path / "backup.sqlite3").stat().st_mode) == 0o600
     assert (tmp_path / "instance" / "feedback.sqlite3-wal").stat().st_size
     run(block("stores", "sh", "rm -f instance/feedback.sqlite3-wal"), tmp_path)
-    with chat_server(store_url=url) as server:
-        kept.assert_in(server)
-        assert rate(server, later).status == 404, "it is in what was to be replaced"
+    kept.assert_in(url)
+    assert_unknown(url, later)
 
 
 @pytest.fixture
@@ -157,9 +162,8 @@ def test_a_redis_is_backed_up_while_the_app_writes_and_restored(
     redis.kill()
     redis.append_only = True
     redis.start()
-    with chat_server(store_url=redis.url) as server:
-        kept.assert_in(server)
-        assert rate(server, later).status == 404, "it is in what was to be replaced"
+    kept.assert_in(redis.url)
+    assert_unknown(redis.url, later)
 
 
 def test_one_redis_takes_the_place_of_another_while_the_app_writes(
@@ -187,8 +191,7 @@ def test_one_redis_takes_the_place_of_another_while_the_app_writes(
     assert len(traffic.accepted) > len(kept.votes)
     kept.votes = traffic.accepted
     old.kill()
-    with chat_server(store_url=new.url) as server:
-        kept.assert_in(server)
+    kept.assert_in(new.url)
 
 
 def test_a_redis_is_copied_into_a_cluster(
@@ -217,23 +220,20 @@ def test_a_redis_is_copied_into_a_cluster(
     left = redis.ask("PTTL", f"fb:{kept.unrated}")
     assert 0 < redis_cluster.node_of(f"fb:{kept.unrated}").ask("PTTL", f"fb:{kept.unrated}") <= left
     redis.kill()
-    with chat_server(store_url=url) as server:
-        kept.assert_in(server)
+    kept.assert_in(url)
 
 
-def test_a_process_that_keeps_the_old_store_takes_votes_on_what_was_made_before(
-    chat_server: StartServer, collector: Collector, new_store_url: Callable[[str], str]
+def test_an_app_that_keeps_the_old_store_takes_votes_on_what_was_made_before(
+    new_store_url: Callable[[str], str],
 ) -> None:
-    collector.clear()
-    with (
-        chat_server(store_url=new_store_url("sqlite")) as old,
-        chat_server(store_url=new_store_url("redis")) as new,
-    ):
-        before, after = made(old), made(new)
-        assert rate(new, before).status == 404
-        assert {rate(old, before).status, rate(new, after).status} == {202}
-        for message_id in before, after:
-            collector.wait_for(message_id=message_id)
+    old, new = Chat(new_store_url("sqlite")), Chat(new_store_url("redis"))
+    with capture_feedback(old.app) as before, capture_feedback(new.app) as after:
+        made_before, made_after = old.chat(), new.chat()
+        assert made_before
+        assert made_after
+        assert new.rate(made_before) == 404
+        assert (old.rate(made_before), new.rate(made_after)) == (202, 202)
+    assert [event["message_id"] for event in (*before, *after)] == [made_before, made_after]
 
 
 # What it says

@@ -77,7 +77,7 @@ def test_votes_on_the_other_nodes_are_taken_over_and_unmarked_while_one_is_down(
 ) -> None:
     store = RedisStore.from_url(with_password(cluster.fresh_url()), TIMEOUT)
     node = cluster.nodes[1]
-    keys = [f"m{number}" for number in range(60)]
+    keys = [f"m{number}" for number in range(20)]
     for key in keys:
         assert store.stash(key, Message("f" * 32), timedelta(days=1))
     marks = [store.vote(key, [ANYONE], VoteRequest(b"[1]", 20, OUTBOX, 0)).mark for key in keys]
@@ -137,7 +137,7 @@ def test_a_slot_that_moves_costs_nothing(
     """Nothing is refused while it does: redis-py follows."""
     chat = Chat(with_password(cluster.url))
     with capture_feedback(chat.app) as events:
-        message_ids = [chat.chat() for _ in range(10)]
+        message_ids = [chat.chat() for _ in range(4)]
         for message_id in message_ids:
             with cluster.moving(f"fb:{message_id}"):
                 assert chat.rate(message_id) == 202

@@ -12,15 +12,16 @@ from chatting import at_once, made, rate
 from collector import Collector
 from gunicorn_server import Gunicorn
 
-FEW = 40
+FEW = 20
+SMALL = 50_000  # bytes
 
 
 @pytest.fixture(scope="module")
 def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collector]:
-    """A New Relic that wants few events."""
-    config = {"report_period_ms": 500, "harvest_limits": {"custom_event_data": FEW}}
-    directory = tmp_path_factory.mktemp("collector")
-    with Collector(directory, {"event_harvest_config": config}) as running:
+    """A New Relic that wants few events, and small requests."""
+    harvests = {"report_period_ms": 500, "harvest_limits": {"custom_event_data": FEW}}
+    config = {"event_harvest_config": harvests, "max_payload_size_in_bytes": SMALL}
+    with Collector(tmp_path_factory.mktemp("collector"), config) as running:
         yield running
 
 
@@ -31,12 +32,12 @@ def server(chat_server) -> Iterator[Gunicorn]:
         yield running
 
 
-@pytest.mark.parametrize("priority", ["14", "1e9", "inf", "nan"])
+@pytest.mark.parametrize("priority", ["inf", "nan"])
 def test_events_of_any_priority_displace_no_vote_for_good(
     server: Gunicorn, collector: Collector, priority: str
 ) -> None:
     headers = of_priority(priority)
-    message_ids = [made(server) for _ in range(20)]
+    message_ids = [made(server) for _ in range(10)]
     taken: Taken = {}
     for message_id in message_ids:
         server.post(f"/noise/{FEW}", headers=headers)
@@ -44,7 +45,7 @@ def test_events_of_any_priority_displace_no_vote_for_good(
     assert_all_arrive(collector, taken)
 
 
-@pytest.mark.parametrize("priority", ["0", "nan", "-inf"])
+@pytest.mark.parametrize("priority", ["0", "nan"])
 def test_a_voter_does_not_choose_the_priority_of_a_vote(
     server: Gunicorn, collector: Collector, priority: str
 ) -> None:
@@ -62,7 +63,7 @@ def test_one_client_does_not_close_voting_for_others(
     server: Gunicorn, collector: Collector
 ) -> None:
     """Not with more votes than several harvests can carry: all are accepted, and arrive."""
-    message_ids = at_once(lambda _: made(server), range(5 * FEW), callers=8)
+    message_ids = at_once(lambda _: made(server), range(3 * FEW), callers=8)
     others = chat_and_vote(server, 5)
     answers = at_once(lambda each: rate(server, each), message_ids, callers=8)
     assert {answer.status for answer in answers} == {202}
@@ -79,11 +80,10 @@ def test_votes_that_are_too_large_for_one_harvest_are_accepted_and_all_arrive(
     server: Gunicorn, collector: Collector
 ) -> None:
     taken: Taken = {}
-    for message_id in [made(server) for _ in range(10)]:
-        for rating in range(12):
-            metadata = {f"name_{number}": random_text(255) for number in range(16)}
-            fields = {"rating": rating, "message": random_text(4095), "metadata": metadata}
-            answer = rate(server, message_id, **fields)
-            assert answer.status == 202, answer.text
+    for _ in range(20):
+        message_id = made(server)
+        metadata = {f"name_{number}": random_text(255) for number in range(16)}
+        answer = rate(server, message_id, message=random_text(4095), metadata=metadata)
+        assert answer.status == 202, answer.text
         taken[answer.json["feedback_id"], answer.json["revision"]] = message_id
     assert_all_arrive(collector, taken)

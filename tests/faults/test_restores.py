@@ -6,9 +6,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import pytest
 from chatting import made, rate
 from collector import Collector, Event
 from dashboard import QUERIES
@@ -16,7 +14,7 @@ from gunicorn_server import Gunicorn
 from needed import needed
 from nrql import run
 from processes import wait_until
-from redis_server import DURABLE, RedisServer
+from redis_server import RedisServer
 
 
 @contextmanager
@@ -32,7 +30,7 @@ def forgotten(server: RedisServer, backup: Path) -> Iterator[None]:
 
 
 def test_the_newest_vote_stands_though_its_number_had_been_given_before(
-    collector: Collector, chat_server, tmp_path: Path, kept_as: dict[str, Any]
+    collector: Collector, chat_server, tmp_path: Path
 ) -> None:
     taken: list[tuple[str, int, int]] = []
     collector.clear()
@@ -45,7 +43,7 @@ def test_the_newest_vote_stands_though_its_number_had_been_given_before(
 
     with (
         needed(),
-        RedisServer(tmp_path / "redis", **kept_as) as redis,
+        RedisServer(tmp_path / "redis") as redis,
         chat_server(store_url=redis.url, workers=2) as server,
     ):
         before = [made(server) for _ in range(4)]
@@ -76,10 +74,3 @@ def test_the_newest_vote_stands_though_its_number_had_been_given_before(
     }
     counted = run(QUERIES["Standing votes by rating"], events)
     assert {row["rating"]: row["votes"] for row in counted} == {6: 1, 8: 1, 4: 2, 5: 1}
-
-
-@pytest.fixture(params=[{}, DURABLE], ids=["snapshot", "append-only file"])
-def kept_as(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """How a server keeps what it has."""
-    options: dict[str, Any] = request.param
-    return options

@@ -616,14 +616,16 @@ def test_what_a_users_own_test_took_is_delivered(start):
 
 @ON_ALL_STORES
 @pytest.mark.parametrize("name", ["feedback", "bot"])
-@pytest.mark.parametrize("message_id", ["plain", "with:colons", ":first", "ünïcode", "fb:twice"])
-def test_an_event_made_again_has_the_messages_own_id(start, message_id, name):
+def test_an_event_made_again_has_the_messages_own_id(start, name):
     process = start(name=name)
-    assert process.stash(message_id=message_id) == message_id
-    process.rate(message_id)
+    message_ids = ["plain", "with:colons", ":first", "ünïcode", "fb:twice"]
+    for message_id in message_ids:
+        assert process.stash(message_id=message_id) == message_id
+        process.rate(message_id)
     for _ in range(2):
         process.agent.harvest()
-    assert [event["message_id"] for event in process.recorded] == [message_id] * 2
+    again = process.recorded[len(message_ids) :]
+    assert sorted(event["message_id"] for event in again) == sorted(message_ids)
 
 
 @ON_ALL_STORES

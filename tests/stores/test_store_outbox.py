@@ -470,7 +470,7 @@ def test_of_64_nodes_each_has_an_outbox():
 def test_in_a_cluster_votes_are_spread_like_their_messages(redis_cluster: RedisCluster):
     store = store_at(redis_cluster.fresh_url())
     nodes = Counter()
-    for number in range(60):
+    for number in range(20):
         key = f"m{number}"
         store.stash(key, Message(TRACE_ID), WEEK)
         outbox = store.vote(key, [ANYONE], VoteRequest(b"[1]", 20, OUTBOX, 60)).mark.outbox

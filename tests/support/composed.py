@@ -30,6 +30,9 @@ COMPOSE: Any = yaml.safe_load(FILE.read_text())
 
 SERVICES: Any = COMPOSE["services"]
 
+#: What a primary waits for before it brings a replica up to date, if others come: 5 s by default.
+AT_ONCE = "--repl-diskless-sync-delay 0"
+
 #: What an image does that has no settings: it listens on each of its own addresses, for everybody.
 AS_IN_THE_IMAGE = """#!/bin/sh
 exec {binary} "$@" {mode} --protected-mode no --dir {data} \\
@@ -111,7 +114,7 @@ class Container:
         self.volume.mkdir(parents=True, exist_ok=True)
         programs = self._home / "bin"
         programs.mkdir(parents=True, exist_ok=True)
-        for program, mode in (("redis-server", ""), ("redis-sentinel", "--sentinel")):
+        for program, mode in (("redis-server", AT_ONCE), ("redis-sentinel", "--sentinel")):
             text = AS_IN_THE_IMAGE.format(
                 binary=redis_binary(),
                 mode=" ".join([mode, *options]),

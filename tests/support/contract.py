@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
@@ -90,8 +91,12 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]
     return have
 
 
+#: A client of a cluster asks for all commands that there are: that takes longer than most tests.
+store_in_cluster = cache(store_at)
+
+
 @pytest.fixture(params=STORES + SCALED_OUT)
 def store(request: pytest.FixtureRequest, new_store_url: Callable[[str], str]) -> Store:
     """An empty store of each kind in turn, scaled out or not."""
     url = new_store_url(request.param)
-    return store_at(url)
+    return store_in_cluster(url) if request.param == "cluster" else store_at(url)

@@ -52,9 +52,8 @@ class Traffic:
         deadline = time.monotonic() + 60
         while (answer := self.vote(message_id)).status == 503:
             assert time.monotonic() < deadline, answer.text
-            time.sleep(
-                float(answer.headers["Retry-After"]) if patient else 0.02
-            )  # as a client does
+            wait = float(answer.headers["Retry-After"]) if patient else 0.1
+            time.sleep(wait)  # as a client does
         assert answer.status in (200, 202), answer.text
 
     @property
@@ -66,14 +65,14 @@ class Traffic:
         return self.answers["vote", 503]
 
     @contextmanager
-    def going_on(self, users: int = 6) -> Iterator[None]:
+    def going_on(self, users: int = 4) -> Iterator[None]:
         """Inside, so many users chat and vote as long as it takes."""
 
         def use(user: int) -> None:
             while not self._over.is_set():
                 message_id = self.stash(user)
                 while message_id and self.vote(message_id).status == 503:
-                    if self._over.wait(0.02):
+                    if self._over.wait(0.1):
                         return
                 self._over.wait(0.2)
 
@@ -101,7 +100,7 @@ class Traffic:
         assert missing() == {}
 
     def _all_stashed(self) -> list[str | None]:
-        message_ids = at_once(self.stash, range(40))
+        message_ids = at_once(self.stash, range(20))
         return [] if None in message_ids else message_ids
 
     def assert_well(self) -> None:
@@ -109,4 +108,4 @@ class Traffic:
         message_ids = wait_until(self._all_stashed, "each worker to see that it is over")
         assert {self.vote(message_id).status for message_id in message_ids} == {202}
         path = "/feedback?message_id=" + "&message_id=".join(message_ids)
-        wait_until(lambda: len(self.server.get(path).json["feedback"]) == 40, "confirmations")
+        wait_until(lambda: len(self.server.get(path).json["feedback"]) == 20, "confirmations")

@@ -1,4 +1,4 @@
-"""The chat app, with routes that give the agent other events, and errors, to send."""
+"""The chat app, with a route that gives the agent other events to send."""
 
 from __future__ import annotations
 
@@ -13,13 +13,4 @@ __all__ = ["app"]
 def noise(events: int) -> ResponseReturnValue:
     for number in range(events):
         newrelic.agent.record_custom_event("Noise", {"number": number})
-    return {}
-
-
-@app.post("/error")
-def error() -> ResponseReturnValue:
-    try:
-        raise ValueError("an error of the app's")
-    except ValueError:
-        newrelic.agent.notice_error()
     return {}
