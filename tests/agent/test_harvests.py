@@ -326,6 +326,16 @@ for missing, name in ((new_relic.HARVEST,), None), (("another",), "tests"):
     found = checks._check_sending()[1]
     assert (found.ok, found.seen) == (False, f"not visible: {missing[0]}")
 """,
+    "an agent that is switched off takes nothing": """
+newrelic.agent.global_settings().monitor_mode = False
+register()
+try:
+    agent.limits()
+except new_relic.AgentNotRecording as error:
+    assert "monitor_mode" in str(error)
+else:
+    raise AssertionError
+""",
     "an agent that sends nothing takes nothing": """
 register()
 new_relic.why_nothing_is_sent = lambda: "It has ended."
