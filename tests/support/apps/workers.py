@@ -6,7 +6,6 @@ import multiprocessing
 import os
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from functools import cache
-from threading import Thread
 from typing import Any
 
 import newrelic.agent
@@ -66,7 +65,7 @@ def elsewhere(captured: Capture, prompt: str) -> None:
 
 
 def job(captured: Capture, prompt: str) -> None:
-    """Run in RQ's default worker, which ends the process of a job before the agent sends."""
+    """Run in RQ's worker, which ends the process of a job before the agent sends."""
     elsewhere(captured, prompt)
     newrelic.agent.shutdown_agent(timeout=10)
 
@@ -86,17 +85,13 @@ def make(kind: str) -> ResponseReturnValue:
     captured = feedback.capture()
     arguments: Any = captured, request.get_json()["prompt"]
     match kind:
-        case "thread":
-            thread = Thread(target=work, args=arguments)
-            thread.start()
-            thread.join()
         case "pool":
             executor(kind).submit(work, *arguments).result()
         case "celery":
             task.delay(*arguments)
         case "rq":
             with Redis.from_url(app.config["FEEDBACK_STORE_URL"]) as connection:
-                Queue(connection=connection).enqueue("workers." + request.args["job"], *arguments)
+                Queue(connection=connection).enqueue("workers.job", *arguments)
         case _:
             executor(kind).submit(elsewhere, *arguments).result()
     return {}
