@@ -25,7 +25,7 @@ bodies = json_values | st.fixed_dictionaries(
 
 
 @settings(
-    max_examples=200,
+    max_examples=100,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
@@ -51,7 +51,7 @@ def test_whatever_is_sent_is_recorded_whole_or_refused(app, client, events, feed
                 assert -(2**63) <= value < 2**63
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(raw=st.binary(max_size=200))
 def test_whatever_bytes_are_sent_are_refused(client, events, raw):
     response = client.post("/feedback", data=raw, content_type="application/json")
