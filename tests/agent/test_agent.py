@@ -20,18 +20,10 @@ from processes import wait_until
 
 
 @pytest.fixture(scope="module")
-def server(chat_server: StartServer, shared_store_url: str) -> Iterator[Gunicorn]:
+def server(chat_server: StartServer) -> Iterator[Gunicorn]:
     """One whose first request waits for the agent, as a user's does."""
-    env = {"NEW_RELIC_STARTUP_TIMEOUT": "20"}
-    with chat_server(store_url=shared_store_url, connected=False, env=env) as running:
+    with chat_server(connected=False, env={"NEW_RELIC_STARTUP_TIMEOUT": "20"}) as running:
         yield running
-
-
-def test_the_very_first_request_counts_with_a_startup_timeout(
-    server: Gunicorn, collector: Collector
-) -> None:
-    assert server.first.json["trace_id"]
-    assert_recorded(server, collector, made(server))
 
 
 # What New Relic decides when the agent connects
@@ -148,14 +140,11 @@ def test_without_a_live_transaction_a_vote_is_refused(
 # How the process was started
 
 
-def test_without_an_agent_a_vote_is_refused(
-    server: Gunicorn, collector: Collector, chat_server: StartServer, shared_store_url: str
+def test_the_very_first_request_counts_with_a_startup_timeout(
+    server: Gunicorn, collector: Collector
 ) -> None:
-    message_id = made(server)
-    with chat_server(store_url=shared_store_url, agent=False) as bare:
-        assert_untouched(chat(bare))
-        assert_not_recording(bare, message_id, "newrelic-admin")
-    assert_recorded(server, collector, message_id)
+    assert server.first.json["trace_id"]
+    assert_recorded(server, collector, made(server))
 
 
 def test_a_key_that_new_relic_refuses_is_named_and_no_setting_that_is_set(
