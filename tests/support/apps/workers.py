@@ -1,4 +1,4 @@
-"""A chat whose answers other threads and other processes make, each in its own way."""
+"""The chat of openai_chat.py, with answers that other threads and other processes make."""
 
 from __future__ import annotations
 
@@ -13,20 +13,13 @@ import newrelic.agent
 newrelic.agent.initialize()  # a spawned process begins here
 
 from celery import Celery  # noqa: E402  # after the agent
-from flask import Flask, Response, request  # noqa: E402  # after the agent
+from flask import request  # noqa: E402  # after the agent
 from flask.typing import ResponseReturnValue  # noqa: E402  # after the agent
-from openai import OpenAI  # noqa: E402  # after the agent
+from openai_chat import MODEL, app, feedback, llm  # noqa: E402  # after the agent
 from redis import Redis  # noqa: E402  # after the agent
 from rq import Queue  # noqa: E402  # after the agent
 
-from feedback_blueprint import FeedbackBlueprint  # noqa: E402  # after the agent
 from feedback_blueprint.messages.capture import Capture  # noqa: E402  # after the agent
-
-feedback = FeedbackBlueprint(rater=lambda: request.headers.get("User"))
-llm = OpenAI()
-app = Flask(__name__)
-app.config.from_prefixed_env()
-app.register_blueprint(feedback)
 
 FOLDER = os.environ.get("FLASK_CELERY_FOLDER", "")
 celery = Celery(
@@ -41,21 +34,10 @@ celery = Celery(
 )
 
 
-@app.after_request
-def show_the_trace(response: Response) -> Response:
-    response.headers["X-Trace-ID"] = newrelic.agent.current_trace_id() or ""
-    return response
-
-
-@app.get("/")
-def home() -> ResponseReturnValue:
-    return {}
-
-
 def work(captured: Capture, prompt: str) -> None:
     """Make an answer, whose ID is its prompt."""
     with captured.transaction("answer"):
-        llm.chat.completions.create(model="m", messages=[{"role": "user", "content": prompt}])
+        llm.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": prompt}])
         captured.stash(prompt)
 
 
