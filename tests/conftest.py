@@ -141,7 +141,7 @@ def chat_server(
         env: Mapping[str, str] | None = None,
         **options: Any,
     ) -> AbstractContextManager[Gunicorn]:
-        environ = collector.environ(settings) if options.get("agent", True) else {}
+        environ = collector.environ(settings)
         environ["FLASK_FEEDBACK_STORE_URL"] = store_url or new_store_url("sqlite")
         directory = tmp_path_factory.mktemp("gunicorn")
         return Gunicorn(app, directory, env=environ | dict(env or {}), **options)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -18,7 +16,15 @@ from chatting import (
 )
 from collector import Collector
 from gunicorn_server import Gunicorn, StartServer
-from processes import environment, wait_until
+from processes import wait_until
+
+
+@pytest.fixture(scope="module")
+def server(chat_server: StartServer) -> Iterator[Gunicorn]:
+    """One whose first request waits for the agent, as a user's does."""
+    with chat_server(connected=False, env={"NEW_RELIC_STARTUP_TIMEOUT": "20"}) as running:
+        yield running
+
 
 # What New Relic decides when the agent connects
 
@@ -44,6 +50,7 @@ def reconnect(collector: Collector, server: Gunicorn, connect: Mapping[str, Any]
 @pytest.mark.parametrize(
     ("connect", "cause"),
     [
+        ({"high_security": True}, "high security"),
         ({"collect_custom_events": False}, "collect no custom events"),
         (
             {"event_harvest_config": {"harvest_limits": {"custom_event_data": 0}}},
@@ -62,7 +69,7 @@ def reconnect(collector: Collector, server: Gunicorn, connect: Mapping[str, Any]
             "rule",
         ),
     ],
-    ids=["collect-nothing", "harvest-limit-0", "switched-off", "ignoring-rule"],
+    ids=["high-security", "collect-nothing", "harvest-limit-0", "switched-off", "ignoring-rule"],
 )
 def test_a_vote_is_refused_if_new_relic_wants_no_events(
     server: Gunicorn, collector: Collector, connect: dict[str, Any], cause: str
@@ -118,67 +125,26 @@ def test_a_fault_of_the_collector_loses_nothing(
 # What the app does to its transaction
 
 
-@pytest.mark.parametrize("what", ["ignore", "end"])
 def test_without_a_live_transaction_a_vote_is_refused(
-    collector: Collector, chat_server: StartServer, what: str
+    server: Gunicorn, collector: Collector
 ) -> None:
-    headers = {"X-Transaction": what}
-    with chat_server() as server:
+    message_id = made(server)
+    for what in "ignore", "end":
+        headers = {"X-Transaction": what}
         assert_untouched(chat(server, headers=headers))
-        message_id = made(server)
-        assert_not_recording(server, message_id, "ignored or has ended", headers=headers)
-        assert_recorded(server, collector, message_id)
+        assert_not_recording(server, message_id, headers=headers)
+    assert "ignored or has ended" in server.log.read_text()
+    assert_recorded(server, collector, message_id)
 
 
 # How the process was started
 
 
-def test_without_an_agent_a_vote_is_refused(
-    server: Gunicorn, collector: Collector, chat_server: StartServer, shared_store_url: str
+def test_the_very_first_request_counts_with_a_startup_timeout(
+    server: Gunicorn, collector: Collector
 ) -> None:
-    message_id = made(server)
-    with chat_server(store_url=shared_store_url, agent=False) as bare:
-        assert_untouched(chat(bare))
-        assert_not_recording(bare, message_id, "newrelic-admin")
-    assert_recorded(server, collector, message_id)
-
-
-@pytest.mark.parametrize(
-    ("settings", "cause"),
-    [
-        ({"high_security": True}, "high security"),
-        ({"custom_insights_events.enabled": False}, "custom_insights_events.enabled"),
-        ({"monitor_mode": False}, "monitor_mode"),
-    ],
-    ids=["high-security", "switched-off", "monitor-mode"],
-)
-def test_a_vote_is_refused_if_the_configuration_wants_no_events(
-    server: Gunicorn,
-    collector: Collector,
-    chat_server: StartServer,
-    shared_store_url: str,
-    settings: dict[str, Any],
-    cause: str,
-) -> None:
-    message_id = made(server)
-    with chat_server(store_url=shared_store_url, settings=settings) as silent:
-        assert_not_recording(silent, message_id, cause)
-    assert_recorded(server, collector, message_id)
-
-
-def test_a_new_process_acknowledges_nothing_before_its_agent_is_connected(
-    server: Gunicorn, collector: Collector, chat_server: StartServer, shared_store_url: str
-) -> None:
-    message_id = made(server)
-    with (
-        collector.held() as release,
-        chat_server(store_url=shared_store_url, connected=False) as fresh,
-    ):
-        assert_untouched(chat(fresh))
-        assert_not_recording(fresh, message_id, "connecting", "startup_timeout")
-        release()
-        wait_until(lambda: fresh.get("/").json["trace_id"], "the agent to connect")
-        assert_recorded(fresh, collector, message_id)
+    assert server.first.json["trace_id"]
+    assert_recorded(server, collector, made(server))
 
 
 def test_a_key_that_new_relic_refuses_is_named_and_no_setting_that_is_set(
@@ -192,42 +158,3 @@ def test_a_key_that_new_relic_refuses_is_named_and_no_setting_that_is_set(
         assert_untouched(chat(outcast))
         assert_not_recording(outcast, "any", "refused it", "licence key")
         assert "startup_timeout" not in outcast.log.read_text()
-
-
-def test_an_agent_that_came_after_flask_is_named_with_its_remedy(collector: Collector) -> None:
-    code = """
-import flask, newrelic.agent
-newrelic.agent.initialize()
-newrelic.agent.register_application(timeout=20)
-from feedback_blueprint.agent.new_relic import NewRelic
-NewRelic().limits()
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env=environment(collector.environ()),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert "initialize the agent before flask" in done.stderr
-
-
-def test_the_very_first_request_counts_with_a_startup_timeout(
-    collector: Collector, chat_server: StartServer
-) -> None:
-    env = {"NEW_RELIC_STARTUP_TIMEOUT": "20"}
-    with chat_server(connected=False, env=env) as fresh:
-        assert fresh.first.json["trace_id"]
-        assert_recorded(fresh, collector, made(fresh))
-
-
-def test_a_vote_is_refused_if_new_relic_turned_the_agent_away(
-    server: Gunicorn, collector: Collector, chat_server: StartServer, shared_store_url: str
-) -> None:
-    message_id = made(server)
-    collector.fail("connect", 410)
-    with chat_server(store_url=shared_store_url, connected=False) as outcast:
-        collector.wait_failed("connect")
-        assert_untouched(chat(outcast))
-        assert_not_recording(outcast, message_id, "refused it")
-    assert_recorded(server, collector, message_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import inspect
+import json
 import os
 import subprocess
 import sys
@@ -233,8 +234,9 @@ def test_events_that_are_sent_outside_of_a_harvest_are_sent(listener, caplog):
     assert caplog.messages == []
 
 
-STARTED = """
-import contextlib, gc, weakref
+#: Runs each piece of code in a process of its own, and prints the names of those that hold.
+IN_PROCESSES = """
+import contextlib, gc, json, os, sys, traceback, weakref
 import newrelic.agent
 newrelic.agent.initialize()
 from newrelic.api.transaction import current_transaction
@@ -243,6 +245,18 @@ agent = new_relic.NewRelic()
 
 def register():
     return newrelic.agent.register_application("tests", timeout=20)
+
+for name, code in json.load(sys.stdin).items():
+    if child := os.fork():
+        if os.waitpid(child, 0)[1] == 0:
+            print(name)
+        continue
+    try:
+        exec(code)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
 """
 
 WITH_THE_REAL_AGENT = {
@@ -312,6 +326,16 @@ for missing, name in ((new_relic.HARVEST,), None), (("another",), "tests"):
     found = checks._check_sending()[1]
     assert (found.ok, found.seen) == (False, f"not visible: {missing[0]}")
 """,
+    "an agent that is switched off takes nothing": """
+newrelic.agent.global_settings().monitor_mode = False
+register()
+try:
+    agent.limits()
+except new_relic.AgentNotRecording as error:
+    assert "monitor_mode" in str(error)
+else:
+    raise AssertionError
+""",
     "an agent that sends nothing takes nothing": """
 register()
 new_relic.why_nothing_is_sent = lambda: "It has ended."
@@ -325,20 +349,27 @@ else:
 }
 
 
-@pytest.mark.parametrize("code", WITH_THE_REAL_AGENT.values(), ids=WITH_THE_REAL_AGENT)
-def test_what_holds_with_the_real_agent(code):
-    done = subprocess.run(
-        [sys.executable, "-c", STARTED + code],
+@pytest.fixture(scope="module")
+def run_with_the_real_agent():
+    """What came of all that is run with the real agent."""
+    return subprocess.run(
+        [sys.executable, "-c", IN_PROCESSES],
         env=environment({"NEW_RELIC_DEVELOPER_MODE": "true", "NEW_RELIC_APP_NAME": "tests"}),
+        input=json.dumps(WITH_THE_REAL_AGENT),
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("what", WITH_THE_REAL_AGENT)
+def test_what_holds_with_the_real_agent(run_with_the_real_agent, what):
+    assert what in run_with_the_real_agent.stdout.splitlines(), run_with_the_real_agent.stderr
 
 
 FUTURE = """
 import os, sys
+import flask, marshmallow, redis  # once, not in each child
 import newrelic.core.application, newrelic.core.data_collector, newrelic.core.stats_engine
 for gone in sys.argv[1:]:
     if os.fork():

@@ -6,7 +6,7 @@ import os
 from types import SimpleNamespace
 
 import newrelic.agent
-from chatting import assert_untouched, chat, made, rate
+from chatting import assert_not_recording, assert_recorded, assert_untouched, chat, made, rate
 from collector import Collector
 from gunicorn_server import StartServer
 from newrelic.core.stats_engine import CustomMetrics
@@ -19,17 +19,17 @@ from feedback_blueprint.agent.metrics import Metrics
 from feedback_blueprint.agent.new_relic import NewRelic
 
 
-def test_what_was_missed_before_the_agent_had_a_session_arrives(
+def test_a_new_process_takes_nothing_before_its_agent_is_connected_and_then_tells_what_it_missed(
     chat_server: StartServer, collector: Collector
 ) -> None:
     """The first requests of a process have no trace ID: that is what the metric is for."""
-    collector.clear()
     with collector.held() as release, chat_server(connected=False) as server:
         for _ in range(3):
             assert_untouched(chat(server))
+        assert_not_recording(server, "any", "connecting", "startup_timeout")
         release()
         wait_until(lambda: server.get("/").json["trace_id"], "the agent to connect")
-        assert rate(server, made(server)).status == 202
+        assert_recorded(server, collector, made(server))
         assert rate(server, "never made").status == 404
         server.stop()  # an agent that ends sends all it has
     told = {

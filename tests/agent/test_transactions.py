@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import pytest
 from chatting import made, rate
 from collector import Collector
 from gunicorn_server import StartServer
+from redis_server import RedisServer
 
 SEGMENT = "Function/feedback_blueprint.web.views:feedback"
 TRANSACTIONS = f"WebTransaction/{SEGMENT}"
-ERRORS = f"Errors/{TRANSACTIONS}"
+OWN = "WebTransaction/Function/the app's own"
 
 
-@pytest.fixture(autouse=True)
-def nothing_arrived(collector: Collector) -> None:
-    collector.clear()
-
-
-def test_what_a_caller_does_wrong_is_not_an_error_of_the_app(
-    collector: Collector, chat_server: StartServer
+def test_an_outage_of_the_store_is_an_error_of_the_app_and_what_a_caller_does_wrong_is_not(
+    collector: Collector, chat_server: StartServer, own_redis: RedisServer
 ) -> None:
-    """Each request is a transaction of one name; the view is a segment of it."""
-    with chat_server() as server:
+    """Each request is a transaction of one name, or of the app's; the view is a segment of it."""
+    with chat_server(store_url=own_redis.url) as server:
         message_id = made(server)
         assert rate(server, message_id).status == 202
         assert server.get("/feedback?message_id=another").status == 200
@@ -34,19 +29,13 @@ def test_what_a_caller_does_wrong_is_not_an_error_of_the_app(
             server.request("PUT", "/feedback", {}),
         ]
         assert [answer.status for answer in refused] == [404, 422, 415, 413, 422, 405]
-        server.get("/feedback?message_id=another", headers={"X-Transaction": "name"})
+        own_redis.kill()
+        named = {"X-Transaction": "name"}
+        assert rate(server, message_id, headers=named).status == 503
         server.stop()  # an agent that ends sends all it has
-    assert collector.metrics()["WebTransaction/Function/the app's own"] == 1
-    assert collector.metrics()[TRANSACTIONS] == 2 + len(refused)
+    told = collector.metrics()
+    assert told[TRANSACTIONS] == 2 + len(refused)
     viewed = 2 + len(refused)  # of a PUT no view is told
-    assert collector.metrics()[SEGMENT] == 2 * viewed  # once alone, and once in its transaction
-    assert ERRORS not in collector.metrics()
-
-
-def test_an_outage_of_the_store_is_an_error_of_the_app(
-    collector: Collector, chat_server: StartServer
-) -> None:
-    with chat_server(store_url="redis://127.0.0.1:1/0") as server:
-        assert rate(server, "never made").status == 503
-        server.stop()
-    assert collector.metrics()[ERRORS] == 1
+    assert told[SEGMENT] == 2 * viewed  # once alone, and once in its transaction
+    assert told[OWN] == told[f"Errors/{OWN}"] == 1
+    assert f"Errors/{TRANSACTIONS}" not in told

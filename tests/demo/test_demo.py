@@ -17,44 +17,37 @@ from openai_server import MODEL, REPLY, openai_server
 from processes import environment
 from running_demo import PROMPT, Demo, demo
 
+JSON = {"Content-Type": "application/json"}
 
-def test_a_vote_in_the_demo_is_sent_with_its_trace_id(tmp_path: Path) -> None:
-    """Without a network: all that the agent says goes to its own stand-in, none to a host."""
-    audit = tmp_path / "audit.log"
+
+def test_a_vote_is_sent_with_its_trace_id_and_python_waits_if_the_demo_cannot_replace_it(
+    tmp_path: Path,
+) -> None:
+    """As on Windows: Ctrl+C reaches both, and the one that was started is the last to go.
+
+    Without a network: all that the agent says goes to its own stand-in, none to a host.
+    """
+    start = "from feedback_blueprint.demo.__main__ import main; main(replaces_itself=False)"
+    command, audit = [sys.executable, "-c", start], tmp_path / "audit.log"
     unreachable = {"NEW_RELIC_HOST": "127.0.0.1", "NEW_RELIC_PORT": "9"}
-    with demo(tmp_path, unreachable | {"NEW_RELIC_AUDIT_LOG": str(audit)}) as running:
-        assert f"http://127.0.0.1:{running.port} " in running.log.read_text()
+    with demo(tmp_path, unreachable | {"NEW_RELIC_AUDIT_LOG": str(audit)}, command) as running:
         message_id = running.reply().headers["X-Message-ID"]
-        vote = running.post(
-            "/feedback", {"message_id": message_id, "rating": "good", "message": "naïve “✓”"}
-        )
-        assert vote.status == 202, vote.text
-        event = vote.json["event"]
-        assert event["rating"] == "good"
-        assert event["message"] == "naïve “✓”"
-        assert event["message_id"] == message_id
-        assert event["model"] == "built-in responder"
-        assert len(event["trace_id"]) == 32
-        for _ in range(5):  # by then the transaction has ended whose event is to be sent
-            running.reply()
+        vote = {"message_id": message_id, "rating": "good", "message": "naïve “✓”"}
+        with closing(HTTPConnection("127.0.0.1", running.port, timeout=20)) as connection:
+            connection.request("POST", "/feedback", json.dumps(vote), JSON)
+            answer = connection.getresponse()
+            # The server hangs up when the transaction has ended whose event is to be sent
+            event = json.loads(answer.fp.read())["event"]
         running.interrupt()
-
+    assert event.items() >= vote.items()
+    assert event["model"] == "built-in responder"
+    assert len(event["trace_id"]) == 32
     harvested = audit.read_text()
     assert "LlmFeedbackMessage" in harvested
     assert event["trace_id"] in harvested
     assert event["feedback_id"] in harvested
 
-
-def test_python_waits_for_the_demo_if_it_cannot_be_replaced(tmp_path: Path) -> None:
-    """As on Windows: Ctrl+C reaches both, and the one that was started is the last to go."""
-    start = "from feedback_blueprint.demo.__main__ import main; main(replaces_itself=False)"
-    command = [sys.executable, "-c", start]
-    with demo(tmp_path, {}, command) as running:
-        vote = {"message_id": running.reply().headers["X-Message-ID"], "rating": "good"}
-        assert running.post("/feedback", vote).status == 202
-        running.interrupt()
-
-    env = environment({"HOME": str(tmp_path), "PORT": "no port"})
+    env = environment({"HOME": str(tmp_path), "NEW_RELIC_CONFIG_FILE": str(tmp_path / "nowhere")})
     assert subprocess.run(command, env=env, capture_output=True, check=False).returncode == 1
 
 
@@ -65,9 +58,9 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
 
 
 def test_the_reply_is_streamed(running: Demo) -> None:
+    assert f"http://127.0.0.1:{running.port} " in running.log.read_text()
     with closing(HTTPConnection("127.0.0.1", running.port, timeout=20)) as connection:
-        headers = {"Content-Type": "application/json"}
-        connection.request("POST", "/chat", json.dumps(PROMPT), headers)
+        connection.request("POST", "/chat", json.dumps(PROMPT), JSON)
         response = connection.getresponse()
         pieces = list(iter(response.read1, b""))
     assert len(pieces) > 3
@@ -123,7 +116,7 @@ def test_the_page_keeps_to_a_strict_content_security_policy(running: Demo) -> No
     assert page.text.count("<script") == page.text.count('<script type="module" src=')
 
 
-def test_an_openai_compatible_server_answers_and_its_events_join(
+def test_an_openai_compatible_server_answers_its_events_join_and_ctrl_c_ends_the_demo(
     tmp_path: Path, collector: Collector
 ) -> None:
     """With a configured agent, whose collector is the tests' own."""
@@ -139,3 +132,4 @@ def test_an_openai_compatible_server_answers_and_its_events_join(
             assert feedback["model"] == MODEL
             completions = collector.wait_for(1, "LlmChatCompletionMessage", content="".join(REPLY))
             assert {event["trace_id"] for event in completions} == {feedback["trace_id"]}
+            running.interrupt()

@@ -1,10 +1,14 @@
-"""What a request captured, at work elsewhere: the LLM's events and the feedback share its trace."""
+"""What users buy this for: the agent's own LLM events and the feedback share a trace.
+
+In the request, and wherever the work of what it captured is done.
+"""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from urllib.parse import quote
@@ -46,6 +50,48 @@ def server(chat_server: StartServer, env: dict[str, str]) -> Iterator[Gunicorn]:
         yield running
 
 
+# In the request
+
+
+@pytest.mark.parametrize("kind", ["plain", "generator", "async", "async-generator"])
+def test_the_agents_messages_and_the_feedback_share_a_trace(
+    server: Gunicorn, collector: Collector, kind: str
+) -> None:
+    answer = server.post(f"/{kind}", {"prompt": f"What does {kind} join?"})
+    assert answer.text == "".join(REPLY)
+    message_id = answer.headers["X-Message-ID"]
+    vote = server.post("/feedback", {"message_id": message_id, "rating": "good"})
+    assert vote.status == 202, vote.text
+
+    [feedback] = collector.wait_for(message_id=message_id)
+    asked, replied = collector.wait_for(
+        2, "LlmChatCompletionMessage", trace_id=feedback["trace_id"]
+    )
+    assert feedback["trace_id"] == answer.headers["X-Trace-ID"]
+    assert (asked["role"], asked["content"]) == ("user", f"What does {kind} join?")
+    assert (replied["role"], replied["content"]) == ("assistant", "".join(REPLY))
+
+
+@pytest.mark.parametrize("block", ["", "with"])
+@pytest.mark.parametrize("kind", ["stream", "async-stream"])
+@pytest.mark.parametrize("end", ["all", "break"])
+def test_the_agent_records_a_stream_if_it_is_read_to_its_end_with_a_with_block_or_without(
+    server: Gunicorn, collector: Collector, kind: str, block: str, end: str
+) -> None:
+    prompt = f"{kind} {block} {end}"
+    answer = server.post("/read", {"prompt": prompt, "kind": kind, "with": block, "end": end})
+    assert answer.text == "".join(REPLY)
+    trace_id = answer.headers["X-Trace-ID"]
+    # What is asked for later arrives later.
+    later = server.post("/async", {"prompt": "What came before?"}).headers["X-Trace-ID"]
+    collector.wait_for(2, "LlmChatCompletionMessage", trace_id=later)
+    made = collector.events("LlmChatCompletionMessage", trace_id=trace_id)
+    assert [event["content"] for event in made] == ([prompt, answer.text] if end == "all" else [])
+
+
+# Elsewhere, with what it captured
+
+
 def ask(server: Gunicorn, kind: str, prompt: str) -> str:
     """Have an answer made for Ann, and return the trace ID of the request."""
     answer = server.post(f"/{kind}", {"prompt": prompt}, headers=ANN)
@@ -70,7 +116,7 @@ def assert_joined(server: Gunicorn, collector: Collector, prompt: str, trace_id:
     assert (asked["content"], replied["content"]) == (prompt, "".join(REPLY))
 
 
-@pytest.mark.parametrize("kind", ["thread", "pool", "spawn"])
+@pytest.mark.parametrize("kind", ["pool", "spawn"])
 def test_a_thread_and_another_process_work_in_the_trace_of_the_request(
     server: Gunicorn, collector: Collector, kind: str
 ) -> None:
@@ -78,30 +124,21 @@ def test_a_thread_and_another_process_work_in_the_trace_of_the_request(
         assert_joined(server, collector, prompt, ask(server, kind, prompt))
 
 
-@pytest.mark.parametrize(
-    ("worker", "job", "jobs"), [("Worker", "job", 1), ("SimpleWorker", "elsewhere", 2)]
-)
 def test_a_job_of_rq_works_in_the_trace_of_the_request(
-    server: Gunicorn, collector: Collector, env: dict[str, str], worker: str, job: str, jobs: int
+    server: Gunicorn, collector: Collector, env: dict[str, str]
 ) -> None:
-    """Each job of the default worker has a process of its own, so that one job is enough."""
-    prompts = [f"rq {worker} {number}" for number in range(jobs)]
-    traces = [ask(server, f"rq?job={job}", prompt) for prompt in prompts]
-    url = env["FLASK_FEEDBACK_STORE_URL"]
-    command = ["-m", "rq.cli", "worker", "--burst", f"--url={url}", f"--worker-class=rq.{worker}"]
+    trace_id = ask(server, "rq", "rq")
+    command = ["-m", "rq.cli", "worker", "--burst", f"--url={env['FLASK_FEEDBACK_STORE_URL']}"]
     print(run(collector, command, env))
-    for prompt, trace_id in zip(prompts, traces, strict=True):
-        assert_joined(server, collector, prompt, trace_id)
+    assert_joined(server, collector, "rq", trace_id)
 
 
-@pytest.mark.parametrize("pool", ["prefork", "threads"])
 def test_a_task_of_celery_works_in_the_trace_of_the_request(
-    server: Gunicorn, collector: Collector, env: dict[str, str], pool: str, tmp_path: Path
+    server: Gunicorn, collector: Collector, env: dict[str, str], tmp_path: Path
 ) -> None:
-    prompts = [f"celery {pool} {number}" for number in range(2)]
+    prompts = [f"celery {number}" for number in range(2)]
     traces = [ask(server, "celery", prompt) for prompt in prompts]
-    command = [sys.executable, "-m", "celery", "-A", "workers.celery", "worker"]
-    command += [f"--pool={pool}", "--concurrency=1"]
+    command = [sys.executable, "-m", "celery", "-A", "workers.celery", "worker", "--concurrency=1"]
     environ = under_agent(collector.environ() | env)
     log = tmp_path / "celery.log"
     with log.open("wb") as output:
@@ -115,77 +152,81 @@ def test_a_task_of_celery_works_in_the_trace_of_the_request(
         print(log.read_text())
 
 
-def resumed(
-    collector: Collector, env: Mapping[str, str], *cases: str, **settings: object
-) -> list[str]:
-    """Run cases of support/apps/resumed.py under the agent; return what they print and log."""
-    collector.clear()
-    command = ["resumed.py", *cases]
-    return run(collector, command, {**env, **collector.environ(settings)}).splitlines()
+#: Why the LLM calls are not in the trace, by case of support/apps/resumed.py.
+CAUSES = {
+    "of_another_trace": "The transaction that runs here has another trace: hand",
+    "ignored": "This transaction is ignored or has ended",
+    "blind": "No New Relic transaction is running here: initialize",
+    "untraced": "The transaction that runs here has another trace: hand",
+}
+CASES = ["plain", "running", "decorated", "closed_elsewhere", "failing", *CAUSES]
+
+
+@dataclass
+class Resumed:
+    """A run of support/apps/resumed.py."""
+
+    said: Mapping[str, list[str]]
+    """What it prints and logs, by case."""
+
+    metrics: Mapping[str, int]
+    """How often each transaction ran, and each failed (`Errors/...`)."""
+
+
+@pytest.fixture(scope="module")
+def resumed(collector: Collector, env: dict[str, str]) -> Resumed:
+    """What one process does that goes through all cases under the agent."""
+    said = {}
+    for part in run(collector, ["resumed.py", *CASES], env).split("# ")[1:]:
+        case, *lines = part.splitlines()
+        said[case] = lines
+    metrics = {
+        name.replace("OtherTransaction/Function/", ""): count
+        for name, count in collector.metrics().items()
+        if "OtherTransaction/Function/" in name
+    }
+    return Resumed(said, metrics)
 
 
 def test_work_joins_the_trace_in_its_own_transaction_or_in_the_one_that_runs(
-    collector: Collector, env: dict[str, str]
+    resumed: Resumed,
 ) -> None:
-    assert resumed(collector, env, "plain", "running") == ["in the trace"] * 2
-    metrics = collector.metrics()
-    ran = {"request": 2, "work": 1, "running": 1}
-    assert {each: metrics[f"OtherTransaction/Function/{each}"] for each in ran} == ran
+    assert resumed.said["plain"] == resumed.said["running"] == ["in the trace"]
+    assert resumed.metrics["plain"] == 1
+    assert "not opened" not in resumed.metrics
 
 
-@pytest.mark.parametrize(
-    ("settings", "causes"),
-    [
-        (
-            {},
-            {
-                "of_another_trace": "The transaction that runs here has another trace: hand",
-                "ignored": "This transaction is ignored or has ended",
-                "blind": "No New Relic transaction is running here: initialize",
-            },
-        ),
-        (
-            {"distributed_tracing.enabled": False},
-            {"plain": "The transaction that runs here has another"},
-        ),
-        ({"custom_insights_events.enabled": False}, {"plain": "The agent's custom events are sw"}),
-        ({"monitor_mode": False}, {"plain": "The New Relic agent is not running in this process"}),
-    ],
-)
+@pytest.mark.parametrize("case", CAUSES)
 def test_work_that_cannot_join_the_trace_is_done_and_the_log_says_why(
-    collector: Collector, env: dict[str, str], settings: dict[str, bool], causes: dict[str, str]
+    resumed: Resumed, case: str
 ) -> None:
-    said = resumed(collector, env, *causes, **settings)
-    for why, done, cause in zip(said[::2], said[1::2], causes.values(), strict=True):
-        assert f"the LLM calls of 'work' with the feedback. {cause}" in why
-        assert done in {"in the trace", "not in it"}
+    why, done = resumed.said[case]
+    assert f"the LLM calls of '{case}' with the feedback. {CAUSES[case]}" in why
+    assert done == "not in it"
 
 
 def test_a_function_and_a_stream_leave_no_transaction_behind_in_any_thread(
-    collector: Collector, env: dict[str, str]
+    resumed: Resumed,
 ) -> None:
     """Two run the function at once and nested, another one closes the stream."""
     right = [True] * 3
-    cases = {
-        "decorated": [f"{right} {right}"],
-        "closed_elsewhere": ["in the trace", "None"],
-    }
-    assert resumed(collector, env, *cases) == [line for lines in cases.values() for line in lines]
-    assert collector.metrics()["OtherTransaction/Function/work"] == 3
-    assert not [name for name in collector.metrics() if name.startswith("Errors/")]
+    assert resumed.said["decorated"] == [f"{right} {right}"]
+    assert resumed.said["closed_elsewhere"] == ["in the trace", "None"]
+    assert resumed.metrics["decorated"] == 2
+    assert resumed.metrics["closed elsewhere"] == 1
 
 
-def test_what_the_work_raises_is_raised_and_noticed(
-    collector: Collector, env: dict[str, str]
-) -> None:
-    assert resumed(collector, env, "failing") == ["of the work"]
-    assert collector.metrics()["Errors/OtherTransaction/Function/work"] == 1
+def test_what_the_work_raises_is_raised_and_noticed(resumed: Resumed) -> None:
+    assert resumed.said["failing"] == ["of the work"]
+    errors = {name: times for name, times in resumed.metrics.items() if "Errors" in name}
+    assert errors == {"Errors/failing": 1}
 
 
 def test_without_an_agent_the_work_is_done_and_nothing_is_started(env: dict[str, str]) -> None:
     code = """
 import threading, resumed
-resumed.plain()
+with resumed.make_app().app_context():
+    resumed.plain()
 print(threading.active_count())
 """
     bare = environment(env | {"PYTHONPATH": str(APPS)})

@@ -103,13 +103,7 @@ def assert_untouched(answer: Response) -> None:
 
 
 @pytest.fixture(scope="module")
-def shared_store_url(new_store_url: Callable[[str], str]) -> str:
-    """One store for several servers, so that a vote can be sent to one, then to another."""
-    return new_store_url("sqlite")
-
-
-@pytest.fixture(scope="module")
-def server(chat_server: StartServer, shared_store_url: str) -> Iterator[Gunicorn]:
+def server(chat_server: StartServer) -> Iterator[Gunicorn]:
     """The chat app with a working agent, if a file of tests does not make it another one."""
-    with chat_server(store_url=shared_store_url) as running:
+    with chat_server() as running:
         yield running

@@ -1,4 +1,4 @@
-"""gunicorn serving the apps of the tests, under the New Relic agent or without it."""
+"""gunicorn serving the apps of the tests, under the New Relic agent."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def post_worker_init(worker):
 
 
 class Gunicorn(Server, Client):
-    """A gunicorn of the tests' own, under the New Relic agent or without it.
+    """A gunicorn of the tests' own, under the New Relic agent.
 
     The test makes the listening socket, so no port is ever raced for, and a request that comes
     before the first worker is ready waits for it.
@@ -52,7 +52,6 @@ class Gunicorn(Server, Client):
         directory: Path,
         *,
         env: Mapping[str, str],
-        agent: bool = True,
         connected: bool = True,
         workers: int = 1,
         worker_class: str = "sync",
@@ -71,9 +70,9 @@ class Gunicorn(Server, Client):
         config = directory / "gunicorn.conf.py"
         config.write_text(
             CONFIG
-            + (AGENT if agent else "")
+            + AGENT
             + (LIBRARIES if worker_class != "gevent" else "")
-            + (CONNECTED if agent and connected else "")
+            + (CONNECTED if connected else "")
         )
         self._command = [sys.executable, "-m", "gunicorn", app, f"--config={config}"]
         self._command += [f"--workers={workers}", f"--worker-class={worker_class}"]

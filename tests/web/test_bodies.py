@@ -21,12 +21,9 @@ LIMIT = 64 * 1024
 
 MB = 2**20
 
-GUNICORN = ["-m", "gunicorn", "computed:app", "--bind=127.0.0.1:{port}"]
-
+#: Each reads bodies in its own way. All workers of gunicorn read them in the same way.
 COMMANDS = {
-    "gunicorn": GUNICORN,
-    "gunicorn with threads": [*GUNICORN, "--threads=2"],
-    "gunicorn with gevent": [*GUNICORN, "--worker-class=gevent"],
+    "gunicorn": ["-m", "gunicorn", "computed:app", "--bind=127.0.0.1:{port}"],
     "waitress": ["-m", "waitress", "--listen=127.0.0.1:{port}", "computed:app"],
     "granian": ["-m", "granian", "--interface=wsgi", "--port={port}", "computed:app"],
     "flask run": ["-m", "flask", "--app=computed", "run", "--port={port}"],
@@ -116,8 +113,11 @@ def server(request: pytest.FixtureRequest, tmp_path_factory) -> Iterator[Plain]:
 HEAD = b"POST /feedback HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 
 
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
 def in_chunks(*chunks: bytes) -> Iterator[bytes]:
-    yield HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+    yield CHUNKED
     for chunk in [*chunks, b""]:
         yield b"%x\r\n%s\r\n" % (len(chunk), chunk)
 
@@ -148,11 +148,20 @@ def test_a_body_that_is_not_as_long_as_its_client_says_is_not_taken(server):
     assert code(server.talk(announced(1, b"{}"))) == (400, "malformed-json")
 
 
+@pytest.mark.parametrize(
+    "raw", [b"zz\r\n{}\r\n0\r\n\r\n", b"2\r\n{}{}0\r\n\r\n", b"2\r\n{}\r\n0\r\nno header\r\n\r\n"]
+)
+@pytest.mark.parametrize("server", ["gunicorn"], indirect=True)
+def test_chunks_that_are_none_are_refused(server, raw):
+    """Other servers refuse them themselves, or are content with some of them."""
+    assert code(server.talk([CHUNKED, raw])) == (400, "malformed-json")
+
+
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc to read memory from")
 def test_no_memory_is_spent_on_a_body_without_end(server):
     assert code(server.talk(in_chunks(b"{}".ljust(LIMIT)))) == (422, "invalid")
     before = server.peak()
-    assert code(server.talk(in_chunks(b"{}", *[b" " * LIMIT] * 3200))) == (413, "too-large")
+    assert code(server.talk(in_chunks(b"{}", *[b" " * LIMIT] * 1600))) == (413, "too-large")
     assert server.peak() - before < 50 * MB
     assert code(server.talk(in_chunks(b"{}"))) == (422, "invalid"), "it serves others after that"
 
@@ -220,7 +229,7 @@ def parse_form() -> None:
     assert not request.form
 
 
-@pytest.mark.parametrize("own", [None, 9, LIMIT - 1, LIMIT, LIMIT + 1, 5 * MB])
+@pytest.mark.parametrize("own", [None, 9, LIMIT - 1, LIMIT + 1])
 @pytest.mark.parametrize("hook", [None, read_it, read_json, parse_form])
 @pytest.mark.parametrize("is_computed", [False, True])
 def test_the_smaller_limit_holds_whoever_reads_first(app, own, hook, is_computed):

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 
 import pytest
-import schemathesis
 from flask import Blueprint
 from host_app import make_app
-from hypothesis import assume
+from hypothesis import assume, given, settings
 from jsonschema import Draft202012Validator
-from schemathesis.checks import not_a_server_error
 
 from feedback_blueprint import FeedbackBlueprint
 from feedback_blueprint.errors import Refusal
@@ -39,19 +38,30 @@ def document_of(app, name="feedback"):
     return json.loads(result.output)
 
 
-def described(app):
-    """What schemathesis makes of the document. Only in ASCII are characters as many as bytes."""
-    generation = {"deterministic": True, "codec": "ascii", "max-examples": 10}
-    config = schemathesis.Config.from_dict({"generation": generation})
-    schema = schemathesis.openapi.from_dict(document_of(app), config=config)
-    schema.app = app
-    return schema
+@pytest.fixture
+def schemathesis():
+    """Imported here alone: each process collects all tests, and this takes it half a second."""
+    return importlib.import_module("schemathesis")
+
+
+@pytest.fixture
+def described(schemathesis):
+    """Ask for what schemathesis makes of the document of an app."""
+    # Only in ASCII are characters as many as bytes
+    config = schemathesis.Config.from_dict({"generation": {"codec": "ascii"}})
+
+    def described(app):
+        schema = schemathesis.openapi.from_dict(document_of(app), config=config)
+        schema.app = app
+        return schema
+
+    return described
 
 
 # What is in it
 
 
-def test_the_document_is_valid(app_with):
+def test_the_document_is_valid(app_with, described):
     described(app_with(**SCALE)).validate()
 
 
@@ -121,7 +131,23 @@ EVERY_NAME = {"a" * 255: "x" * 255, "A_9.b": 2**63 - 1, "_": -(2**63), "f": 1.5,
     ],
 )
 def test_the_schema_admits_what_the_route_takes(app_with, field, values, fits):
-    app = app_with()
+    assert_agreed(app_with(), field, values, fits)
+
+
+@pytest.mark.parametrize(
+    ("field", "values", "fits"),
+    [
+        ("rating", [1, 3], True),
+        ("rating", [0, 4, "1", "good"], False),
+        ("category", ["informative", "wrong", None], True),
+        ("category", ["", "other"], False),
+    ],
+)
+def test_the_schema_of_a_scale_admits_what_the_route_takes(app_with, field, values, fits):
+    assert_agreed(app_with(**SCALE), field, values, fits)
+
+
+def assert_agreed(app, field, values, fits):
     schema = Draft202012Validator(document_of(app)["components"]["schemas"]["Feedback"])
     for value in values:
         body = {"message_id": "nowhere", "rating": 1, field: value}
@@ -130,26 +156,29 @@ def test_the_schema_admits_what_the_route_takes(app_with, field, values, fits):
         assert (taken, schema.is_valid(body)) == (fits, fits), value
 
 
-@pytest.fixture(params=[{}, SCALE], ids=["anything", "a scale"])
-def schema(request, app_with):
-    request.node._nodeid = request.node.nodeid  # schemathesis wants it, pytest 9.2 has it no more
-    return described(app_with(FEEDBACK_MAX_REVISIONS=1000, **request.param))
-
-
-@schemathesis.pytest.from_fixture("schema").parametrize()
-def test_no_answer_is_undocumented(case):
+@pytest.mark.parametrize("method", ["POST", "GET", "DELETE"])
+@pytest.mark.parametrize("mode", ["POSITIVE", "NEGATIVE"])
+def test_no_answer_is_undocumented(app_with, described, schemathesis, method, mode):
     """With messages that can be rated, so that valid votes get past the schema, and come twice."""
-    # JSON Schema does not tell 1.0 from 1. Here a float is not a rating, and may be over 64 bits.
-    assume(not holds_whole_float(case.body))
-    app, valid = case.operation.app, case.meta.generation.mode.is_positive
-    with capture_feedback(app):
-        if valid:
+    app, is_valid = app_with(FEEDBACK_MAX_REVISIONS=1000), mode == "POSITIVE"
+    operation = described(app)[PATH][method]
+    requests = operation.as_strategy(generation_mode=schemathesis.GenerationMode[mode])
+
+    @settings(max_examples=10, derandomize=True, deadline=None)
+    @given(case=requests)
+    def each_answer_is_documented(case):
+        # JSON Schema takes 1.0 for 1. Here a float is not a rating, and may be over 64 bits.
+        assume(not holds_whole_float(case.body))
+        if is_valid:
             make_rateable(case, app)
         for _ in range(2):
             response = case.call()
             case.validate_response(response)
-            if valid and case.method == "POST":
+            if is_valid and method == "POST":
                 assert response.status_code in (200, 202), response.text
+
+    with capture_feedback(app):
+        each_answer_is_documented()
 
 
 def holds_whole_float(value):
@@ -167,8 +196,8 @@ def make_rateable(case, app):
                 feedback.submit(message_id, 1)
 
 
-def test_each_documented_status_is_answered_as_described(app_with):
-    app = app_with(FEEDBACK_MAX_REVISIONS=2)
+def test_each_documented_status_is_answered_as_described(app_with, described, schemathesis):
+    app = app_with(FEEDBACK_MAX_REVISIONS=2, **SCALE)
     storeless = app_with(FEEDBACK_STORE_URL="redis://127.0.0.1:1/0")
     schema = described(app)
     answered = {"post": set(), "get": set(), "delete": set()}
@@ -176,7 +205,7 @@ def test_each_documented_status_is_answered_as_described(app_with):
     def send(method, app=app, **request):
         response = app.test_client().open(PATH, method=method, **request)
         case = schema[PATH][method].Case()
-        case.validate_response(response, excluded_checks=[not_a_server_error])
+        case.validate_response(response, excluded_checks=[schemathesis.checks.not_a_server_error])
         answered[method.lower()].add(str(response.status_code))
 
     def vote(message_id, rating, app=app):

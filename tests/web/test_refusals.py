@@ -60,63 +60,30 @@ def test_an_empty_object_is_refused(post):
     assert response.json["errors"].keys() == {"message_id", "rating"}
 
 
+METADATA_VALUES = [{}, [], None, "x" * 256, "\ud800", 2**63, -(2**63) - 1]
+METADATA_NAMES = ["", "1a", "a b", "a-b", "é", "a" * 256, "a\n", "\ud800", *RESERVED]
+
+
 @pytest.mark.parametrize(
-    ("field", "value"),
+    ("field", "values"),
     [
-        ("rating", None),
-        ("rating", True),
-        ("rating", 1.5),
-        ("rating", 1.0),
-        ("rating", ""),
-        ("rating", " \t"),
-        ("rating", "x" * 256),
-        ("rating", "é" * 128),
-        ("rating", "\ud800"),
-        ("rating", 2**63),
-        ("rating", -(2**63) - 1),
-        ("rating", ["good"]),
-        ("message_id", None),
-        ("message_id", ""),
-        ("message_id", True),
-        ("message_id", 1.5),
-        ("message_id", "x" * 256),
-        ("message_id", "\udfff"),
-        ("message_id", {}),
-        ("category", ""),
-        ("category", 5),
-        ("category", "x" * 256),
-        ("category", "a\ud800b"),
-        ("message", 5),
-        ("message", ["m"]),
-        ("message", "x" * 4096),
-        ("message", "é" * 2048),
-        ("message", "\ud83d"),
-        ("metadata", []),
-        ("metadata", "text"),
-        ("metadata", {f"k{n}": n for n in range(17)}),
-        ("metadata", {"a": {}}),
-        ("metadata", {"a": []}),
-        ("metadata", {"a": None}),
-        ("metadata", {"a": "x" * 256}),
-        ("metadata", {"a": "\ud800"}),
-        ("metadata", {"a": 2**63}),
-        ("metadata", {"a": -(2**63) - 1}),
-        ("metadata", {"": 1}),
-        ("metadata", {"1a": 1}),
-        ("metadata", {"a b": 1}),
-        ("metadata", {"a-b": 1}),
-        ("metadata", {"é": 1}),
-        ("metadata", {"a" * 256: 1}),
-        ("metadata", {"a\n": 1}),
-        ("metadata", {"\ud800": 1}),
-        *(("metadata", {name: 1}) for name in RESERVED),
-        ("extra", 1),
+        ("rating", [None, True, 1.5, 1.0, "", " \t", "x" * 256, "é" * 128, "\ud800"]),
+        ("rating", [2**63, -(2**63) - 1, ["good"]]),
+        ("message_id", [None, "", True, 1.5, "x" * 256, "\udfff", {}]),
+        ("category", ["", 5, "x" * 256, "a\ud800b"]),
+        ("message", [5, ["m"], "x" * 4096, "é" * 2048, "\ud83d"]),
+        ("metadata", [[], "text", {f"k{n}": n for n in range(17)}]),
+        ("metadata", [{"a": value} for value in METADATA_VALUES]),
+        ("metadata", [{name: 1} for name in METADATA_NAMES]),
+        ("extra", [1]),
     ],
 )
-def test_what_does_not_fit_is_named_by_its_field(post, events, field, value):
-    response = post(**{field: value})
-    assert_refused(response, 422, "invalid")
-    assert list(response.json["errors"]) == [field]
+def test_what_does_not_fit_is_named_by_its_field(post, events, field, values):
+    for value in values:
+        response = post(**{field: value})
+        assert response.status_code == 422, value
+        assert_refused(response, 422, "invalid")
+        assert list(response.json["errors"]) == [field]
     assert events == []
     assert post().json["revision"] == 1, "a refusal leaves no trace"
 

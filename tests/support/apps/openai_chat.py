@@ -15,7 +15,7 @@ from feedback_blueprint import FeedbackBlueprint
 
 MODEL = "stand-in-1"
 
-feedback = FeedbackBlueprint()
+feedback = FeedbackBlueprint(rater=lambda: request.headers.get("User"))
 llm = OpenAI()
 app = Flask(__name__)
 app.config.from_prefixed_env()

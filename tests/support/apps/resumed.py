@@ -1,4 +1,4 @@
-"""Say whether work for a captured trace is in that trace. Arguments: names of the cases."""
+"""Say by case whether work for a captured trace is in it. Arguments: names of the cases."""
 
 from __future__ import annotations
 
@@ -15,42 +15,45 @@ from feedback_blueprint import FeedbackBlueprint
 from feedback_blueprint.messages.capture import Capture
 
 feedback = FeedbackBlueprint()
-app = Flask(__name__)
-app.config.from_prefixed_env()
-app.register_blueprint(feedback)
 logging.basicConfig(stream=sys.stdout, format="%(message)s", level="WARNING")
+
+
+def make_app() -> Flask:
+    app = Flask(__name__)
+    app.config.from_prefixed_env()
+    app.register_blueprint(feedback)
+    return app
 
 
 @newrelic.agent.background_task(name="request")
 def captured_in_a_transaction() -> tuple[Capture, str | None]:
-    with app.app_context():
-        return feedback.capture(), newrelic.agent.current_trace_id()
+    return feedback.capture(), newrelic.agent.current_trace_id()
 
 
-def work(captured: Capture, trace_id: str | None) -> None:
-    with captured.transaction("work"):
+def work(captured: Capture, trace_id: str | None, name: str) -> None:
+    with captured.transaction(name):
         here = newrelic.agent.current_trace_id()
         print("in the trace" if here and here == trace_id else "not in it")
 
 
 def plain() -> None:
-    work(*captured_in_a_transaction())
+    work(*captured_in_a_transaction(), "plain")
 
 
 def blind() -> None:
-    with app.app_context():
-        work(feedback.capture(), None)
+    work(feedback.capture(), None, "blind")
 
 
 def running() -> None:
-    newrelic.agent.background_task(name="running")(work)(*captured_in_a_transaction())
+    task = newrelic.agent.background_task(name="running")(work)
+    task(*captured_in_a_transaction(), "not opened")
 
 
 def of_another_trace() -> None:
     @newrelic.agent.background_task(name="running")
     def another(captured: Capture, trace_id: str | None) -> None:
         newrelic.agent.insert_distributed_trace_headers([])
-        work(captured, trace_id)
+        work(captured, trace_id, "of_another_trace")
 
     another(*captured_in_a_transaction())
 
@@ -59,15 +62,20 @@ def ignored() -> None:
     @newrelic.agent.background_task(name="running")
     def another(captured: Capture, trace_id: str | None) -> None:
         newrelic.agent.ignore_transaction()
-        work(captured, trace_id)
+        work(captured, trace_id, "ignored")
 
     another(*captured_in_a_transaction())
+
+
+def untraced() -> None:
+    newrelic.agent.application().settings.distributed_tracing.enabled = False
+    work(*captured_in_a_transaction(), "untraced")
 
 
 def failing() -> None:
     captured, _ = captured_in_a_transaction()
     try:
-        with captured.transaction("work"):
+        with captured.transaction("failing"):
             raise StopIteration("of the work")
     except StopIteration as error:
         print(error)
@@ -80,10 +88,10 @@ def decorated() -> None:
     def in_the_trace() -> bool:
         return newrelic.agent.current_trace_id() == trace_id
 
-    @captured.transaction("work")
+    @captured.transaction("decorated")
     def half() -> list[bool]:
         together.wait(10)
-        with captured.transaction("work"):
+        with captured.transaction("decorated"):
             seen = [in_the_trace()]
         together.wait(10)
         return [*seen, in_the_trace()]
@@ -99,7 +107,7 @@ def closed_elsewhere() -> None:
     captured, trace_id = captured_in_a_transaction()
 
     def stream() -> Iterator[str]:
-        with captured.transaction("work"):
+        with captured.transaction("closed elsewhere"):
             yield "in the trace" if newrelic.agent.current_trace_id() == trace_id else "not in it"
 
     items = stream()
@@ -113,4 +121,6 @@ def closed_elsewhere() -> None:
 if __name__ == "__main__":
     newrelic.agent.register_application(timeout=20)
     for case in sys.argv[1:]:
-        globals()[case]()
+        print(f"# {case}")
+        with make_app().app_context():  # whose log has said nothing yet
+            globals()[case]()

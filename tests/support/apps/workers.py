@@ -1,4 +1,4 @@
-"""A chat whose answers other threads and other processes make, each in its own way."""
+"""The chat of openai_chat.py, with answers that other threads and other processes make."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import multiprocessing
 import os
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from functools import cache
-from threading import Thread
 from typing import Any
 
 import newrelic.agent
@@ -14,20 +13,13 @@ import newrelic.agent
 newrelic.agent.initialize()  # a spawned process begins here
 
 from celery import Celery  # noqa: E402  # after the agent
-from flask import Flask, Response, request  # noqa: E402  # after the agent
+from flask import request  # noqa: E402  # after the agent
 from flask.typing import ResponseReturnValue  # noqa: E402  # after the agent
-from openai import OpenAI  # noqa: E402  # after the agent
+from openai_chat import MODEL, app, feedback, llm  # noqa: E402  # after the agent
 from redis import Redis  # noqa: E402  # after the agent
 from rq import Queue  # noqa: E402  # after the agent
 
-from feedback_blueprint import FeedbackBlueprint  # noqa: E402  # after the agent
 from feedback_blueprint.messages.capture import Capture  # noqa: E402  # after the agent
-
-feedback = FeedbackBlueprint(rater=lambda: request.headers.get("User"))
-llm = OpenAI()
-app = Flask(__name__)
-app.config.from_prefixed_env()
-app.register_blueprint(feedback)
 
 FOLDER = os.environ.get("FLASK_CELERY_FOLDER", "")
 celery = Celery(
@@ -42,21 +34,10 @@ celery = Celery(
 )
 
 
-@app.after_request
-def show_the_trace(response: Response) -> Response:
-    response.headers["X-Trace-ID"] = newrelic.agent.current_trace_id() or ""
-    return response
-
-
-@app.get("/")
-def home() -> ResponseReturnValue:
-    return {}
-
-
 def work(captured: Capture, prompt: str) -> None:
     """Make an answer, whose ID is its prompt."""
     with captured.transaction("answer"):
-        llm.chat.completions.create(model="m", messages=[{"role": "user", "content": prompt}])
+        llm.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": prompt}])
         captured.stash(prompt)
 
 
@@ -66,7 +47,7 @@ def elsewhere(captured: Capture, prompt: str) -> None:
 
 
 def job(captured: Capture, prompt: str) -> None:
-    """Run in RQ's default worker, which ends the process of a job before the agent sends."""
+    """Run in RQ's worker, which ends the process of a job before the agent sends."""
     elsewhere(captured, prompt)
     newrelic.agent.shutdown_agent(timeout=10)
 
@@ -86,17 +67,13 @@ def make(kind: str) -> ResponseReturnValue:
     captured = feedback.capture()
     arguments: Any = captured, request.get_json()["prompt"]
     match kind:
-        case "thread":
-            thread = Thread(target=work, args=arguments)
-            thread.start()
-            thread.join()
         case "pool":
             executor(kind).submit(work, *arguments).result()
         case "celery":
             task.delay(*arguments)
         case "rq":
             with Redis.from_url(app.config["FEEDBACK_STORE_URL"]) as connection:
-                Queue(connection=connection).enqueue("workers." + request.args["job"], *arguments)
+                Queue(connection=connection).enqueue("workers.job", *arguments)
         case _:
             executor(kind).submit(elsewhere, *arguments).result()
     return {}
