@@ -61,7 +61,7 @@ class Loopback:
     """Addresses on loopback in place of those of the file's networks, which nobody else uses."""
 
     def __init__(self) -> None:
-        first = 1 + 50 * (WORKER % 5) + os.getpid() % 50
+        first = 1 + 24 * (WORKER % 8) + os.getpid() % 24
         for number in range(first, first + 50):
             self._network = f"127.{number}"
             if _is_free(f"{self._network}.77.11"):
