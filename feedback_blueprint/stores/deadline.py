@@ -20,9 +20,12 @@ class Deadline:
     They do not pass while the call itself works. A step that ends well counts at most a tenth of
     them. Among hundreds of greenlets, or in a process that gets no processor, a step waits much
     longer for its turn than for the store, and the call should not give up because of that.
+
+    `has_timed_out`: an attempt got no answer in time, and may have done what it asked all the same.
     """
 
     def __init__(self, seconds: float) -> None:
+        self.has_timed_out = False
         self._left = seconds
         self.step = min(seconds / STEPS, TIMEOUT_MAX)
         self._begun = math.inf

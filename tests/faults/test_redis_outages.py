@@ -7,20 +7,23 @@ benchmarks/outages.py; here a bound is only wide enough to tell one timeout from
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from contract import store_at
+from contract import OUTBOX, cast, store_at
 from outage import TIMEOUT, Chat, Site, kept_out, suffer
 from processes import wait_until
 from redis_cluster import RedisCluster
 from store_faults import FAULTS
 
 from feedback_blueprint.errors import StoreUnavailable
-from feedback_blueprint.model import Message, VoteRequest
+from feedback_blueprint.logs import ThrottledLog
+from feedback_blueprint.model import ANYONE, RETRACTED, Message, VoteRequest
+from feedback_blueprint.stores import CircuitBreaker
 from feedback_blueprint.testing import capture_feedback
 
 
@@ -93,6 +96,26 @@ def test_a_host_that_is_not_found_costs_no_answer(
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
     chat = Chat(site.url.replace("127.0.0.1", "redis.example"))
     suffer(chat, nameless(), complaints, "host", from_the_start=True)
+
+
+@pytest.mark.parametrize("vote", [b'["good"]', RETRACTED])
+def test_a_vote_is_accepted_if_the_first_attempt_cast_it_and_got_no_answer(
+    site: Site, vote: bytes
+) -> None:
+    store = store_at(site.url, timeout=1)
+    breaker = CircuitBreaker(store, ThrottledLog(), 1, lambda _: None)
+    vote_request = VoteRequest(vote, 20, OUTBOX, 60)
+    store.stash("m", Message("a"), timedelta(days=1), may_replace=[ANYONE])
+    assert cast(store, b'["bad"]').revision == 1
+    site.server.freeze()
+    thaw = threading.Timer(1.5, site.server.thaw)
+    thaw.start()
+    try:
+        result = breaker.vote("m", [ANYONE], vote_request)
+    finally:
+        thaw.join()
+    assert (result.status, result.revision) == ("accepted", 2)
+    assert breaker.vote("m", [ANYONE], vote_request).status == "unchanged"
 
 
 def test_reading_back_says_that_it_cannot(site: Site) -> None:

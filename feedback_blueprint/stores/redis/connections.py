@@ -201,6 +201,7 @@ class BoundedSocket:
                 self._deadline.spend(seconds)
                 waited += seconds
                 if waited >= self._timeout:
+                    self._deadline.has_timed_out = True
                     raise
             else:
                 self._deadline.spend(min(time.monotonic() - began, seconds))

@@ -1,5 +1,7 @@
-"""Run tests of the chat app under an agent, without and with a session; print what `flask feedback
-deliver` prints without one."""
+"""Run tests of the chat app under an agent, first without a session and then with one.
+
+Print what `flask feedback deliver` prints without one.
+"""
 
 from __future__ import annotations
 
