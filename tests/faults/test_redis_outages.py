@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from contract import OUTBOX, cast, store_at
+from contract import OUTBOX, store_at
 from outage import TIMEOUT, Chat, Site, kept_out, suffer
 from processes import wait_until
 from redis_cluster import RedisCluster
@@ -105,17 +105,18 @@ def test_a_vote_is_accepted_if_the_first_attempt_cast_it_and_got_no_answer(
     store = store_at(site.url, timeout=1)
     breaker = CircuitBreaker(store, ThrottledLog(), 1, lambda _: None)
     vote_request = VoteRequest(vote, 20, OUTBOX, 60)
-    store.stash("m", Message("a"), timedelta(days=1), may_replace=[ANYONE])
-    assert cast(store, b'["bad"]').revision == 1
+    key = f"voted {vote!r}"
+    store.stash(key, Message("a"), timedelta(days=1))
+    assert breaker.vote(key, [ANYONE], VoteRequest(b'["bad"]', 20)).revision == 1
     site.server.freeze()
     thaw = threading.Timer(1.5, site.server.thaw)
     thaw.start()
     try:
-        result = breaker.vote("m", [ANYONE], vote_request)
+        result = breaker.vote(key, [ANYONE], vote_request)
     finally:
         thaw.join()
     assert (result.status, result.revision) == ("accepted", 2)
-    assert breaker.vote("m", [ANYONE], vote_request).status == "unchanged"
+    assert breaker.vote(key, [ANYONE], vote_request).status == "unchanged"
 
 
 def test_reading_back_says_that_it_cannot(site: Site) -> None:
