@@ -237,8 +237,8 @@ class Delivery(Listener):
         _waiting.add(self)
 
     def _stay_if_waiting(self) -> None:
-        """Live on for the next harvest if it tells us something; another thread may record now."""
-        _waiting.discard(self)
+        """Live until a harvest has nothing left to do for us, even if our app is gone."""
+        _waiting.discard(self)  # before we look, because another thread may record a vote now
         if any(outbox.is_waiting for outbox in list(self._outboxes.values())):
             _waiting.add(self)
 

@@ -228,7 +228,7 @@ class RedisStore:
                     mark = mark._replace(outbox=outbox_key_beside(self._client, outbox, key))
                 self._add_to_outbox(mark, lease)
             if said == "unchanged" and DEADLINE.get().has_timed_out:
-                said = "accepted"  # by this call's first attempt, whose answer did not come in time
+                said = "accepted"  # the first attempt cast it, and its answer did not come in time
         return VoteResult(cast("Status", said), revision, message, cast_at, mark, voter)
 
     def _add_to_outbox(self, mark: Mark, lease: int) -> None:
