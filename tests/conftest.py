@@ -205,9 +205,9 @@ def post(client: FlaskClient, message_id: str) -> Callable[..., TestResponse]:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Most tests wait for servers, so two cores have time for eight; a file alone starts faster."""
+    """Most tests wait for servers, so two cores have time for six; a file alone starts faster."""
     first, *others = config.args
-    return 8 if others or Path(first).is_dir() else 0
+    return 6 if others or Path(first).is_dir() else 0
 
 
 @pytest.hookimpl(wrapper=True)

@@ -70,7 +70,7 @@ def share_file(path: Path, processes: int, seconds: float) -> dict[str, Any]:
 
 
 def measure(directory: Path, effort: Effort) -> dict[str, Any]:
-    seconds = max(effort.seconds * 0.2, 0.2)
+    seconds = max(effort.seconds * 0.2, 0.3)
     files = {
         str(processes): share_file(directory / f"{processes}.sqlite3", processes, seconds)
         for processes in PROCESSES[: 2 if effort.is_quick else 3]
